@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const seed = `
+[fault_tolerance]
+checkpoint_interval = "5m"
+checkpoint_retention = "7d"
+checkpoint_compression = "zstd"
+checkpoint_storage = "/mnt/nvme/checkpoints"
+heartbeat_interval = "5s"
+failure_threshold = 3
+detection_window = "30s"
+recovery_strategy = "fastest_node"
+recovery_timeout = "5m"
+max_recovery_attempts = 3
+replication_factor = 3
+consistency_level = "quorum"
+geo_distributed = true
+prediction_enabled = true
+prediction_model = "gradient_boost"
+prediction_interval = "1m"
+
+[cluster]
+quorum_size = 3
+leader_election_timeout = "10s"
+
+[migration]
+strategy = "load_balanced"
+preserve_gpu_affinity = true
+
+[circuit_breaker]
+failure_threshold = 5
+reset_timeout = "60s"
+half_open_requests = 3
+`
+
+func TestSeedLoadsAsItIs(t *testing.T) {
+	got, err := ReadConfig(strings.NewReader(seed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultConfig()
+	want.FaultTolerance.CheckpointStorage = "/mnt/nvme/checkpoints"
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("the seed's values are not the defaults (-want +got):\n%s", d)
+	}
+	if got.FaultTolerance.CheckpointRetention.Duration != 7*24*time.Hour {
+		t.Errorf("checkpoint_retention = %s, want 7d", got.FaultTolerance.CheckpointRetention)
+	}
+}
+
+func TestConfigRoundTrip(t *testing.T) {
+	var b bytes.Buffer
+	want := DefaultConfig()
+	want.Workloads = []WorkloadConfig{{Name: "w", Kind: "agent", Command: []string{"x"}, StateDir: "/tmp/w"}}
+	if err := want.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	got, err := ReadConfig(&b)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if got.FaultTolerance != want.FaultTolerance || got.Workloads[0].Name != "w" {
+		t.Errorf("written and read back: %s", text)
+	}
+}
+
+func TestBadConfig(t *testing.T) {
+	for _, tc := range []struct{ name, toml, want string }{
+		{"unknown key", "[fault_tolerance]\ncheckpoint_intervall = \"5m\"", `line 2: unknown key "fault_tolerance.checkpoint_intervall"; did you mean "fault_tolerance.checkpoint_interval"?`},
+		{"unknown section", "[fault_tolerence]\n", `unknown key "fault_tolerence"; did you mean "fault_tolerance"?`},
+		{"key in the wrong section", "[cluster]\nheartbeat_interval = \"5s\"", `did you mean "fault_tolerance.heartbeat_interval"?`},
+		{"bare number", "[fault_tolerance]\ncheckpoint_interval = 5", `duration "5" is not one such as`},
+		{"bad duration", "[fault_tolerance]\ncheckpoint_interval = \"1.5h\"", `duration "1.5h" is not one such as`},
+		{"bad strategy", "[fault_tolerance]\nrecovery_strategy = \"best\"", `fault_tolerance.recovery_strategy: "best" is not one of fastest_node, load_balanced, lowest_risk`},
+		{"window too short", "[fault_tolerance]\ndetection_window = \"10s\"", "shorter than heartbeat_interval x failure_threshold (15s)"},
+		{"even quorum", "[cluster]\nquorum_size = 2", "an even number tolerates no more failures"},
+		{"plaintext peers", "[cluster]\nnodes = [\"a=10.0.0.1\", \"b=10.0.0.2\", \"c=10.0.0.3\"]", "cluster.allow_plaintext = true"},
+		{"too few nodes", "[cluster]\nnodes = [\"a=127.0.0.1\"]", "cannot hold cluster.quorum_size = 3 voters"},
+		{"public API", "[api]\naddress = \"0.0.0.0:7070\"", "not a loopback address"},
+		{"mode", "[policy]\nmigrate = \"yes\"", `"yes" is not one of observe, act`},
+		{"workload", "[[workload]]\nname = \"w\"\nkind = \"agent\"", `workload "w": command: is empty`},
+		{"workload twice", "[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/s\"\n[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/s\"", `the name "w" is given twice`},
+		{"not TOML", "fault_tolerance = [", "line 1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := ReadConfig(strings.NewReader(tc.toml))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v, want one that contains %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func FuzzReadConfig(f *testing.F) {
+	f.Add(seed)
+	f.Add("[[workload]]\nname = \"w\"")
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := ReadConfig(strings.NewReader(s))
+		if err != nil {
+			return
+		}
+		var b bytes.Buffer
+		if err := c.Write(&b); err != nil {
+			t.Fatalf("write an accepted configuration: %v", err)
+		}
+		if _, err := ReadConfig(&b); err != nil {
+			t.Fatalf("an accepted configuration does not read back: %v", err)
+		}
+	})
+}

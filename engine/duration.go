@@ -1,0 +1,31 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/common/model"
+)
+
+// Duration is a time.Duration that is written as Prometheus writes one: "5s",
+// "1h30m", "7d". A bare number is an error, because its unit would be a guess.
+//
+// It is a struct because the TOML decoder reads a bare number into any integer
+// type, nanoseconds for all it knows.
+type Duration struct{ time.Duration }
+
+// UnmarshalText reads a duration; the error shows the accepted form.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := model.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf(`duration %q is not one such as "500ms", "5s", "1h30m" or "7d"`, b)
+	}
+	d.Duration = time.Duration(v)
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// String returns the duration as Prometheus writes it.
+func (d Duration) String() string { return model.Duration(d.Duration).String() }
