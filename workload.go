@@ -58,7 +58,7 @@ type Workload struct {
 	Kind     Kind          `json:"kind"`              // KindAgent or KindService
 	Command  []string      `json:"command"`           // argv; the first is looked up in PATH
 	Env      []string      `json:"env,omitempty"`     // KEY=VALUE, added to the engine's
-	StateDir string        `json:"state_dir"`         // absolute; the same on each node
+	StateDir string        `json:"state_dir"`         // absolute; empty: in each engine's data directory
 	Hook     Hook          `json:"hook"`              // how its state becomes consistent
 	Needs    Needs         `json:"needs"`             //
 	Interval time.Duration `json:"interval"`          // between automatic checkpoints; 0: the engine's
@@ -96,8 +96,8 @@ func (w Workload) Validate() error {
 		return bad("kind", "%q is not one of agent, service", w.Kind)
 	case len(w.Command) == 0 || w.Command[0] == "":
 		return bad("command", "is empty; give the program and its arguments as a list")
-	case !filepath.IsAbs(w.StateDir) || filepath.Clean(w.StateDir) == "/":
-		return bad("state_dir", "%q must be an absolute path other than /", w.StateDir)
+	case w.StateDir != "" && (!filepath.IsAbs(w.StateDir) || filepath.Clean(w.StateDir) == "/"):
+		return bad("state_dir", "%q must be an absolute path other than /, or empty for one in the engine's data directory", w.StateDir)
 	case w.Needs.GPUs < 0:
 		return bad("gpus", "%d is negative", w.Needs.GPUs)
 	case w.Needs.MemoryBytes < 0:
