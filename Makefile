@@ -1,0 +1,63 @@
+# Forestall. `make demo` shows it, `make test` tests it; `make help` lists the rest.
+# Needs Go, gcc and git. Everything else comes from go.mod and tools/go.mod.
+
+GO      ?= go
+BIN     := bin/forestall
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+TOOL    := $(GO) tool -modfile=tools/go.mod
+DEMO    ?=
+FUZZTIME ?= 30s
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test race vet lint fmt fuzz bench chaos e2e golden history cgo-off clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/forestall
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/forestall
+
+demo: build ## a 3-node cluster on this machine: one failure forestalled, one recovered (DEMO="--keep --seed 7" passes flags)
+	$(BIN) demo $(DEMO)
+
+test: ## every test, the end-to-end ones with real processes included
+	$(GO) test -timeout 15m ./...
+
+race: ## the tests under the race detector
+	$(GO) test -race -timeout 25m ./...
+
+vet: ## go vet, and a build without cgo
+	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/forestall
+
+lint: ## golangci-lint with the package map (depguard) and gofumpt
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## gofumpt
+	$(TOOL) golangci-lint fmt ./...
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+bench: ## a benchmark for each hot path
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+e2e: ## the end-to-end tests alone, with their logs
+	$(GO) test -count=1 -v -timeout 15m -run 'TestE2E' ./cmd/forestall
+
+chaos: ## 50 random kills of engines, shims and nodes; long fencing schedules
+	CHAOS_KILLS=50 $(GO) test -count=1 -v -timeout 60m -run 'TestE2EKillAtAnyMoment' ./cmd/forestall
+	FENCING_SCHEDULES=100000 $(GO) test -count=1 -timeout 30m -run 'Fencing' ./migrate
+
+golden: ## write the golden files anew; read the diff before you commit it
+	$(GO) test ./cmd/forestall ./detect -update
+
+history: ## write testdata/history and the built-in models anew from their generators
+	$(GO) generate ./testdata/... ./predict/...
+
+clean: ## remove what was built
+	rm -rf bin
