@@ -1,0 +1,150 @@
+package train
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// incidentHeader is the first line of an incidents file.
+var incidentHeader = []string{"component", "start", "end", "kind"}
+
+var failureKinds = []forestall.FailureKind{
+	forestall.NodeCrash, forestall.AgentFailure, forestall.ServiceFailure,
+	forestall.GPUFailure, forestall.NetworkPartition,
+}
+
+// ReadIncidents reads incidents as CSV with the header
+// component,start,end,kind: a component's name (gpu/n3/0), two times in RFC
+// 3339, of which the end is empty while the incident lasts, and a failure kind
+// (gpu_failure). They are returned in the file's order, in UTC. An error names
+// the line and the column.
+func ReadIncidents(r io.Reader) ([]forestall.Incident, error) {
+	rows := csv.NewReader(r)
+	rows.FieldsPerRecord = len(incidentHeader)
+	rows.ReuseRecord = true
+	header, err := rows.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read incidents: the file is empty; its first line must be %s", strings.Join(incidentHeader, ","))
+	}
+	if err != nil && !errors.Is(err, csv.ErrFieldCount) {
+		return nil, fmt.Errorf("read incidents: %w", err)
+	}
+	if !slices.Equal(header, incidentHeader) {
+		return nil, fmt.Errorf("read incidents: line 1: the header is %.100q, not %s", strings.Join(header, ","), strings.Join(incidentHeader, ","))
+	}
+	var incidents []forestall.Incident
+	for {
+		row, err := rows.Read()
+		if errors.Is(err, io.EOF) {
+			return incidents, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read incidents: %w", err)
+		}
+		in, field, err := parseIncident(row)
+		if err != nil {
+			line, column := rows.FieldPos(field)
+			return nil, fmt.Errorf("read incidents: line %d, column %d (%s): %w", line, column, incidentHeader[field], err)
+		}
+		incidents = append(incidents, in)
+	}
+}
+
+// parseIncident reads one row; an error comes with the field it is about.
+func parseIncident(row []string) (in forestall.Incident, field int, err error) {
+	if in.Component, err = forestall.ParseComponent(row[0]); err != nil {
+		return in, 0, err
+	}
+	if in.Start, err = parseTime(row[1]); err != nil {
+		return in, 1, err
+	}
+	if row[2] != "" {
+		if in.End, err = parseTime(row[2]); err != nil {
+			return in, 2, err
+		}
+	}
+	in.Kind = forestall.FailureKind(strings.Clone(row[3]))
+	return in, badField(in), checkIncident(in)
+}
+
+func parseTime(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%.40q is not a time in RFC 3339, such as 2026-01-31T12:00:00Z", s)
+	}
+	return t.UTC(), nil
+}
+
+// checkIncident reports what keeps an incident from being written and read
+// back.
+func checkIncident(in forestall.Incident) error {
+	switch badField(in) {
+	case 0:
+		_, err := forestall.ParseComponent(in.Component.String())
+		return err
+	case 1:
+		return fmt.Errorf("%v does not lie in the years 1970 to 9999", in.Start)
+	case 2:
+		return fmt.Errorf("%v does not lie between the start and the year 9999", in.End)
+	case 3:
+		return fmt.Errorf("failure kind %.40q is not one of %v", in.Kind, failureKinds)
+	}
+	return nil
+}
+
+// badField returns the number of the first field that is not acceptable, or
+// -1.
+func badField(in forestall.Incident) int {
+	year := func(t time.Time) bool { return t.UTC().Year() >= 1970 && t.UTC().Year() <= 9999 }
+	if _, err := forestall.ParseComponent(in.Component.String()); err != nil {
+		return 0
+	}
+	switch {
+	case !year(in.Start):
+		return 1
+	case !in.End.IsZero() && (!year(in.End) || in.End.Before(in.Start)):
+		return 2
+	case !slices.Contains(failureKinds, in.Kind):
+		return 3
+	}
+	return -1
+}
+
+// WriteIncidents writes what ReadIncidents reads, times in UTC. The evidence
+// is not part of the file.
+func WriteIncidents(w io.Writer, incidents []forestall.Incident) error {
+	rows := csv.NewWriter(w)
+	write := func(row ...string) error {
+		if err := rows.Write(row); err != nil {
+			return fmt.Errorf("write incidents: %w", err)
+		}
+		return nil
+	}
+	if err := write(incidentHeader...); err != nil {
+		return err
+	}
+	for i, in := range incidents {
+		if err := checkIncident(in); err != nil {
+			return fmt.Errorf("write incident %d: %s: %w", i, incidentHeader[badField(in)], err)
+		}
+		end := ""
+		if !in.End.IsZero() {
+			end = in.End.UTC().Format(time.RFC3339Nano)
+		}
+		if err := write(in.Component.String(), in.Start.UTC().Format(time.RFC3339Nano), end, string(in.Kind)); err != nil {
+			return err
+		}
+	}
+	rows.Flush()
+	if err := rows.Error(); err != nil {
+		return fmt.Errorf("write incidents: %w", err)
+	}
+	return nil
+}
