@@ -1,0 +1,215 @@
+package features
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// bucketsPerWindow is the number of buckets that a window is cut into. It
+// bounds memory and sets how sharp the window's old end is.
+const bucketsPerWindow = 20
+
+// Errors of [Window.Push]. The window is unchanged after one.
+var (
+	ErrOutOfOrder = errors.New("scrape is not newer than the last one")
+	ErrWidth      = errors.New("wrong number of values")
+	ErrBadTime    = errors.New("scrape time out of range")
+)
+
+// Window is the rolling state of one component under one schema.
+//
+// Each of the schema's windows is a ring of 20 buckets of a twentieth of its
+// length, aligned to the Unix epoch. A bucket keeps the moments of what fell
+// into it, so that memory is fixed (104 bytes x metrics x windows x 20) and a
+// push costs the same however fast scrapes come. A window of length w that ends
+// at the newest scrape t holds the buckets (floor(t/b)-20, floor(t/b)] with
+// b = w/20: between 19/20 of w and w. Times count to the millisecond, the
+// resolution of a recorded history.
+//
+// A Window is not safe for concurrent use; [Store] makes it so.
+type Window struct {
+	schema *Schema
+	rings  []ring
+
+	current  []float64 // newest value of each metric; NaN = missing
+	reported []float64 // newest value that was reported; NaN = never
+	seenAt   []int64   // ms, when reported was read
+	changed  []int64   // ms, when reported last took another value
+
+	first    int64 // ms, start of the coverage: see Ready
+	last     int64 // ms, newest scrape
+	previous int64 // ms, the scrape before
+	pushes   int64
+	latency  float64 // seconds, of the newest scrape; NaN = not measured
+
+	merged []moments // scratch of Vector
+}
+
+// ring holds the buckets of one window.
+type ring struct {
+	span    int64                   // ms, the window
+	width   int64                   // ms, one bucket
+	id      [bucketsPerWindow]int64 // floor(ms/width) of what the slot holds
+	scrapes [bucketsPerWindow]int64 // scrapes in the slot; 0 = never used
+	buckets []moments               // slot-major: slot*metrics + metric
+	ewma    []float64               // by metric
+}
+
+// NewWindow returns an empty window under s.
+func NewWindow(s *Schema) *Window {
+	n := len(s.metrics)
+	w := &Window{
+		schema:   s,
+		rings:    make([]ring, len(s.windows)),
+		current:  nans(n),
+		reported: nans(n),
+		seenAt:   make([]int64, n),
+		changed:  make([]int64, n),
+		latency:  math.NaN(),
+		merged:   make([]moments, n),
+	}
+	for i, span := range s.windows {
+		ms := span.Milliseconds()
+		w.rings[i] = ring{
+			span:    ms,
+			width:   ms / bucketsPerWindow,
+			buckets: make([]moments, bucketsPerWindow*n),
+			ewma:    nans(n),
+		}
+	}
+	return w
+}
+
+// Push takes one scrape: the value of each metric in the order of
+// [Schema.Metrics], NaN where it was not reported (an infinite value counts as
+// not reported), and how long the scrape took; a negative latency was not
+// measured. It does not keep values and does not allocate.
+//
+// Errors: [ErrOutOfOrder] unless t, to the millisecond, is after the last
+// push; [ErrWidth]; [ErrBadTime] for a time outside the years 1970 to 2261.
+func (w *Window) Push(t time.Time, values []float64, latency time.Duration) error {
+	return w.push(t, values, latencySeconds(latency))
+}
+
+func (w *Window) push(t time.Time, values []float64, latency float64) error {
+	if len(values) != len(w.current) {
+		return fmt.Errorf("%w: %d given, schema %s has %d metrics", ErrWidth, len(values), w.schema.version, len(w.current))
+	}
+	if y := t.Year(); y < 1970 || y > 2261 {
+		return fmt.Errorf("%w: %s", ErrBadTime, t)
+	}
+	now := t.UnixMilli()
+	if w.pushes > 0 && now <= w.last {
+		return fmt.Errorf("%w: %s after %s", ErrOutOfOrder, t.UTC().Format(time.RFC3339Nano), w.Last().Format(time.RFC3339Nano))
+	}
+	if w.pushes == 0 || now-w.last > w.longest() {
+		w.first = now
+	}
+	w.previous, w.last, w.latency = w.last, now, latency
+	w.pushes++
+	for i := range w.rings {
+		w.rings[i].push(now, values, w.seenAt)
+	}
+	for m, v := range values {
+		w.note(m, v)
+	}
+	return nil
+}
+
+// note records the newest value of one metric.
+func (w *Window) note(m int, v float64) {
+	if !finite(v) {
+		w.current[m] = math.NaN()
+		return
+	}
+	w.current[m] = v
+	if v != w.reported[m] { // true while reported is NaN
+		w.reported[m], w.changed[m] = v, w.last
+	}
+	w.seenAt[m] = w.last
+}
+
+// push adds one scrape at now. seenAt says when each metric was reported
+// before.
+func (r *ring) push(now int64, values []float64, seenAt []int64) {
+	id := now / r.width
+	slot := int(id % bucketsPerWindow)
+	row := r.buckets[slot*len(values) : (slot+1)*len(values)]
+	if r.id[slot] != id || r.scrapes[slot] == 0 {
+		clear(row)
+		r.id[slot], r.scrapes[slot] = id, 0
+	}
+	r.scrapes[slot]++
+	t := float64(now-id*r.width) / 1000
+	var alpha float64
+	age := int64(-1) // that alpha is for: metrics mostly share it
+	for m, v := range values {
+		if !finite(v) {
+			continue
+		}
+		row[m].add(t, v)
+		if math.IsNaN(r.ewma[m]) || now-seenAt[m] > r.span {
+			r.ewma[m] = v
+			continue
+		}
+		if d := now - seenAt[m]; d != age {
+			age, alpha = d, -math.Expm1(-2*float64(d)/float64(r.span))
+		}
+		r.ewma[m] += alpha * (v - r.ewma[m])
+	}
+}
+
+// Ready reports whether the shortest window is covered by scrapes, and says in
+// words what is lacking when it is not. Coverage begins with the first scrape,
+// and again after a silence longer than the longest window; a shorter silence
+// is data (scrape_gap_seconds_last).
+func (w *Window) Ready() (ok bool, note string) {
+	if w.pushes == 0 {
+		return false, "nothing seen yet"
+	}
+	need, have := w.rings[0].span, w.last-w.first
+	if have >= need {
+		return true, ""
+	}
+	return false, fmt.Sprintf("%g s of the %g s window seen", float64(have)/1000, float64(need)/1000)
+}
+
+// Last returns the time of the newest scrape, zero before the first.
+func (w *Window) Last() time.Time {
+	if w.pushes == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(w.last).UTC()
+}
+
+// Gap returns how long before now the newest scrape was, -1 before the first.
+func (w *Window) Gap(now time.Time) time.Duration {
+	if w.pushes == 0 {
+		return -1
+	}
+	return now.Sub(w.Last())
+}
+
+// Schema returns the schema that the window was made for.
+func (w *Window) Schema() *Schema { return w.schema }
+
+func (w *Window) longest() int64 { return w.rings[len(w.rings)-1].span }
+
+func latencySeconds(d time.Duration) float64 {
+	if d < 0 {
+		return math.NaN()
+	}
+	return d.Seconds()
+}
+
+func finite(v float64) bool { return v-v == 0 }
+
+func nans(n int) []float64 {
+	s := make([]float64, n)
+	for i := range s {
+		s[i] = math.NaN()
+	}
+	return s
+}
