@@ -1,0 +1,74 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+var (
+	// ErrNotFound is wrapped by a backend's error about something it does not
+	// know; the API answers 404 with the error's text.
+	ErrNotFound = errors.New("not found")
+
+	// ErrInvalid is wrapped by a backend's error about what it was asked; the
+	// API answers 422 with the error's text.
+	ErrInvalid = errors.New("invalid request")
+
+	// ErrUnavailable is wrapped by a backend's error about something that it
+	// cannot answer at the moment, as without a leader; the API answers 503.
+	ErrUnavailable = errors.New("not available now")
+)
+
+// Backend is what a Server asks. Every method may be called by many goroutines
+// at once and must return without waiting for the network, except those that
+// take a context. Returned slices are the caller's.
+type Backend struct {
+	Risks       Risks
+	Cluster     Cluster
+	Checkpoints Checkpoints
+	Heartbeats  Heartbeats
+	Injector    Injector // nil: GPUs are not simulated, /v1/sim/inject does not exist
+}
+
+// Risks knows the risk of components: those of the engine's own node and those
+// that it heard of from the others.
+type Risks interface {
+	// Risks returns one risk per component, in any order.
+	Risks() []forestall.Risk
+	// Risk returns the risk of one component, false if it is not known.
+	Risk(c forestall.Component) (forestall.Risk, bool)
+}
+
+// Cluster knows the cluster as the engine's replica of the ledger has it.
+type Cluster interface {
+	Status() Status
+	Members() []forestall.Member
+	Migrations() []forestall.Migration
+	Incidents() []forestall.Incident
+	Workloads() []WorkloadStatus
+}
+
+// Checkpoints lists checkpoints.
+type Checkpoints interface {
+	// Checkpoints returns the checkpoints of a workload, of all if the name is
+	// empty, in any order. An unknown workload is ErrNotFound.
+	Checkpoints(ctx context.Context, workload string) ([]forestall.Checkpoint, error)
+}
+
+// Heartbeats takes signs of life of agents and services.
+type Heartbeats interface {
+	// Beat records a heartbeat. errorRate is a share in [0,1], responseSeconds
+	// the time that the component takes to answer; NaN is "not reported". An
+	// unknown component is ErrNotFound.
+	Beat(c forestall.Component, errorRate, responseSeconds float64, metrics map[string]float64) error
+}
+
+// Injector makes a simulated GPU fail.
+type Injector interface {
+	// Inject lets the failure mode take hold of the GPU with that index on
+	// this node within over; an error says what is wrong with the request.
+	Inject(index int, mode string, over time.Duration) error
+}

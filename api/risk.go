@@ -1,0 +1,100 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// riskSchema describes the JSON of a forestall.Risk.
+type riskSchema struct {
+	Component   string         `json:"component" example:"gpu/n3/0"`
+	Time        time.Time      `json:"time" doc:"of the newest sample that it rests on"`
+	Horizon     float64        `json:"horizon_seconds" doc:"how far ahead the probability speaks"`
+	Probability *float64       `json:"probability" minimum:"0" maximum:"1" doc:"that the component fails within the horizon; null if and only if the grade is unknown"`
+	Grade       string         `json:"grade" enum:"unknown,healthy,suspect,failing"`
+	Reasons     []reasonSchema `json:"reasons,omitempty" doc:"the largest contribution first"`
+	Model       string         `json:"model,omitempty" doc:"version of the model"`
+	Note        string         `json:"note,omitempty" doc:"why the grade is unknown"`
+}
+
+// reasonSchema describes the JSON of a forestall.Reason.
+type reasonSchema struct {
+	Feature      string   `json:"feature"`
+	Value        *float64 `json:"value" doc:"in the feature's unit; null when it was missing"`
+	Contribution float64  `json:"contribution" doc:"in log-odds; positive raises the risk"`
+	Text         string   `json:"text"`
+}
+
+// list is an answer that holds one array.
+type list[T any] struct {
+	Body []T
+}
+
+func listOf[T any](items []T) *list[T] {
+	if items == nil {
+		items = []T{} // [], not null
+	}
+	return &list[T]{items}
+}
+
+type one[T any] struct {
+	Body T
+}
+
+func (s *Server) registerRisk(api huma.API) {
+	op := operation(http.MethodGet, "/v1/risk", "list-risk", "Risk of every component this engine knows of, cluster-wide", http.StatusUnprocessableEntity)
+	huma.Register(api, op, func(_ context.Context, in *struct {
+		Node string `query:"node" doc:"only the node and GPUs of this node"`
+		Kind string `query:"kind" enum:"node,gpu,agent,service" doc:"only components of this kind"`
+	},
+	) (*list[forestall.Risk], error) {
+		risks := slices.DeleteFunc(s.sortedRisks(), func(r forestall.Risk) bool {
+			return in.Node != "" && r.Component.NodeName() != in.Node || in.Kind != "" && r.Component.Kind.String() != in.Kind
+		})
+		return listOf(risks), nil
+	})
+
+	op = operation(http.MethodGet, "/v1/risk/{component}", "get-risk", "Risk of one component, with its reasons", http.StatusNotFound, http.StatusUnprocessableEntity)
+	huma.Register(api, op, func(_ context.Context, in *struct {
+		Component string `path:"component" doc:"kind/name; a GPU is gpu/NODE/INDEX" example:"gpu/n3/0"`
+	},
+	) (*one[forestall.Risk], error) {
+		c, err := forestall.ParseComponent(in.Component)
+		if err != nil {
+			return nil, huma.Error422UnprocessableEntity(err.Error())
+		}
+		r, ok := s.backend.Risks.Risk(c)
+		if !ok {
+			return nil, huma.Error404NotFound(fmt.Sprintf("no component %s is known to this engine; GET /v1/risk lists those that are", c))
+		}
+		return &one[forestall.Risk]{r}, nil
+	})
+}
+
+// sortedRisks returns the risks in the order of their components.
+func (s *Server) sortedRisks() []forestall.Risk {
+	risks := s.backend.Risks.Risks()
+	slices.SortFunc(risks, func(a, b forestall.Risk) int { return a.Component.Compare(b.Component) })
+	return risks
+}
+
+// answer turns a backend's error into the problem that the client sees.
+func answer(err error) error {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return huma.Error404NotFound(err.Error())
+	case errors.Is(err, ErrInvalid), errors.Is(err, forestall.ErrBadName):
+		return huma.Error422UnprocessableEntity(err.Error())
+	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return huma.Error503ServiceUnavailable(err.Error())
+	}
+	return huma.Error500InternalServerError(err.Error())
+}

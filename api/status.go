@@ -1,0 +1,62 @@
+package api
+
+import (
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// Status is one engine's view of itself and its cluster.
+type Status struct {
+	Node                 string                    `json:"node" doc:"the engine that answers"`
+	Version              string                    `json:"version"`
+	Time                 time.Time                 `json:"time" doc:"the engine's clock"`
+	Started              time.Time                 `json:"started"`
+	Leader               string                    `json:"leader" doc:"node that leads; empty if none is known"`
+	Quorum               bool                      `json:"quorum" doc:"this engine can get an entry agreed on"`
+	Voters               int                       `json:"voters"`
+	Members              int                       `json:"members"`
+	Profile              string                    `json:"profile,omitempty" doc:"timing of the failure detection" example:"standard"`
+	Mode                 map[string]forestall.Mode `json:"mode" doc:"predictive tier to observe or act"`
+	Components           int                       `json:"components" doc:"components with a risk, known or not"`
+	Unknown              int                       `json:"unknown" doc:"those among them that could not be judged"`
+	ReplicationFactor    int                       `json:"replication_factor" doc:"replicas asked for"`
+	EffectiveReplication int                       `json:"effective_replication" doc:"replicas that a checkpoint gets now"`
+	Notes                []string                  `json:"notes,omitempty" doc:"what an operator should know, in words"`
+}
+
+// CanAgree reports whether the cluster can decide anything: it has a leader
+// and this engine is on the side of a quorum.
+func (s Status) CanAgree() bool { return s.Quorum && s.Leader != "" }
+
+// UnderReplicated reports whether checkpoints get fewer replicas than asked for.
+func (s Status) UnderReplicated() bool { return s.EffectiveReplication < s.ReplicationFactor }
+
+// WorkloadState is what a workload does at the moment.
+type WorkloadState string
+
+// The states of a workload.
+const (
+	StateStarting WorkloadState = "starting"
+	StateRunning  WorkloadState = "running"
+	StateFrozen   WorkloadState = "frozen" // stands still for its last checkpoint, or its lease ran out
+	StateMoving   WorkloadState = "moving" // granted to another node and not yet running there
+	StateStopped  WorkloadState = "stopped"
+	StateFailed   WorkloadState = "failed" // ended, and no start is under way
+)
+
+// WorkloadStatus is a workload as the cluster runs it.
+type WorkloadStatus struct {
+	Name     string                `json:"name"`
+	Kind     forestall.Kind        `json:"kind" enum:"agent,service"`
+	Node     string                `json:"node" doc:"where it runs or last ran; empty before its first start"`
+	Epoch    forestall.Epoch       `json:"epoch" doc:"fencing token of its newest run"`
+	State    WorkloadState         `json:"state" enum:"starting,running,frozen,moving,stopped,failed"`
+	Since    time.Time             `json:"since,omitzero" doc:"when it entered the state"`
+	GPUs     []int                 `json:"gpus,omitempty" doc:"indices on its node"`
+	PID      int                   `json:"pid,omitempty" doc:"of its process, known on its own node only"`
+	Restarts int                   `json:"restarts" doc:"starts after the first"`
+	Head     *forestall.Checkpoint `json:"head,omitempty" doc:"newest checkpoint that counts"`
+	Risk     forestall.Risk        `json:"risk" doc:"that the workload loses its place: its GPUs, its node, itself"`
+	Note     string                `json:"note,omitempty" doc:"why it is not running"`
+}
