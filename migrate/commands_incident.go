@@ -1,0 +1,159 @@
+package migrate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// FailureSeen opens the incident of a failure. For an agent or service, Epoch
+// is the run that failed; it is refused with forestall.ErrStaleEpoch when that
+// is not the workload's newest. A failure that is open already is passed over.
+// A node's crash comes as [NodeFailed].
+type FailureSeen struct {
+	Failure forestall.Failure `json:"failure"`
+	Epoch   forestall.Epoch   `json:"epoch,omitempty"`
+}
+
+func (*FailureSeen) kind() string { return "failure" }
+
+func (c *FailureSeen) check() error {
+	switch {
+	case c.Failure.Component.IsZero():
+		return fmt.Errorf("%w: a failure names its component", ErrBadCommand)
+	case !slices.Contains(failureKinds, c.Failure.Kind):
+		return fmt.Errorf("%w: failure kind %q is not one of %v", ErrBadCommand, c.Failure.Kind, failureKinds)
+	case c.Failure.Kind == forestall.NodeCrash:
+		return fmt.Errorf("%w: a node's crash is agreed on by a quorum: use node_failed", ErrBadCommand)
+	}
+	return nil
+}
+
+func (c *FailureSeen) apply(s *State, at stamp) any {
+	f := c.Failure
+	epoch := c.Epoch
+	if f.Component.Kind == forestall.KindAgent || f.Component.Kind == forestall.KindService {
+		w := s.Workload(f.Component)
+		if w == nil {
+			return fmt.Errorf("%w: %s", ErrUnknownWorkload, f.Component)
+		}
+		if epoch == 0 {
+			epoch = w.Epoch
+		}
+		if epoch != w.Epoch {
+			return fmt.Errorf("%w: %s failed in epoch %d, the newest grant is %d", forestall.ErrStaleEpoch, f.Component, epoch, w.Epoch)
+		}
+	}
+	if err := s.incidentRoom(f.Component, f.Kind); err != nil {
+		return err
+	}
+	s.openIncident(forestall.Incident{Component: f.Component, Kind: f.Kind, Start: at.at, Evidence: f.Evidence}, epoch)
+	return nil
+}
+
+// IncidentClose ends an open incident: the component works again. Those of
+// nodes, agents and services end by themselves when the node is back or the
+// workload recovered.
+type IncidentClose struct {
+	Component forestall.Component   `json:"component"`
+	Kind      forestall.FailureKind `json:"kind"`
+}
+
+func (*IncidentClose) kind() string { return "incident_close" }
+func (*IncidentClose) check() error { return nil }
+
+func (c *IncidentClose) apply(s *State, at stamp) any {
+	if !s.closeIncident(c.Component, c.Kind, at) {
+		return fmt.Errorf("%w: %s %s", ErrUnknownIncident, c.Component, c.Kind)
+	}
+	return nil
+}
+
+// Intervened records an action that needed no vote, such as a preemptive
+// checkpoint; those of migrations are recorded when they are proposed.
+type Intervened struct {
+	Intervention forestall.Intervention `json:"intervention"`
+}
+
+func (*Intervened) kind() string { return "intervened" }
+func (*Intervened) check() error { return nil }
+
+func (c *Intervened) apply(s *State, _ stamp) any {
+	s.Interventions = keepLast(s.Interventions, c.Intervention, maxHistory)
+	return nil
+}
+
+// Settled records what an intervention turned out to be worth.
+type Settled struct {
+	Outcome forestall.Outcome `json:"outcome"`
+}
+
+func (*Settled) kind() string { return "settled" }
+func (*Settled) check() error { return nil }
+
+func (c *Settled) apply(s *State, _ stamp) any {
+	s.Outcomes = keepLast(s.Outcomes, c.Outcome, maxHistory)
+	return nil
+}
+
+// incidentRoom reports that an incident could not be opened.
+func (s *State) incidentRoom(c forestall.Component, kind forestall.FailureKind) error {
+	if _, open := s.Incidents[incidentKey(c, kind)]; !open && len(s.Incidents) >= maxOpenIncidents {
+		return fmt.Errorf("%w: %d open incidents", ErrFull, maxOpenIncidents)
+	}
+	return nil
+}
+
+// openIncident opens an incident; one that is open keeps its start and takes
+// up the evidence of a later run.
+func (s *State) openIncident(i forestall.Incident, epoch forestall.Epoch) {
+	key := incidentKey(i.Component, i.Kind)
+	if old, open := s.Incidents[key]; open {
+		if epoch <= old.Epoch {
+			return
+		}
+		i.Start = old.Start
+	}
+	s.Incidents[key] = Incident{i, epoch}
+}
+
+func (s *State) closeIncident(c forestall.Component, kind forestall.FailureKind, at stamp) bool {
+	key := incidentKey(c, kind)
+	i, open := s.Incidents[key]
+	if !open {
+		return false
+	}
+	delete(s.Incidents, key)
+	i.End = at.at
+	s.Past = keepLast(s.Past, i, maxHistory)
+	return true
+}
+
+// recovered closes the incidents of a workload's earlier runs.
+func (s *State) recovered(w *WorkloadState, at stamp) {
+	for _, kind := range failureKinds {
+		if i, open := s.Incidents[incidentKey(w.Spec.Component(), kind)]; open && i.Epoch < w.Epoch {
+			s.closeIncident(i.Component, kind, at)
+		}
+	}
+}
+
+func workloadFailure(k forestall.Kind) forestall.FailureKind {
+	if k == forestall.KindService {
+		return forestall.ServiceFailure
+	}
+	return forestall.AgentFailure
+}
+
+// stoodStill is how long a migration's workload did nothing, beyond what its
+// final checkpoint took: from that checkpoint, or else from the proposal, to
+// the target's start, by the leaders' clocks and never below zero.
+func stoodStill(m *forestall.Migration, at stamp) time.Duration {
+	from, saved := m.At[forestall.PhaseSaved]
+	if !saved {
+		from = m.At[forestall.PhaseProposed]
+	}
+	return max(0, at.at.Sub(from))
+}
