@@ -11,6 +11,9 @@ import (
 // bounds memory and sets how sharp the window's old end is.
 const bucketsPerWindow = 20
 
+// maxUnixMilli bounds times: 2262-01-01, so that they also fit nanoseconds.
+const maxUnixMilli = 9214646400000
+
 // Errors of [Window.Push]. The window is unchanged after one.
 var (
 	ErrOutOfOrder = errors.New("scrape is not newer than the last one")
@@ -88,7 +91,7 @@ func NewWindow(s *Schema) *Window {
 // measured. It does not keep values and does not allocate.
 //
 // Errors: [ErrOutOfOrder] unless t, to the millisecond, is after the last
-// push; [ErrWidth]; [ErrBadTime] for a time outside the years 1970 to 2261.
+// push; [ErrWidth]; [ErrBadTime] for a time before 1970 or after 2261.
 func (w *Window) Push(t time.Time, values []float64, latency time.Duration) error {
 	return w.push(t, values, latencySeconds(latency))
 }
@@ -97,7 +100,7 @@ func (w *Window) push(t time.Time, values []float64, latency float64) error {
 	if len(values) != len(w.current) {
 		return fmt.Errorf("%w: %d given, schema %s has %d metrics", ErrWidth, len(values), w.schema.version, len(w.current))
 	}
-	if y := t.Year(); y < 1970 || y > 2261 {
+	if ms := t.UnixMilli(); ms < 0 || ms >= maxUnixMilli {
 		return fmt.Errorf("%w: %s", ErrBadTime, t)
 	}
 	now := t.UnixMilli()
