@@ -157,7 +157,7 @@ func (d *device) pass(now time.Time) {
 		d.xid(at, m.xid)
 		if m.xid == XIDFellOffBus {
 			d.events = append(d.events, forestall.Event{
-				Component: d.component, Kind: forestall.EventFellOffBus, Time: at, Detail: string(f.mode),
+				Component: d.component, Kind: forestall.EventFellOffBus, Time: at, Code: m.xid, Detail: xidText[m.xid],
 			})
 		}
 	}

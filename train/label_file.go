@@ -71,7 +71,8 @@ func parseIncident(row []string) (in forestall.Incident, field int, err error) {
 		}
 	}
 	in.Kind = forestall.FailureKind(strings.Clone(row[3]))
-	return in, badField(in), checkIncident(in)
+	field, err = checkIncident(in)
+	return in, field, err
 }
 
 func parseTime(s string) (time.Time, error) {
@@ -83,38 +84,21 @@ func parseTime(s string) (time.Time, error) {
 }
 
 // checkIncident reports what keeps an incident from being written and read
-// back.
-func checkIncident(in forestall.Incident) error {
-	switch badField(in) {
-	case 0:
-		_, err := forestall.ParseComponent(in.Component.String())
-		return err
-	case 1:
-		return fmt.Errorf("%v does not lie in the years 1970 to 9999", in.Start)
-	case 2:
-		return fmt.Errorf("%v does not lie between the start and the year 9999", in.End)
-	case 3:
-		return fmt.Errorf("failure kind %.40q is not one of %v", in.Kind, failureKinds)
-	}
-	return nil
-}
-
-// badField returns the number of the first field that is not acceptable, or
-// -1.
-func badField(in forestall.Incident) int {
+// back, with the field it is about.
+func checkIncident(in forestall.Incident) (field int, err error) {
 	year := func(t time.Time) bool { return t.UTC().Year() >= 1970 && t.UTC().Year() <= 9999 }
 	if _, err := forestall.ParseComponent(in.Component.String()); err != nil {
-		return 0
+		return 0, err
 	}
 	switch {
 	case !year(in.Start):
-		return 1
+		return 1, fmt.Errorf("%v does not lie in the years 1970 to 9999", in.Start)
 	case !in.End.IsZero() && (!year(in.End) || in.End.Before(in.Start)):
-		return 2
+		return 2, fmt.Errorf("%v does not lie between the start and the year 9999", in.End)
 	case !slices.Contains(failureKinds, in.Kind):
-		return 3
+		return 3, fmt.Errorf("failure kind %.40q is not one of %v", in.Kind, failureKinds)
 	}
-	return -1
+	return 0, nil
 }
 
 // WriteIncidents writes what ReadIncidents reads, times in UTC. The evidence
@@ -131,8 +115,8 @@ func WriteIncidents(w io.Writer, incidents []forestall.Incident) error {
 		return err
 	}
 	for i, in := range incidents {
-		if err := checkIncident(in); err != nil {
-			return fmt.Errorf("write incident %d: %s: %w", i, incidentHeader[badField(in)], err)
+		if field, err := checkIncident(in); err != nil {
+			return fmt.Errorf("write incident %d: %s: %w", i, incidentHeader[field], err)
 		}
 		end := ""
 		if !in.End.IsZero() {
