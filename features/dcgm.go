@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -59,7 +58,7 @@ func dcgmMapping() *Mapping {
 	}
 	iUsed, iFree, iReserved := m.slot(used), m.slot(free), m.slot(reserved)
 	outUsed, outTotal := m.slot(gpuMemoryUsed), m.slot(gpuMemoryTotal)
-	m.derive = func(now, _ []float64, _ time.Duration) {
+	m.derive = func(now, _ []float64) {
 		now[outUsed] = now[iUsed]
 		if math.IsNaN(now[outTotal]) {
 			total := now[iUsed] + now[iFree] // NaN when either is missing
@@ -75,6 +74,9 @@ func dcgmMapping() *Mapping {
 // dcgmComponent places a series by its gpu label on the given node, or on the
 // one that its Hostname label names when that is empty.
 func dcgmComponent(l labels.Labels, node string) (forestall.Component, error) {
+	if !l.Has("gpu") { // of a switch, a CPU
+		return forestall.Component{}, nil
+	}
 	if node == "" {
 		node = l.Get("Hostname")
 		if err := forestall.CheckName(node); err != nil {

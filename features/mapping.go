@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -17,12 +16,12 @@ import (
 type Mapping struct {
 	name   string
 	kind   forestall.Kind
-	slots  []string          // what rules write, by index: our metrics, then helpers that begin with '.'
-	nOut   int               // slots[:nOut] are metrics
-	rules  map[string][]rule // by the page's metric name
-	xid    string            // series whose value is the last XID; "" = none
-	locate func(labels.Labels, string) (forestall.Component, error)
-	derive func(now, before []float64, elapsed time.Duration) // fills metrics from helpers
+	slots  []string                                                        // what rules write, by index: our metrics, then helpers that begin with '.'
+	nOut   int                                                             // slots[:nOut] are metrics
+	rules  map[string][]rule                                               // by the page's metric name
+	xid    string                                                          // series whose value is the last XID; "" = none
+	locate func(l labels.Labels, node string) (forestall.Component, error) // zero: not of any
+	derive func(now, before []float64)                                     // fills metrics from helpers
 }
 
 // rule maps one series onto a slot.

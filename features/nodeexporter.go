@@ -3,7 +3,6 @@ package features
 import (
 	"math"
 	"strings"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -68,7 +67,7 @@ func nodeMapping() *Mapping {
 	for i, name := range m.slots {
 		at[name] = i
 	}
-	m.derive = func(now, before []float64, _ time.Duration) {
+	m.derive = func(now, before []float64) {
 		grown := func(name string) float64 { return growth(before[at[name]], now[at[name]]) }
 		ratio := func(part, whole string) float64 { return quotient(now[at[part]], now[at[whole]]) }
 		all := grown(".cpu_all")
@@ -141,7 +140,7 @@ func partition(device string) bool {
 // node's own: not loopback, not a container's end, not a tunnel or bridge that
 // would count the same bytes again.
 func physicalInterface(device string) bool {
-	for _, prefix := range []string{"lo", "veth", "docker", "br-", "cni", "cali", "flannel", "cilium", "lxc", "virbr", "tap", "tun", "dummy", "kube-", "nodelocaldns", "vxlan", "wg", "bond"} {
+	for _, prefix := range []string{"lo", "veth", "docker", "br-", "cni", "cali", "flannel", "cilium", "lxc", "virbr", "tap", "tun", "dummy", "ifb", "kube-", "nodelocaldns", "vxlan", "wg", "bond"} {
 		if strings.HasPrefix(device, prefix) {
 			return false
 		}

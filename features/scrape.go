@@ -48,7 +48,6 @@ type Scraper struct {
 
 	seen   []forestall.Component // in order of Compare
 	state  map[forestall.Component]*reading
-	last   time.Time // of the newest good scrape
 	events []forestall.Event
 }
 
@@ -111,7 +110,11 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) ([][]forestall.Samp
 	if err != nil {
 		err = fmt.Errorf("%w %s: %w", ErrScrape, s.cfg.URL, err)
 		if ctx.Err() == nil {
-			s.event(forestall.Event{Component: forestall.Node(s.cfg.Node), Kind: forestall.EventScrapeError, Time: now, Detail: err.Error()})
+			var node forestall.Component
+			if s.cfg.Node != "" {
+				node = forestall.Node(s.cfg.Node)
+			}
+			s.event(forestall.Event{Component: node, Kind: forestall.EventScrapeError, Time: now, Detail: err.Error()})
 		}
 		return nil, latency, err
 	}
@@ -129,9 +132,6 @@ func (s *Scraper) Events() []forestall.Event {
 }
 
 func (s *Scraper) event(e forestall.Event) {
-	if e.Component.Name == "" {
-		e.Component = forestall.Component{}
-	}
 	if len(s.events) == maxPendingEvents {
 		s.events = slices.Delete(s.events, 0, 1)
 	}
@@ -198,8 +198,8 @@ func (s *Scraper) take(page []byte, contentType string, now time.Time) error {
 	if len(fresh) == 0 {
 		return fmt.Errorf("%w: it has %d series and none that preset %s knows", ErrExposition, series, s.mapping.name)
 	}
-	if n := len(s.state) + len(fresh); n > 2*maxTargetComponents {
-		return fmt.Errorf("%w: %w: it describes more than %d components", ErrExposition, ErrTooLarge, maxTargetComponents)
+	if !s.remember(fresh) {
+		return fmt.Errorf("%w: %w: it has described more than %d components", ErrExposition, ErrTooLarge, maxTargetComponents)
 	}
 	s.replace(fresh, now)
 	return nil
@@ -214,6 +214,9 @@ func (s *Scraper) visit(one Series, fresh map[forestall.Component]*reading) erro
 	c, err := s.mapping.locate(l, s.cfg.Node)
 	if err != nil {
 		return fmt.Errorf("%w: series %s: %w", ErrExposition, one.Name, err)
+	}
+	if c.IsZero() {
+		return nil
 	}
 	r := fresh[c]
 	if r == nil {
@@ -234,34 +237,37 @@ func (s *Scraper) visit(one Series, fresh map[forestall.Component]*reading) erro
 	return nil
 }
 
+// remember makes room for components not seen before, unless that would be too
+// many.
+func (s *Scraper) remember(fresh map[forestall.Component]*reading) bool {
+	for c := range fresh {
+		if s.state[c] != nil {
+			continue
+		}
+		if len(s.seen) == maxTargetComponents {
+			return false
+		}
+		s.state[c] = &reading{now: nans(len(s.mapping.slots)), xidBefore: math.NaN()}
+		at, _ := slices.BinarySearchFunc(s.seen, c, forestall.Component.Compare)
+		s.seen = slices.Insert(s.seen, at, c)
+	}
+	return true
+}
+
 // replace makes fresh the newest readings, derives what needs two, and notes
 // new XIDs.
 func (s *Scraper) replace(fresh map[forestall.Component]*reading, now time.Time) {
-	elapsed := now.Sub(s.last)
-	for c := range fresh {
-		if s.state[c] == nil {
-			s.state[c] = &reading{before: nans(len(s.mapping.slots)), xidBefore: math.NaN()}
-			at, _ := slices.BinarySearchFunc(s.seen, c, forestall.Component.Compare)
-			s.seen = slices.Insert(s.seen, at, c)
-		}
-	}
 	for _, c := range s.seen {
-		r := s.state[c]
-		if r.now != nil {
-			r.before = r.now
-		}
-		f := fresh[c]
+		r, f := s.state[c], fresh[c]
+		r.before = r.now
 		if f == nil {
 			r.now = nans(len(s.mapping.slots))
 			continue
 		}
 		r.now = f.now
-		if s.mapping.derive != nil {
-			s.mapping.derive(r.now, r.before, elapsed)
-		}
+		s.mapping.derive(r.now, r.before)
 		s.noteXID(c, r, f.xid, now)
 	}
-	s.last = now
 }
 
 // noteXID reports an XID that took another value. The first one seen may be

@@ -1,0 +1,159 @@
+package features
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/procfs/blockdevice"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// readDisks returns the statistics of the physical disks, for the next read.
+func (h *Host) readDisks(now time.Time) map[string]blockdevice.IOStats {
+	if h.block == nil {
+		return nil
+	}
+	all, err := h.block.ProcDiskstats()
+	if err != nil {
+		return nil
+	}
+	disks := make(map[string]blockdevice.IOStats)
+	elapsed := float64(now.Sub(h.before.at).Milliseconds())
+	busiest, ticks, completed, known := math.NaN(), 0.0, 0.0, false
+	ioErrors := math.NaN()
+	for _, d := range all {
+		if !physicalDisk(d.DeviceName) {
+			continue
+		}
+		disks[d.DeviceName] = d.IOStats
+		if n := hexFile(filepath.Join(h.opt.SysRoot, "block", d.DeviceName, "device/ioerr_cnt")); !math.IsNaN(n) {
+			ioErrors = sum(ioErrors, n)
+		}
+		b, ok := h.before.disks[d.DeviceName]
+		if !ok || elapsed <= 0 || d.IOsTotalTicks < b.IOsTotalTicks || d.ReadIOs < b.ReadIOs || d.WriteIOs < b.WriteIOs {
+			continue
+		}
+		known = true
+		// Ticks are rounded to the kernel's timer: a busy disk can read 1.001.
+		share := min(float64(d.IOsTotalTicks-b.IOsTotalTicks)/elapsed, 1)
+		if math.IsNaN(busiest) || share > busiest {
+			busiest = share
+		}
+		ticks += float64(d.ReadTicks-b.ReadTicks) + float64(d.WriteTicks-b.WriteTicks)
+		completed += float64(d.ReadIOs-b.ReadIOs) + float64(d.WriteIOs-b.WriteIOs)
+	}
+	h.set(nodeDiskErrors, ioErrors)
+	if known {
+		h.set(nodeDiskUtilization, busiest)
+		h.set(nodeDiskLatency, quotient(ticks/1000, completed))
+	}
+	return disks
+}
+
+// readHardware reads memory controllers, thermal zones and file handles.
+func (h *Host) readHardware() {
+	ce, ue, hottest := math.NaN(), math.NaN(), math.NaN()
+	controllers, _ := filepath.Glob(filepath.Join(h.opt.SysRoot, "devices/system/edac/mc/mc[0-9]*"))
+	for _, dir := range controllers {
+		ce = sum(ce, numberFile(filepath.Join(dir, "ce_count")))
+		ue = sum(ue, numberFile(filepath.Join(dir, "ue_count")))
+	}
+	h.set(nodeEDACCorrectable, ce)
+	h.set(nodeEDACUncorrectable, ue)
+	zones, _ := filepath.Glob(filepath.Join(h.opt.SysRoot, "class/thermal/thermal_zone[0-9]*/temp"))
+	for _, file := range zones {
+		if t := numberFile(file) / 1000; math.IsNaN(hottest) || t > hottest {
+			hottest = t
+		}
+	}
+	h.set(nodeTemperature, hottest)
+	if b, err := os.ReadFile(filepath.Join(h.opt.ProcRoot, "sys/fs/file-nr")); err == nil {
+		if fields := strings.Fields(string(b)); len(fields) > 0 {
+			h.set(nodeOpenFiles, parseNumber(fields[0]))
+		}
+	}
+}
+
+// readOOMKills reads the kernel's count of processes killed for memory, and
+// notes an event when it grew.
+func (h *Host) readOOMKills(now time.Time) float64 {
+	n := vmstat(filepath.Join(h.opt.ProcRoot, "vmstat"), "oom_kill")
+	h.set(nodeOOMKills, n)
+	if h.before.at.IsZero() {
+		return n
+	}
+	if killed := growth(h.before.ooms, n); killed > 0 {
+		if len(h.events) == maxPendingEvents {
+			h.events = h.events[1:]
+		}
+		h.events = append(h.events, forestall.Event{
+			Component: h.component, Kind: forestall.EventOOMKill, Time: now, Code: int(killed),
+			Detail: fmt.Sprintf("%g killed for memory since the read before", killed),
+		})
+	}
+	return n
+}
+
+// vmstat returns one field of /proc/vmstat, NaN when it isn't there.
+func vmstat(path, field string) float64 {
+	f, err := os.Open(path)
+	if err != nil {
+		return math.NaN()
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if name, value, ok := strings.Cut(lines.Text(), " "); ok && name == field {
+			return parseNumber(value)
+		}
+	}
+	return math.NaN()
+}
+
+// sum adds what is known: NaN only when both are.
+func sum(a, b float64) float64 {
+	switch {
+	case math.IsNaN(a):
+		return b
+	case math.IsNaN(b):
+		return a
+	}
+	return a + b
+}
+
+// numberFile reads a decimal number from a file, NaN when it can't.
+func numberFile(path string) float64 {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return math.NaN()
+	}
+	return parseNumber(string(bytes.TrimSpace(b)))
+}
+
+// hexFile reads a number such as 0x1f.
+func hexFile(path string) float64 {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return math.NaN()
+	}
+	n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 0, 64)
+	if err != nil {
+		return math.NaN()
+	}
+	return float64(n)
+}
+
+func parseNumber(s string) float64 {
+	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	if err != nil {
+		return math.NaN()
+	}
+	return v
+}
