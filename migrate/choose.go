@@ -57,7 +57,7 @@ func Choose(s *State, p Placement) (node string, gpus []int, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	v := newVista(s, p.Conditions)
+	v := newVista(s, p)
 	var able []candidate
 	var refused []string
 	for _, name := range s.NodeNames() {
@@ -126,13 +126,13 @@ type vista struct {
 	risks     map[forestall.Component]forestall.Risk
 	loads     map[string]float64
 	zoneDown  map[string]int
-	workloads map[string]int
-	memory    map[string]int64 // promised to holders
+	workloads map[string]int   // other ones held, by node
+	memory    map[string]int64 // promised to them
 }
 
-func newVista(s *State, c Conditions) vista {
-	v := vista{map[forestall.Component]forestall.Risk{}, c.Loads, map[string]int{}, map[string]int{}, map[string]int64{}}
-	for _, r := range c.Risks {
+func newVista(s *State, p Placement) vista {
+	v := vista{map[forestall.Component]forestall.Risk{}, p.Conditions.Loads, map[string]int{}, map[string]int{}, map[string]int64{}}
+	for _, r := range p.Conditions.Risks {
 		v.risks[r.Component] = r
 	}
 	for _, n := range s.Nodes {
@@ -140,7 +140,10 @@ func newVista(s *State, c Conditions) vista {
 			v.zoneDown[n.Zone]++
 		}
 	}
-	for _, w := range s.Workloads {
+	for name, w := range s.Workloads {
+		if name == p.Workload {
+			continue
+		}
 		for _, h := range w.Holders {
 			v.workloads[h.Node]++
 			v.memory[h.Node] += w.Spec.Needs.MemoryBytes

@@ -25,3 +25,8 @@ var (
 // ErrNoTarget is wrapped by [Choose] when no node can take a workload. The
 // error names why each node was passed over.
 var ErrNoTarget = errors.New("no node can take it")
+
+// ErrWorkload is wrapped by an error of [Nodes].Start whose cause is the
+// workload itself: its command is missing, or it exits at once. Another node
+// would fare no better, so it isn't held against this one.
+var ErrWorkload = errors.New("workload cannot be started")

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -29,6 +30,10 @@ type leaseKey struct {
 	workload, node string
 	epoch          forestall.Epoch
 }
+
+// maxBookings is how many bookings pile up before those that ran out go: one
+// that is absent has run out as well.
+const maxBookings = 4096
 
 // NewLeases returns the table of a node that is not the leader yet. now reads
 // a clock that never goes back and also runs while the machine sleeps
@@ -80,7 +85,11 @@ func (l *Leases) Grant(workload, node string, epoch forestall.Epoch, s *State) (
 	if !l.elected {
 		return false, "this node is not the leader"
 	}
-	l.until[leaseKey{workload, node, epoch}] = l.now() + l.margin()
+	now := l.now()
+	if len(l.until) >= maxBookings {
+		maps.DeleteFunc(l.until, func(_ leaseKey, end time.Duration) bool { return end <= now })
+	}
+	l.until[leaseKey{workload, node, epoch}] = now + l.margin()
 	return true, ""
 }
 

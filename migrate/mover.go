@@ -1,0 +1,259 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// mover is what the leader remembers about one workload's step while it tries
+// it. It decides, and does nothing itself: next says what to do, called and
+// proposed tell it how that went. Losing it (a new leader) costs a repetition,
+// never safety: everything that counts is in the ledger.
+type mover struct {
+	workload string
+	cfg      *ExecutorConfig
+
+	step      Step
+	tries     int       // failed calls or proposals of the step
+	notBefore time.Time // of the next attempt
+	cause     error     // of the last failure
+	result    Command   // to be proposed until it is applied or refused
+
+	migration string    // the open one
+	began     time.Time // when this leader first saw it
+}
+
+// deed is one thing to do. At most one of call and command is set; with none,
+// wait until something changes, or no longer than wait if it isn't 0.
+type deed struct {
+	call    *call
+	command Command
+	id      string // of command
+	wait    time.Duration
+	idle    bool // nothing is left to do for the workload
+}
+
+// surroundings are what a mover sees beside the ledger.
+type surroundings struct {
+	now        time.Time // a clock that doesn't jump
+	leases     *Leases
+	conditions Conditions
+	tripped    func(node string) string // why the node's breaker lets nothing through, or ""
+}
+
+// next decides what to do now.
+func (m *mover) next(s *State, env surroundings) deed {
+	step := Next(s, m.workload)
+	if step != m.step {
+		m.step, m.tries, m.notBefore, m.cause, m.result = step, 0, time.Time{}, nil, nil
+	}
+	if step.Kind == StepNone {
+		return deed{idle: true}
+	}
+	if step.Migration != m.migration {
+		m.migration, m.began = step.Migration, env.now
+	}
+	if wait := m.notBefore.Sub(env.now); wait > 0 {
+		return deed{wait: wait}
+	}
+	if m.result != nil {
+		return m.entry(m.result)
+	}
+	w := s.Workloads[m.workload]
+	switch step.Kind {
+	case StepThaw:
+		return m.ask(5*time.Second, StartOrder{})
+	case StepSave:
+		return m.save(s, w, env)
+	case StepGrant:
+		return m.grant(s, env)
+	case StepFence:
+		return m.ask(m.cfg.FenceTimeout, StartOrder{})
+	case StepStop:
+		return m.stop(w, env)
+	case StepStart:
+		return m.start(s, w, env)
+	default:
+		return m.move(s, env, m.lost(s, w))
+	}
+}
+
+func (m *mover) ask(timeout time.Duration, o StartOrder) deed {
+	return deed{call: &call{m.step, o, timeout}}
+}
+
+// entry proposes a command under an ID that names the intention, so that a
+// repetition after a lost reply takes effect once.
+func (m *mover) entry(c Command) deed {
+	m.result = c
+	id := fmt.Sprintf("%s %s %s %s %d", c.kind(), m.workload, m.step.Migration, m.step.Node, m.step.Epoch)
+	return deed{command: c, id: id}
+}
+
+func (m *mover) save(s *State, w *WorkloadState, env surroundings) deed {
+	open := s.Open[m.step.Migration]
+	if m.tries == 0 {
+		if _, _, err := m.choose(s, env, nil); err != nil {
+			return m.entry(&Abort{m.step.Migration, err.Error()})
+		}
+	}
+	if m.tries > 0 {
+		if _, failed := s.Incident(open.Component); failed {
+			return m.grant(s, env)
+		}
+	}
+	if m.tries >= m.cfg.StepAttempts {
+		return m.entry(&Abort{m.step.Migration, fmt.Sprintf("no final checkpoint: %v", m.cause)})
+	}
+	return m.ask(m.cfg.SaveTimeout+w.Spec.Hook.Timeout, StartOrder{})
+}
+
+func (m *mover) grant(s *State, env surroundings) deed {
+	open := s.Open[m.step.Migration]
+	node, gpus, err := m.choose(s, env, nil)
+	if err != nil {
+		return m.withoutTarget(open, env, err)
+	}
+	g := &Grant{Migration: open.ID, Node: node, GPUs: gpus}
+	if saves(open.Action) && open.Phase == forestall.PhaseProposed {
+		g.Unsaved = fmt.Sprintf("no final checkpoint: %s does not run on a node that answers", m.workload)
+		if m.cause != nil {
+			g.Unsaved = fmt.Sprintf("no final checkpoint: %v", m.cause)
+		}
+	}
+	return m.entry(g)
+}
+
+// withoutTarget waits for a node; a saved workload stands still meanwhile, so
+// that one is let go soon.
+func (m *mover) withoutTarget(open *forestall.Migration, env surroundings, err error) deed {
+	waited := env.now.Sub(m.began)
+	switch {
+	case saves(open.Action) && open.Phase == forestall.PhaseSaved && waited >= m.cfg.SaveTimeout:
+		return m.entry(&Abort{open.ID, err.Error()})
+	case waited >= m.cfg.RecoveryTimeout:
+		return m.entry(&GiveUp{open.ID, err.Error()})
+	}
+	m.cause = err
+	return deed{wait: m.cfg.BackoffMax}
+}
+
+// stop asks the node of an earlier run to end it, unless its lease has run out
+// meanwhile: then it has ended without being asked.
+func (m *mover) stop(w *WorkloadState, env surroundings) deed {
+	expired, remaining := env.leases.Expired(m.workload, m.step.Node, m.step.Epoch)
+	if expired {
+		return m.entry(&Stopped{Workload: m.workload, Node: m.step.Node, Epoch: m.step.Epoch, How: HowLeaseExpired})
+	}
+	return m.ask(min(remaining, m.cfg.StopTimeout+w.Spec.Stop), StartOrder{})
+}
+
+func (m *mover) start(s *State, w *WorkloadState, env surroundings) deed {
+	if errors.Is(m.cause, forestall.ErrStaleEpoch) || m.tries >= m.cfg.StepAttempts {
+		return m.move(s, env, m.cause)
+	}
+	open := s.Open[m.step.Migration]
+	o := StartOrder{Workload: w.Spec, Epoch: open.Epoch, GPUs: open.GPUs, Checkpoint: open.Checkpoint}
+	if w.Head != nil {
+		o.Replicas = w.Head.Replicas
+	}
+	return m.ask(m.cfg.StartTimeout, o)
+}
+
+// move takes the workload to a further target, or gives it up.
+func (m *mover) move(s *State, env surroundings, cause error) deed {
+	open := s.Open[m.step.Migration]
+	tried := fmt.Sprintf("%s could not start it: %v", open.To, cause)
+	if open.Attempt >= m.cfg.MaxAttempts {
+		return m.entry(&GiveUp{open.ID, fmt.Sprintf("%d targets tried; %s", open.Attempt, tried)})
+	}
+	if env.now.Sub(m.began) >= m.cfg.RecoveryTimeout {
+		return m.entry(&GiveUp{open.ID, fmt.Sprintf("recovery_timeout %s has passed; %s", m.cfg.RecoveryTimeout, tried)})
+	}
+	node, gpus, err := m.choose(s, env, map[string]string{open.To: "has just failed to start it"})
+	if err != nil { // the same node, in a new epoch, is better than none
+		node, gpus, err = m.choose(s, env, nil)
+	}
+	if err != nil {
+		return m.withoutTarget(open, env, err)
+	}
+	return m.entry(&Retry{Migration: open.ID, Attempt: open.Attempt + 1, Node: node, GPUs: gpus, Note: tried})
+}
+
+// lost says why the target of a granted migration is none any more.
+func (m *mover) lost(s *State, w *WorkloadState) error {
+	if _, held := w.Holder(); !held {
+		return errors.New("the run ended before it was confirmed")
+	}
+	return fmt.Errorf("node %s is %s", w.Node, stateWord(s.Nodes[w.Node].State))
+}
+
+func (m *mover) choose(s *State, env surroundings, exclude map[string]string) (string, []int, error) {
+	open := s.Open[m.step.Migration]
+	p := Placement{Workload: m.workload, Flee: open.Component, KeepGPUsNear: m.cfg.KeepGPUsNear, Exclude: map[string]string{}, Conditions: env.conditions}
+	p.Strategy = m.cfg.RecoveryStrategy
+	if saves(open.Action) {
+		p.Strategy = m.cfg.MigrationStrategy
+		if !withinNode(open.Decision) {
+			p.Exclude[open.From] = "is where it comes from"
+		}
+	}
+	if open.Attempt == 0 {
+		p.Prefer = open.Decision.To
+	}
+	for name := range s.Nodes {
+		if why := env.tripped(name); why != "" {
+			p.Exclude[name] = why
+		}
+	}
+	for name, why := range exclude {
+		p.Exclude[name] = why
+	}
+	return Choose(s, p)
+}
+
+// called takes in how a call went. value is the forestall.Checkpoint of a
+// save or the acks, []string, of a fence.
+func (m *mover) called(c *call, value any, err error, now time.Time) {
+	if c.step != m.step {
+		return
+	}
+	if err != nil {
+		m.failed(err, now)
+		return
+	}
+	switch c.step.Kind {
+	case StepThaw:
+		m.result = &Resumed{m.workload, c.step.Migration}
+	case StepSave:
+		m.result = &Saved{c.step.Migration, value.(forestall.Checkpoint)}
+	case StepFence:
+		m.result = &Fenced{c.step.Migration, c.step.Epoch, value.([]string)}
+	case StepStop:
+		m.result = &Stopped{Workload: m.workload, Node: c.step.Node, Epoch: c.step.Epoch, How: HowConfirmed}
+	case StepStart:
+		m.result = &Done{c.step.Migration, c.step.Epoch}
+	}
+}
+
+// proposed takes in how a proposal went: err is of consensus or of the ledger.
+// A refusal means that the state has moved on, or soon will: the next look at
+// it decides.
+func (m *mover) proposed(c Command, err error, now time.Time) {
+	if err == nil {
+		return
+	}
+	if refused(err) {
+		m.result = nil
+	}
+	m.failed(fmt.Errorf("propose %s: %w", c.kind(), err), now)
+}
+
+func (m *mover) failed(err error, now time.Time) {
+	m.tries++
+	m.cause = err
+	m.notBefore = now.Add(m.cfg.backoff(m.tries))
+}
