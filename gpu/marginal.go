@@ -65,10 +65,10 @@ func (q *quantile) value(metric int) float64 {
 func quantileAt(metric int, p float64) float64 {
 	n := len(quantiles)
 	i := sort.Search(n, func(i int) bool { return quantiles[i].p >= p })
-	switch {
-	case i == 0:
+	switch i {
+	case 0:
 		return quantiles[0].value(metric)
-	case i == n:
+	case n:
 		return quantiles[n-1].value(metric)
 	}
 	a, b := &quantiles[i-1], &quantiles[i]
