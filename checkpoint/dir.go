@@ -1,0 +1,261 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// The layout of a store.
+const (
+	markerFile  = "FORESTALL-CHECKPOINTS" // says that the directory is a store, and its version
+	lockName    = "LOCK"                  // flock'ed by the process that has it open; holds its pid
+	chunkDir    = "chunks"                // chunks/ab/abcd...
+	manifestDir = "manifests"             // manifests/ID
+	fenceDir    = "fences"                // fences/WORKLOAD
+	rotDir      = "corrupt"               // chunks that failed their hash, moved aside
+	stageDir    = "stage"                 // frozen copies; emptied at open
+	tmpDir      = "tmp"                   // files being written; emptied at open
+)
+
+const marker = "forestall checkpoint store 1\n"
+
+// Dir is a store in a directory of this machine, open in one process. Its
+// methods may be called at once from any goroutine.
+type Dir struct {
+	path  string
+	opt   Options
+	codec *codec
+	lock  *os.File
+	temps atomic.Uint64
+	bufs  sync.Pool
+	write func(path string, data []byte, sync bool) error // writeNew; tests make it fail
+
+	inbox     inbox // chunks that peers have sent and no manifest needs yet
+	gcing     sync.Mutex
+	restoring keyed // by target
+
+	mu          sync.Mutex
+	closed      bool
+	checkpoints map[string]forestall.Checkpoint // by ID
+	lanes       map[string]*lane                // by workload
+	pins        map[hash]int                    // in use; GC keeps them
+	spared      map[hash]struct{}               // pinned at some moment of the running GC; nil: none runs
+	leases      map[hash]time.Time              // promised to peers until then
+}
+
+// OpenDir opens the store at path, creating it in an empty or missing
+// directory. What an earlier process left half-written is removed, corrupt
+// manifests are logged and left out. Errors wrap [ErrLocked] when another
+// process, named, has it open, and [ErrNotStore] when the directory holds
+// something else. The caller closes it.
+func OpenDir(path string, opt Options) (*Dir, error) {
+	if err := opt.Validate(); err != nil {
+		return nil, err
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open checkpoint store: %w", err)
+	}
+	fresh, err := inspect(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dir{
+		path: path, opt: opt, write: writeNew,
+		checkpoints: make(map[string]forestall.Checkpoint),
+		lanes:       make(map[string]*lane),
+		pins:        make(map[hash]int),
+		leases:      make(map[hash]time.Time),
+	}
+	d.inbox.chunks = make(map[hash]inboxChunk)
+	d.bufs.New = func() any { return new([]byte) }
+	if d.lock, err = acquire(filepath.Join(path, lockName)); err != nil {
+		return nil, err
+	}
+	if err := d.load(fresh); err != nil {
+		d.lock.Close()
+		return nil, err
+	}
+	if d.codec, err = newCodec(opt); err != nil {
+		d.lock.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Path returns the store's absolute directory.
+func (d *Dir) Path() string { return d.path }
+
+// Close releases the store to other processes. The caller has ended what it
+// started on it.
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	d.codec.close()
+	return d.lock.Close()
+}
+
+// inspect creates path and reports whether it may become a new store.
+func inspect(path string) (fresh bool, err error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return false, fmt.Errorf("create checkpoint store: %w", err)
+	}
+	b, err := os.ReadFile(filepath.Join(path, markerFile))
+	if err == nil {
+		if string(b) != marker {
+			return false, fmt.Errorf("%w: %s says %.60q; this program reads %q", ErrNotStore, filepath.Join(path, markerFile), b, marker)
+		}
+		return false, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("open checkpoint store: %w", err)
+	}
+	names, err := os.ReadDir(path)
+	if err != nil {
+		return false, fmt.Errorf("open checkpoint store: %w", err)
+	}
+	for _, e := range names {
+		// A crash while creating leaves the first names without the marker.
+		switch e.Name() {
+		case lockName, tmpDir, "lost+found":
+		default:
+			return false, fmt.Errorf("%w: %s holds %q; give checkpoint_storage an empty or a new directory", ErrNotStore, path, e.Name())
+		}
+	}
+	return true, nil
+}
+
+func acquire(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock checkpoint store: %w", err)
+	}
+	if err := lockFile(f); err != nil {
+		defer f.Close()
+		holder := "another process"
+		if b, rerr := io.ReadAll(io.LimitReader(f, 32)); rerr == nil && len(b) > 0 {
+			holder = "process " + strings.TrimSpace(string(b))
+		}
+		return nil, fmt.Errorf("%w: %s is held by %s; stop it or use another checkpoint_storage (%w)", ErrLocked, path, holder, err)
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock checkpoint store: %w", err)
+	}
+	return f, nil
+}
+
+// load empties the directories of unfinished work, creates what is missing and
+// reads fences and the headers of manifests.
+func (d *Dir) load(fresh bool) error {
+	for _, dir := range []string{tmpDir, stageDir} {
+		if err := os.RemoveAll(filepath.Join(d.path, dir)); err != nil {
+			return fmt.Errorf("open checkpoint store: %w", err)
+		}
+	}
+	for _, dir := range []string{tmpDir, stageDir, chunkDir, manifestDir, fenceDir, rotDir} {
+		if err := os.MkdirAll(filepath.Join(d.path, dir), 0o700); err != nil {
+			return fmt.Errorf("open checkpoint store: %w", d.diskFull(err))
+		}
+	}
+	if fresh {
+		for i := range 256 {
+			if err := os.Mkdir(filepath.Join(d.path, chunkDir, fmt.Sprintf("%02x", i)), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("create checkpoint store: %w", d.diskFull(err))
+			}
+		}
+		if err := syncDir(filepath.Join(d.path, chunkDir)); err != nil {
+			return err
+		}
+		if err := d.replace(filepath.Join(d.path, markerFile), []byte(marker)); err != nil {
+			return err
+		}
+	}
+	if err := d.loadFences(); err != nil {
+		return err
+	}
+	return d.loadManifests()
+}
+
+func (d *Dir) loadManifests() error {
+	names, err := os.ReadDir(filepath.Join(d.path, manifestDir))
+	if err != nil {
+		return fmt.Errorf("list checkpoints: %w", err)
+	}
+	for _, e := range names {
+		id := e.Name()
+		if _, err := parseHash(id); err != nil {
+			d.opt.Logger.Warn("foreign file among the manifests", "path", d.manifestPath(id))
+			continue
+		}
+		h, err := d.readHeader(id)
+		if err != nil {
+			d.opt.Logger.Error("checkpoint left out: its manifest cannot be read", "error", err)
+			continue
+		}
+		d.checkpoints[id] = h.checkpoint(id)
+	}
+	return nil
+}
+
+func (d *Dir) readHeader(id string) (header, error) {
+	path := d.manifestPath(id)
+	f, err := os.Open(path)
+	if err != nil {
+		return header{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxHeader))
+	if err != nil {
+		return header{}, fmt.Errorf("read manifest %s: %w", path, err)
+	}
+	h, _, err := decodeHeader(b)
+	if err != nil {
+		return header{}, corrupt(path, "%v", err)
+	}
+	return h, nil
+}
+
+func (d *Dir) manifestPath(id string) string { return filepath.Join(d.path, manifestDir, id) }
+
+func (d *Dir) chunkPath(h hash) string {
+	s := h.String()
+	return filepath.Join(d.path, chunkDir, s[:2], s)
+}
+
+// lane serialises what must not overlap within a workload: raising its fence
+// and making a checkpoint of it visible.
+type lane struct {
+	mu    sync.Mutex
+	fence forestall.Epoch
+	bad   error // the fence file cannot be read
+}
+
+func (d *Dir) lane(workload string) *lane {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.lanes[workload]
+	if l == nil {
+		l = new(lane)
+		d.lanes[workload] = l
+	}
+	return l
+}

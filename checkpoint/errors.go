@@ -1,0 +1,64 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// What goes wrong with a store. Each is wrapped by an error that names the
+// file, chunk, checkpoint or peer.
+var (
+	// ErrNotFound: no checkpoint with that ID in this store.
+	ErrNotFound = errors.New("checkpoint not found")
+	// ErrCorrupt: a manifest, chunk or fence is missing or not what its
+	// checksum says. Nothing is restored from it.
+	ErrCorrupt = errors.New("corrupt checkpoint data")
+	// ErrLocked: another process has the store open.
+	ErrLocked = errors.New("checkpoint store is in use")
+	// ErrNotStore: the directory holds something else, or a newer format.
+	ErrNotStore = errors.New("not a checkpoint store")
+	// ErrClosed: the store or replicator was closed.
+	ErrClosed = errors.New("closed")
+	// ErrDiskFull: the store's file system has no room. What was saved before
+	// is intact, nothing of the new checkpoint is visible.
+	ErrDiskFull = errors.New("no space left for the checkpoint")
+)
+
+// What is wrong with a snapshot.
+var (
+	// ErrChanged: a file changed while it was being read; the state was not
+	// standing still.
+	ErrChanged = errors.New("state changed while it was read")
+	// ErrNotNewer: the store already holds this or a later checkpoint of the
+	// workload.
+	ErrNotNewer = errors.New("checkpoint is not newer")
+	// ErrUnsafePath: a name or link would lead out of the tree.
+	ErrUnsafePath = errors.New("path leads out of the tree")
+)
+
+// What goes wrong between stores.
+var (
+	// ErrUnderReplicated: fewer replicas hold it than the consistency asks for.
+	ErrUnderReplicated = errors.New("not enough replicas")
+	// errMissingChunks: a manifest was offered before all its chunks.
+	errMissingChunks = errors.New("manifest needs chunks that are not in the store")
+)
+
+// corrupt wraps ErrCorrupt with the file it is about.
+func corrupt(file, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s", ErrCorrupt, file, fmt.Sprintf(format, args...))
+}
+
+// diskFull adds to an out-of-space error what to do about it; others pass.
+func (d *Dir) diskFull(err error) error {
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return err
+	}
+	free := "unknown"
+	if n, ferr := freeBytes(d.path); ferr == nil {
+		free = fmt.Sprint(n)
+	}
+	return fmt.Errorf("%w: %s has %s bytes free; free some, shorten checkpoint_retention or move checkpoint_storage: %w",
+		ErrDiskFull, d.path, free, err)
+}

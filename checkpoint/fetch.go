@@ -1,0 +1,71 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Fetch brings a checkpoint into the local store, from the peers named in from
+// first and then from any other live one, verified to the last byte. A fence
+// does not stand in its way: to read old state is what recovery does. Chunks
+// that one peer gave are kept when it fails and the next is asked. The error
+// names each peer and what was wrong with its answer, [ErrCorrupt] when it
+// lied; [ErrNotFound] when none has it. It returns at once when the local store
+// has every byte.
+func (r *Replicator) Fetch(ctx context.Context, id string, from []string) error {
+	if r.local.whole(id) {
+		return nil
+	}
+	var failed []error
+	for _, p := range preferred(r.peers(), from) {
+		err := r.client.fetch(ctx, p, r.local, id)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("fetch checkpoint %.12s: %w", id, context.Cause(ctx))
+		}
+		if errors.Is(err, ErrCorrupt) {
+			r.cfg.Metrics.badReply(p.Name)
+			r.cfg.Logger.Error("peer sent corrupt checkpoint data", "peer", p.Name, "checkpoint", id, "error", err)
+		}
+		failed = append(failed, fmt.Errorf("%s: %w", p.Name, err))
+		if errors.Is(err, ErrDiskFull) {
+			break
+		}
+	}
+	if len(failed) == 0 {
+		failed = append(failed, fmt.Errorf("%w: no live peer to ask", ErrNotFound))
+	}
+	return fmt.Errorf("fetch checkpoint %.12s: %w", id, errors.Join(failed...))
+}
+
+// whole reports whether the store has the manifest and all its chunks.
+func (d *Dir) whole(id string) bool {
+	m, unpin, err := d.pinManifest(id)
+	if err != nil {
+		return false
+	}
+	defer unpin()
+	for _, h := range m.hashes() {
+		if !d.has(h) {
+			return false
+		}
+	}
+	return true
+}
+
+// preferred orders peers: those named in first, in its order, then the others.
+func preferred(peers []Peer, first []string) []Peer {
+	place := func(p Peer) int {
+		if i := slices.Index(first, p.Name); i >= 0 {
+			return i
+		}
+		return len(first)
+	}
+	peers = slices.Clone(peers)
+	slices.SortStableFunc(peers, func(a, b Peer) int { return place(a) - place(b) })
+	return peers
+}

@@ -1,0 +1,148 @@
+package checkpoint
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// Get returns the checkpoint with that ID; the error wraps [ErrNotFound].
+func (d *Dir) Get(id string) (forestall.Checkpoint, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	cp, ok := d.checkpoints[id]
+	if !ok {
+		return cp, fmt.Errorf("%w: no %.64q in %s", ErrNotFound, id, d.path)
+	}
+	return cp, nil
+}
+
+// List returns what this store holds of workload, newest state first, or, of
+// all workloads when it is "", latest first. Whether each counts, the ledger
+// knows.
+func (d *Dir) List(workload string) ([]forestall.Checkpoint, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, fmt.Errorf("list checkpoints of %s: %w", d.path, ErrClosed)
+	}
+	out := []forestall.Checkpoint{}
+	for _, cp := range d.checkpoints {
+		if workload == "" || cp.Workload == workload {
+			out = append(out, cp)
+		}
+	}
+	slices.SortFunc(out, func(a, b forestall.Checkpoint) int {
+		byTime := 0
+		if workload == "" {
+			byTime = cmp.Or(b.Time.Compare(a.Time), cmp.Compare(a.Workload, b.Workload))
+		}
+		return cmp.Or(byTime, cmp.Compare(b.Epoch, a.Epoch), cmp.Compare(b.Sequence, a.Sequence), cmp.Compare(a.ID, b.ID))
+	})
+	return out, nil
+}
+
+// newest returns the workload's latest state in this store.
+func (d *Dir) newest(workload string) (newest forestall.Checkpoint, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, cp := range d.checkpoints {
+		if cp.Workload == workload && (!ok || cp.NewerThan(newest)) {
+			newest, ok = cp, true
+		}
+	}
+	return newest, ok
+}
+
+// Timeline is the checkpoints of one workload, oldest first.
+type Timeline []forestall.Checkpoint
+
+// Timeline returns what this store holds of workload.
+func (d *Dir) Timeline(workload string) (Timeline, error) {
+	cps, err := d.List(workload)
+	slices.SortStableFunc(cps, func(a, b forestall.Checkpoint) int { return a.Time.Compare(b.Time) })
+	return cps, err
+}
+
+// NewestBefore returns the last checkpoint whose state is from t or before.
+func (l Timeline) NewestBefore(t time.Time) (cp forestall.Checkpoint, ok bool) {
+	i, _ := slices.BinarySearchFunc(l, t, func(cp forestall.Checkpoint, t time.Time) int {
+		if cp.Time.After(t) {
+			return 1
+		}
+		return -1
+	})
+	if i == 0 {
+		return cp, false
+	}
+	return l[i-1], true
+}
+
+// Stats is what a store holds.
+type Stats struct {
+	Path        string `json:"path"`
+	Checkpoints int    `json:"checkpoints"`
+	Workloads   int    `json:"workloads"`
+	Chunks      int    `json:"chunks"`
+	ChunkBytes  int64  `json:"chunk_bytes"` // of the chunk files, compressed
+	StateBytes  int64  `json:"state_bytes"` // of all states that could be restored
+	FreeBytes   int64  `json:"free_bytes"`  // of the file system; -1: unknown
+}
+
+// Stats counts; it looks at each chunk file.
+func (d *Dir) Stats() (Stats, error) {
+	s := Stats{Path: d.path, FreeBytes: -1}
+	cps, err := d.List("")
+	if err != nil {
+		return s, err
+	}
+	workloads := make(map[string]struct{})
+	for _, cp := range cps {
+		s.StateBytes += cp.Size
+		workloads[cp.Workload] = struct{}{}
+	}
+	s.Checkpoints, s.Workloads = len(cps), len(workloads)
+	err = d.eachChunk(func(_ hash, fi fs.FileInfo) error {
+		s.Chunks++
+		s.ChunkBytes += fi.Size()
+		return nil
+	})
+	if free, ferr := freeBytes(d.path); ferr == nil {
+		s.FreeBytes = free
+	}
+	return s, err
+}
+
+// eachChunk visits the chunk files; ones that vanish meanwhile are skipped.
+func (d *Dir) eachChunk(visit func(hash, fs.FileInfo) error) error {
+	shards, err := os.ReadDir(filepath.Join(d.path, chunkDir))
+	if err != nil {
+		return fmt.Errorf("list chunks: %w", err)
+	}
+	for _, shard := range shards {
+		files, err := os.ReadDir(filepath.Join(d.path, chunkDir, shard.Name()))
+		if err != nil {
+			return fmt.Errorf("list chunks: %w", err)
+		}
+		for _, f := range files {
+			h, err := parseHash(f.Name())
+			if err != nil {
+				continue
+			}
+			fi, err := f.Info()
+			if err != nil {
+				continue
+			}
+			if err := visit(h, fi); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

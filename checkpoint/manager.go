@@ -1,0 +1,208 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// Target is a workload that runs on this node.
+type Target struct {
+	Workload string
+	Epoch    forestall.Epoch
+	StateDir string
+	Interval time.Duration // between automatic checkpoints; 0: ManagerConfig.Interval
+	Sequence uint64        // of the newest checkpoint that counts; 0: none
+}
+
+// Hooks is what the manager asks of the engine. All may be called from several
+// goroutines at once, for one workload from one at a time.
+type Hooks struct {
+	// Targets returns what runs on this node now.
+	Targets func() []Target
+	// Quiesce makes the workload write its state down and stand still. release
+	// lets it go on and returns how long it stood still; after a final
+	// checkpoint has counted it is not called.
+	Quiesce func(ctx context.Context, workload string, final bool) (release func() time.Duration, err error)
+	// Commit makes the checkpoint the workload's head. One that it refuses does
+	// not count.
+	Commit func(ctx context.Context, cp forestall.Checkpoint) error
+	// Keep reports whether retention must leave a checkpoint: a ledger's head,
+	// a pinned one. nil: none but the newest of each workload.
+	Keep func(forestall.Checkpoint) bool
+}
+
+// ManagerConfig says when checkpoints are taken and how long they are kept.
+type ManagerConfig struct {
+	Interval  time.Duration  // between a workload's checkpoints where its target has none
+	Retention time.Duration  // checkpoints older than this are dropped
+	Sweep     time.Duration  // between two applications of the retention
+	Timeout   time.Duration  // of one automatic checkpoint
+	Parallel  int            // automatic checkpoints at once
+	Jitter    func() float64 // in [0,1): spreads the workloads' checkpoints
+	Now       func() time.Time
+	Logger    *slog.Logger
+	Metrics   *Metrics // nil: none are kept
+}
+
+// DefaultManagerConfig returns a checkpoint every 5 minutes, kept for 7 days.
+func DefaultManagerConfig() ManagerConfig {
+	return ManagerConfig{
+		Interval:  5 * time.Minute,
+		Retention: 7 * 24 * time.Hour,
+		Sweep:     time.Hour,
+		Timeout:   10 * time.Minute,
+		Parallel:  2,
+		Jitter:    rand.Float64,
+		Now:       time.Now,
+		Logger:    slog.New(slog.DiscardHandler),
+	}
+}
+
+// Validate names the first field that cannot work and what it may be.
+func (c ManagerConfig) Validate() error {
+	switch {
+	case c.Interval <= 0:
+		return fmt.Errorf("checkpoint_interval %v must be positive", c.Interval)
+	case c.Retention <= 0:
+		return fmt.Errorf("checkpoint_retention %v must be positive", c.Retention)
+	case c.Sweep <= 0 || c.Timeout <= 0:
+		return fmt.Errorf("checkpoint manager: Sweep %v and Timeout %v must be positive", c.Sweep, c.Timeout)
+	case c.Parallel < 1:
+		return fmt.Errorf("checkpoint manager: Parallel %d: at least 1 is needed", c.Parallel)
+	case c.Jitter == nil || c.Now == nil || c.Logger == nil:
+		return errors.New("checkpoint manager: Jitter, Now or Logger is nil; DefaultManagerConfig has them")
+	}
+	return nil
+}
+
+// Manager takes this node's checkpoints: on request, and by itself when one
+// falls due. Its methods may be called at once from any goroutine.
+type Manager struct {
+	store *Dir
+	repl  *Replicator
+	cfg   ManagerConfig
+	hooks Hooks
+	busy  keyed // by workload
+}
+
+// NewManager returns a manager that saves into d and pushes with r.
+func NewManager(d *Dir, r *Replicator, cfg ManagerConfig, hooks Hooks) (*Manager, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if hooks.Targets == nil || hooks.Quiesce == nil || hooks.Commit == nil {
+		return nil, errors.New("checkpoint manager: hooks Targets, Quiesce and Commit are all needed")
+	}
+	return &Manager{store: d, repl: r, cfg: cfg, hooks: hooks}, nil
+}
+
+// Create takes a checkpoint of a workload that runs on this node and returns
+// once it counts: quiesce, stage, let go on, save, push, commit. After a final
+// one the workload is left standing still; when a final one fails it goes on.
+// One at a time per workload, further calls wait. Errors are those of Quiesce,
+// [Dir.Save], [Replicator.Push] and Commit; a checkpoint that did not count may
+// be left in the local store, where retention finds it.
+func (m *Manager) Create(ctx context.Context, workload, label string, final bool) (forestall.Checkpoint, error) {
+	began := m.cfg.Now()
+	unlock, err := m.busy.lock(ctx, workload)
+	if err != nil {
+		return forestall.Checkpoint{}, fmt.Errorf("checkpoint %s: another one is under way: %w", workload, err)
+	}
+	defer unlock()
+	cp, step, err := m.create(ctx, workload, label, final, began)
+	m.cfg.Metrics.created(workload, step, cp)
+	if err != nil {
+		return forestall.Checkpoint{}, fmt.Errorf("checkpoint %s: %s: %w", workload, step, err)
+	}
+	m.cfg.Logger.Debug("checkpoint", "workload", workload, "id", cp.ID, "epoch", cp.Epoch, "sequence", cp.Sequence,
+		"size", cp.Size, "added", cp.Added, "pause", cp.Pause, "took", cp.Took, "replicas", cp.Replicas)
+	return cp, nil
+}
+
+// The steps of a checkpoint, which are also the results that are counted.
+const (
+	stepOK      = "ok"
+	stepTarget  = "target"
+	stepQuiesce = "quiesce"
+	stepSave    = "save"
+	stepPush    = "push"
+	stepCommit  = "commit"
+)
+
+func (m *Manager) create(ctx context.Context, workload, label string, final bool, began time.Time) (cp forestall.Checkpoint, step string, err error) {
+	t, err := m.target(workload)
+	if err != nil {
+		return cp, stepTarget, err
+	}
+	release, err := m.hooks.Quiesce(ctx, workload, final)
+	if err != nil {
+		return cp, stepQuiesce, err
+	}
+	still := m.cfg.Now()
+	counted := false
+	if final {
+		defer func() {
+			if !counted {
+				release()
+			}
+		}()
+	}
+	if cp, err = m.save(ctx, t, label, final, still, release); err != nil {
+		return cp, stepSave, err
+	}
+	if cp.Replicas, err = m.repl.Push(ctx, cp.ID); err != nil {
+		return cp, stepPush, err
+	}
+	measure := func() {
+		now := m.cfg.Now()
+		cp.Took = now.Sub(began)
+		if final {
+			cp.Pause = now.Sub(still)
+		}
+	}
+	measure()
+	if err := m.hooks.Commit(ctx, cp); err != nil {
+		return cp, stepCommit, err
+	}
+	counted = true
+	measure()
+	return cp, stepOK, nil
+}
+
+func (m *Manager) target(workload string) (Target, error) {
+	for _, t := range m.hooks.Targets() {
+		if t.Workload == workload {
+			return t, nil
+		}
+	}
+	return Target{}, fmt.Errorf("it does not run on this node")
+}
+
+// save keeps the state of the quiesced workload. Unless the checkpoint is the
+// final one, it releases the workload as soon as the state is copied aside.
+func (m *Manager) save(ctx context.Context, t Target, label string, final bool, at time.Time, release func() time.Duration) (forestall.Checkpoint, error) {
+	newest, _ := m.store.newest(t.Workload)
+	s := Snapshot{
+		Workload: t.Workload,
+		Epoch:    t.Epoch,
+		Sequence: max(newest.Sequence, t.Sequence) + 1,
+		Label:    label,
+		Source:   t.StateDir,
+		Time:     at,
+	}
+	if final {
+		return m.store.Save(ctx, s)
+	}
+	staged, err := m.store.Stage(ctx, s)
+	pause := release()
+	if err != nil {
+		return forestall.Checkpoint{}, err
+	}
+	return staged.Save(ctx, pause)
+}

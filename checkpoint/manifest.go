@@ -1,0 +1,219 @@
+package checkpoint
+
+import (
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/zeebo/blake3"
+)
+
+// entryKind is the type of a tree entry.
+type entryKind uint8
+
+const (
+	kindDir     entryKind = 1
+	kindFile    entryKind = 2
+	kindSymlink entryKind = 3
+)
+
+// manifest is the content of a checkpoint: a header and a tree.
+type manifest struct {
+	header
+	entries []entry
+}
+
+// header is what a listing needs, at the front of the file.
+type header struct {
+	workload string
+	epoch    forestall.Epoch
+	sequence uint64
+	time     int64 // ns since 1970, UTC
+	label    string
+	size     int64         // sum of the files' sizes
+	added    int64         // bytes of the chunk files written for it
+	took     time.Duration // until the manifest was written
+	pause    time.Duration
+}
+
+// entry is one directory, file or symbolic link.
+type entry struct {
+	path   string // slash-separated, relative to the root, which is "."
+	kind   entryKind
+	mode   uint32 // the permission bits with set-uid, set-gid and sticky as in stat(2)
+	mtime  int64  // ns since 1970
+	target string // of a symbolic link
+	size   int64  // of a file
+	ident  ident  // of a file, on the node that saved it
+	chunks []chunkRef
+}
+
+// chunkRef is a piece of a file.
+type chunkRef struct {
+	hash   hash
+	length uint32
+}
+
+// ident changes whenever the file's content may have. Zero: content may change
+// without it, read the file.
+type ident struct {
+	dev, ino uint64
+	ctime    int64 // ns since 1970
+}
+
+// checkpoint returns what the header says, in the domain's words.
+func (h header) checkpoint(id string) forestall.Checkpoint {
+	return forestall.Checkpoint{
+		ID:       id,
+		Workload: h.workload,
+		Epoch:    h.epoch,
+		Sequence: h.sequence,
+		Time:     time.Unix(0, h.time).UTC(),
+		Label:    h.label,
+		Size:     h.size,
+		Added:    h.added,
+		Took:     h.took,
+		Pause:    h.pause,
+	}
+}
+
+// manifestID names a manifest by its bytes.
+func manifestID(b []byte) string { return hash(blake3.Sum256(b)).String() }
+
+// hashes returns each chunk of the tree once, in the order of first use.
+func (m *manifest) hashes() []hash {
+	seen := make(map[hash]bool)
+	var out []hash
+	for _, e := range m.entries {
+		for _, c := range e.chunks {
+			if !seen[c.hash] {
+				seen[c.hash] = true
+				out = append(out, c.hash)
+			}
+		}
+	}
+	return out
+}
+
+// validate refuses a manifest that could not be restored inside its target:
+// every entry lies below a directory entry, in strictly ascending order, and no
+// link leads out.
+func (m *manifest) validate() error {
+	if err := m.header.validate(); err != nil {
+		return err
+	}
+	if len(m.entries) == 0 || m.entries[0].path != "." || m.entries[0].kind != kindDir {
+		return fmt.Errorf("the first entry is not the root directory")
+	}
+	dirs := map[string]bool{".": true}
+	var size int64
+	for i, e := range m.entries {
+		if i > 0 {
+			if e.path <= m.entries[i-1].path && i > 1 {
+				return fmt.Errorf("entry %q does not follow %q", e.path, m.entries[i-1].path)
+			}
+			if err := checkEntryPath(e.path); err != nil {
+				return err
+			}
+			if !dirs[path.Dir(e.path)] {
+				return fmt.Errorf("%w: entry %q is not inside a directory of the checkpoint", ErrUnsafePath, e.path)
+			}
+		}
+		if err := e.validate(); err != nil {
+			return err
+		}
+		if e.kind == kindDir {
+			dirs[e.path] = true
+		}
+		if size += e.size; size < 0 {
+			return fmt.Errorf("sizes overflow at entry %q", e.path)
+		}
+	}
+	if size != m.size {
+		return fmt.Errorf("files hold %d bytes; the header says %d", size, m.size)
+	}
+	return nil
+}
+
+func (h header) validate() error {
+	if err := forestall.CheckName(h.workload); err != nil {
+		return fmt.Errorf("workload: %w", err)
+	}
+	if len(h.label) > maxLabel {
+		return fmt.Errorf("label has %d bytes, at most %d are allowed", len(h.label), maxLabel)
+	}
+	if h.size < 0 || h.added < 0 || h.took < 0 || h.pause < 0 {
+		return fmt.Errorf("size, added, took or pause is negative")
+	}
+	return nil
+}
+
+func (e entry) validate() error {
+	if e.mode&^0o7777 != 0 {
+		return fmt.Errorf("entry %q has mode %#o", e.path, e.mode)
+	}
+	switch e.kind {
+	case kindDir:
+	case kindSymlink:
+		return checkLink(e.path, e.target)
+	case kindFile:
+		var sum int64
+		for _, c := range e.chunks {
+			if c.length == 0 || c.length > maxChunkSize {
+				return fmt.Errorf("file %q has a chunk of %d bytes", e.path, c.length)
+			}
+			sum += int64(c.length)
+		}
+		if sum != e.size {
+			return fmt.Errorf("file %q has %d bytes in chunks and says %d", e.path, sum, e.size)
+		}
+	default:
+		return fmt.Errorf("entry %q has unknown kind %d", e.path, e.kind)
+	}
+	return nil
+}
+
+const (
+	maxLabel = 1 << 10
+	maxPath  = 4 << 10
+)
+
+// checkEntryPath refuses names that are not plain relative paths.
+func checkEntryPath(p string) error {
+	if p == "" || p == "." || len(p) > maxPath || path.Clean(p) != p || path.IsAbs(p) ||
+		p == ".." || strings.HasPrefix(p, "../") || strings.IndexByte(p, 0) >= 0 {
+		return fmt.Errorf("%w: entry %.200q", ErrUnsafePath, p)
+	}
+	return nil
+}
+
+// checkLink refuses a symbolic link at p whose target could lie outside the
+// tree: an absolute one, one that climbs above the root, and one that climbs
+// after having entered a name, which might itself be a link.
+func checkLink(p, target string) error {
+	refuse := func(why string) error {
+		return fmt.Errorf("%w: symbolic link %q -> %.200q %s; a checkpoint must be restorable alone, link relatively and within the state directory",
+			ErrUnsafePath, p, target, why)
+	}
+	if target == "" || len(target) > maxPath || strings.IndexByte(target, 0) >= 0 {
+		return refuse("is malformed")
+	}
+	if path.IsAbs(target) {
+		return refuse("is absolute")
+	}
+	depth, entered := strings.Count(p, "/"), false
+	for part := range strings.SplitSeq(target, "/") {
+		switch part {
+		case "", ".":
+		case "..":
+			if depth--; depth < 0 || entered {
+				return refuse("climbs out")
+			}
+		default:
+			entered = true
+		}
+	}
+	return nil
+}

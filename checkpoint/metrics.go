@@ -1,0 +1,166 @@
+package checkpoint
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stratoswarm/forestall"
+)
+
+// Metrics counts what the manager and the replicator do. A nil *Metrics counts
+// nothing.
+type Metrics struct {
+	total    *prometheus.CounterVec
+	duration prometheus.Histogram
+	pause    prometheus.Histogram
+	added    *prometheus.CounterVec
+	under    *prometheus.GaugeVec
+	bad      *prometheus.CounterVec
+	lag      *lag
+}
+
+// NewMetrics registers the package's metrics with reg.
+func NewMetrics(reg prometheus.Registerer, now func() time.Time) (*Metrics, error) {
+	m := &Metrics{
+		total: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fault_tolerance_checkpoints_total",
+			Help: "Checkpoints by workload and result: ok, or the step that failed (target, quiesce, save, push, commit).",
+		}, []string{"workload", "result"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "fault_tolerance_checkpoint_duration_seconds",
+			Help:    "Time from the request until the checkpoint counted.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 2, 16),
+		}),
+		pause: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "fault_tolerance_checkpoint_pause_seconds",
+			Help:    "How long the workload stood still for a checkpoint.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
+		}),
+		added: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fault_tolerance_checkpoint_added_bytes_total",
+			Help: "Bytes written to the store for checkpoints, compressed.",
+		}, []string{"workload"}),
+		under: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "fault_tolerance_checkpoint_under_replicated",
+			Help: "Replicas that the workload's last checkpoint lacks of replication_factor.",
+		}, []string{"workload"}),
+		bad: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fault_tolerance_checkpoint_bad_replies_total",
+			Help: "Corrupt manifests and chunks that a peer sent.",
+		}, []string{"peer"}),
+		lag: &lag{now: now, behind: make(map[lagKey]time.Time), desc: prometheus.NewDesc(
+			"fault_tolerance_checkpoint_replication_lag_seconds",
+			"For how long the replica has lacked the workload's newest checkpoint; 0 when it has it.",
+			[]string{"workload", "peer"}, nil)},
+	}
+	for _, c := range []prometheus.Collector{m.total, m.duration, m.pause, m.added, m.under, m.bad, m.lag} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// created counts a checkpoint that ended at step.
+func (m *Metrics) created(workload, step string, cp forestall.Checkpoint) {
+	if m == nil {
+		return
+	}
+	m.total.WithLabelValues(workload, step).Inc()
+	m.added.WithLabelValues(workload).Add(float64(cp.Added))
+	if step == stepOK {
+		m.duration.Observe(cp.Took.Seconds())
+		m.pause.Observe(cp.Pause.Seconds())
+	}
+}
+
+func (m *Metrics) badReply(peer string) {
+	if m != nil {
+		m.bad.WithLabelValues(peer).Inc()
+	}
+}
+
+// push follows one checkpoint to its replicas.
+type push struct {
+	m        *Metrics
+	workload string
+
+	mu      sync.Mutex
+	missing int
+}
+
+func (m *Metrics) trackPush(workload string, factor int, peers []Peer, began time.Time) *push {
+	p := &push{m: m, workload: workload, missing: factor - 1}
+	if m != nil {
+		m.under.WithLabelValues(workload).Set(float64(p.missing))
+		m.lag.begin(workload, peers, began)
+	}
+	return p
+}
+
+func (p *push) answered(peer Peer, err error) {
+	if p.m == nil || err != nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.missing--
+	p.m.under.WithLabelValues(p.workload).Set(float64(p.missing))
+	p.m.lag.caughtUp(lagKey{p.workload, peer.Name})
+}
+
+type lagKey struct{ workload, peer string }
+
+// lag knows since when each replica is behind.
+type lag struct {
+	now  func() time.Time
+	desc *prometheus.Desc
+
+	mu     sync.Mutex
+	behind map[lagKey]time.Time // zero: it is not
+}
+
+// begin notes a new checkpoint, which only peers are to hold.
+func (l *lag) begin(workload string, peers []Peer, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.behind
+	l.behind = make(map[lagKey]time.Time, len(old)+len(peers))
+	for k, since := range old {
+		if k.workload != workload {
+			l.behind[k] = since
+		}
+	}
+	for _, p := range peers {
+		k := lagKey{workload, p.Name}
+		if l.behind[k] = old[k]; old[k].IsZero() {
+			l.behind[k] = at
+		}
+	}
+}
+
+func (l *lag) caughtUp(k lagKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.behind[k]; ok {
+		l.behind[k] = time.Time{}
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (l *lag) Describe(ch chan<- *prometheus.Desc) { ch <- l.desc }
+
+// Collect implements prometheus.Collector.
+func (l *lag) Collect(ch chan<- prometheus.Metric) {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k, since := range l.behind {
+		behind := 0.0
+		if !since.IsZero() {
+			behind = max(0, now.Sub(since).Seconds())
+		}
+		ch <- prometheus.MustNewConstMetric(l.desc, prometheus.GaugeValue, behind, k.workload, k.peer)
+	}
+}

@@ -1,0 +1,238 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// Consistency says how many replicas must hold a checkpoint before it counts.
+type Consistency string
+
+// The consistency levels.
+const (
+	ConsistencyOne    Consistency = "one"    // this node's store
+	ConsistencyQuorum Consistency = "quorum" // a majority of the replicas
+	ConsistencyAll    Consistency = "all"    // every replica
+)
+
+// ReplicatorConfig says where checkpoints are to be held.
+type ReplicatorConfig struct {
+	Self        Peer
+	Factor      int // replicas wanted, this node's included
+	Consistency Consistency
+	Geo         bool          // spread over zones
+	ClusterSize func() int    // known members, failed ones and self included; bounds the factor
+	Client      *http.Client  // with the cluster's TLS
+	Timeout     time.Duration // of one request; a push takes many
+	Now         func() time.Time
+	Logger      *slog.Logger
+	Metrics     *Metrics // nil: none are kept
+}
+
+// DefaultReplicatorConfig returns three replicas spread over zones, of which a
+// majority must answer, each request within 10 s. Self and ClusterSize are the
+// caller's.
+func DefaultReplicatorConfig() ReplicatorConfig {
+	return ReplicatorConfig{
+		Factor:      3,
+		Consistency: ConsistencyQuorum,
+		Geo:         true,
+		Client:      http.DefaultClient,
+		Timeout:     10 * time.Second,
+		Now:         time.Now,
+		Logger:      slog.New(slog.DiscardHandler),
+	}
+}
+
+// Validate names the first field that cannot work and what it may be.
+func (c ReplicatorConfig) Validate() error {
+	switch {
+	case forestall.CheckName(c.Self.Name) != nil:
+		return fmt.Errorf("replicator: Self.Name: %w", forestall.CheckName(c.Self.Name))
+	case c.Factor < 1:
+		return fmt.Errorf("replication_factor %d: at least 1 is needed", c.Factor)
+	case c.Consistency != ConsistencyOne && c.Consistency != ConsistencyQuorum && c.Consistency != ConsistencyAll:
+		return fmt.Errorf("consistency_level %q is not one of %s, %s, %s", c.Consistency, ConsistencyOne, ConsistencyQuorum, ConsistencyAll)
+	case c.ClusterSize == nil:
+		return errors.New("replicator: ClusterSize is nil; give a function that counts the known members")
+	case c.Client == nil:
+		return errors.New("replicator: Client is nil; DefaultReplicatorConfig has one")
+	case c.Timeout <= 0:
+		return fmt.Errorf("replicator: Timeout %v must be positive", c.Timeout)
+	case c.Now == nil || c.Logger == nil:
+		return errors.New("replicator: Now or Logger is nil; DefaultReplicatorConfig has both")
+	}
+	return nil
+}
+
+// Replicator keeps checkpoints and fences on several nodes' stores. Its
+// methods may be called at once from any goroutine.
+type Replicator struct {
+	local  *Dir
+	cfg    ReplicatorConfig
+	peers  func() []Peer
+	client client
+
+	life context.Context // of the background work; ends with Run
+	end  context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// NewReplicator returns a replicator for the local store. peers returns the
+// members that are alive, without self, at each call.
+func NewReplicator(local *Dir, cfg ReplicatorConfig, peers func() []Peer) (*Replicator, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	r := &Replicator{local: local, cfg: cfg, peers: peers, client: client{cfg.Client, cfg.Timeout}}
+	r.life, r.end = context.WithCancel(context.Background())
+	return r, nil
+}
+
+// Run waits for ctx, then ends what pushes and fences still had under way in
+// the background, and returns nil. Afterwards every method fails with
+// [ErrClosed]; before and during Run they work.
+func (r *Replicator) Run(ctx context.Context) error {
+	<-ctx.Done()
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.end()
+	r.wg.Wait()
+	return nil
+}
+
+// Factor returns how many replicas a checkpoint can have in the cluster as it
+// is: the configured factor, or the cluster's size when that is smaller.
+func (r *Replicator) Factor() int { return min(r.cfg.Factor, max(1, r.cfg.ClusterSize())) }
+
+// majority returns how many replicas a fence must reach.
+func (r *Replicator) majority() int { return r.Factor()/2 + 1 }
+
+// needed returns how many replicas must hold a checkpoint.
+func (r *Replicator) needed() int {
+	switch r.cfg.Consistency {
+	case ConsistencyOne:
+		return 1
+	case ConsistencyAll:
+		return r.Factor()
+	}
+	return r.majority()
+}
+
+// Place returns the stores for workload's checkpoints when this node runs it:
+// self first, then the live peers that rendezvous hashing picks, as many as
+// Factor says or as there are.
+func (r *Replicator) Place(workload string) []Peer {
+	return spread([]Peer{r.cfg.Self}, rank(workload, r.peers()), r.Factor(), r.cfg.Geo)
+}
+
+// guardians returns the stores that answer for workload's fence. Unlike Place
+// it does not depend on who asks, so that any two majorities overlap as long
+// as the askers see the same members.
+func (r *Replicator) guardians(workload string) map[string]bool {
+	all := rank(workload, append(r.peers(), r.cfg.Self))
+	out := make(map[string]bool)
+	for _, p := range spread(nil, all, r.Factor(), r.cfg.Geo) {
+		out[p.Name] = true
+	}
+	return out
+}
+
+// Push brings a checkpoint of the local store to its replicas and returns once
+// as many hold it as the consistency asks for, self included; the others
+// follow in the background. Errors wrap [ErrUnderReplicated], naming who failed
+// and why, or [forestall.ErrStaleEpoch] as soon as a single replica knows a
+// newer epoch. replicas are those that hold it by then, also with an error.
+func (r *Replicator) Push(ctx context.Context, id string) (replicas []string, err error) {
+	raw, err := r.local.manifestBytes(id)
+	if err != nil {
+		return nil, fmt.Errorf("push: %w", err)
+	}
+	m, unpin, err := r.local.pinManifest(id)
+	if err != nil {
+		return nil, fmt.Errorf("push: %w", err)
+	}
+	hashes, began := m.hashes(), r.cfg.Now()
+	peers := r.Place(m.workload)[1:]
+	track := r.cfg.Metrics.trackPush(m.workload, r.cfg.Factor, peers, began)
+	answers, err := r.ask(ctx, peers, unpin, func(ctx context.Context, p Peer) (forestall.Epoch, error) {
+		err := r.client.push(ctx, p, r.local, id, raw, hashes)
+		track.answered(p, err)
+		if err != nil {
+			r.cfg.Logger.Warn("replica does not hold the checkpoint", "peer", p.Name, "workload", m.workload, "checkpoint", id, "error", err)
+		}
+		return 0, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("push: %w", err)
+	}
+	got, err := answers.collect(ctx, r.needed()-1, func(Peer) bool { return true })
+	replicas = append(replicas, r.cfg.Self.Name)
+	for _, a := range got {
+		replicas = append(replicas, a.peer.Name)
+	}
+	if err != nil {
+		return replicas, fmt.Errorf("checkpoint %.12s of %s is on %d of %d replicas it needs: %w", id, m.workload, len(replicas), r.needed(), err)
+	}
+	return replicas, nil
+}
+
+// Fence raises workload's fence on every live node's store and returns once a
+// majority of those that answer for it have it durably. Errors wrap
+// [ErrUnderReplicated], or [forestall.ErrStaleEpoch] when any is fenced higher.
+func (r *Replicator) Fence(ctx context.Context, workload string, e forestall.Epoch) (acks []string, err error) {
+	got, err := r.askGuardians(ctx, workload, func(ctx context.Context, p Peer) (forestall.Epoch, error) {
+		if p.Name == r.cfg.Self.Name {
+			return 0, r.local.Fence(ctx, workload, e)
+		}
+		return 0, r.client.fence(ctx, p, workload, e)
+	})
+	for _, a := range got {
+		acks = append(acks, a.peer.Name)
+	}
+	if err != nil {
+		return acks, fmt.Errorf("fence %s at epoch %s: %w", workload, e, err)
+	}
+	return acks, nil
+}
+
+// Fenced returns the highest fence of workload among the answers of a majority
+// of the stores that answer for it. Errors wrap [ErrUnderReplicated].
+func (r *Replicator) Fenced(ctx context.Context, workload string) (highest forestall.Epoch, err error) {
+	got, err := r.askGuardians(ctx, workload, func(ctx context.Context, p Peer) (forestall.Epoch, error) {
+		if p.Name == r.cfg.Self.Name {
+			return r.local.Fenced(workload)
+		}
+		return r.client.fenced(ctx, p, workload)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("ask for the fence of %s: %w", workload, err)
+	}
+	for _, a := range got {
+		highest = max(highest, a.epoch)
+	}
+	return highest, nil
+}
+
+func (r *Replicator) askGuardians(ctx context.Context, workload string, do func(context.Context, Peer) (forestall.Epoch, error)) ([]answer, error) {
+	if err := forestall.CheckName(workload); err != nil {
+		return nil, err
+	}
+	guard := r.guardians(workload)
+	answers, err := r.ask(ctx, append(r.peers(), r.cfg.Self), func() {}, do)
+	if err != nil {
+		return nil, err
+	}
+	return answers.collect(ctx, r.majority(), func(p Peer) bool { return guard[p.Name] })
+}

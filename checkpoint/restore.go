@@ -1,0 +1,262 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Restore makes target the tree that the checkpoint holds. The tree is built
+// beside target, every chunk verified, made durable, and then exchanged for it
+// in one step: target is the old state or the new at any moment, also across a
+// crash. What target held before is removed. Errors wrap [ErrNotFound] and
+// [ErrCorrupt] and leave target as it was.
+func (d *Dir) Restore(ctx context.Context, id, target string) error {
+	m, unpin, err := d.pinManifest(id)
+	if err != nil {
+		return fmt.Errorf("restore to %s: %w", target, err)
+	}
+	defer unpin()
+	if err := d.restore(ctx, m, target); err != nil {
+		return fmt.Errorf("restore checkpoint %.12s of %s to %s: %w", id, m.workload, target, err)
+	}
+	return nil
+}
+
+func (d *Dir) restore(ctx context.Context, m *manifest, target string) (err error) {
+	target, err = filepath.Abs(target)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	if real, err := filepath.EvalSymlinks(target); err == nil {
+		target = real
+	}
+	unlock, err := d.restoring.lock(ctx, target)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	parent, prefix := filepath.Dir(target), "."+filepath.Base(target)+".restore-"
+	sweep(parent, prefix, target)
+	build, err := os.MkdirTemp(parent, prefix)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if rerr := removeTree(build); rerr != nil {
+			d.opt.Logger.Warn("remove what a restore left", "path", build, "error", rerr)
+		}
+	}()
+	if err := d.build(ctx, m, build); err != nil {
+		if errors.Is(err, syscall.ENOSPC) {
+			return fmt.Errorf("%w: the state needs %d bytes beside %s: %w", ErrDiskFull, m.size, target, err)
+		}
+		return err
+	}
+	if err := swap(build, target); err != nil {
+		return err
+	}
+	return syncDir(parent)
+}
+
+// sweep removes what restores that were killed have left, and puts the old
+// state back if one was killed between the two renames of swapByRenaming.
+func sweep(parent, prefix, target string) {
+	names, _ := os.ReadDir(parent)
+	for _, e := range names {
+		if !strings.HasPrefix(e.Name(), prefix) {
+			continue
+		}
+		left := filepath.Join(parent, e.Name())
+		if _, err := os.Lstat(target); errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(left, ".old") {
+			_ = os.Rename(left, target)
+			continue
+		}
+		_ = removeTree(left)
+	}
+}
+
+// build makes the tree in the empty directory dir, durably.
+func (d *Dir) build(ctx context.Context, m *manifest, dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	pieces, err := makeEntries(root, m.entries)
+	if err != nil {
+		return err
+	}
+	err = parallel(ctx, d.opt.Workers, len(pieces), func(ctx context.Context, i int) error {
+		return d.writePiece(ctx, root, pieces[i])
+	})
+	if err != nil {
+		return err
+	}
+	// Children before parents: a directory's time and mode come last.
+	for _, e := range slices.Backward(m.entries) {
+		if err := finish(root, e); err != nil {
+			return err
+		}
+	}
+	return syncTree(dir, m.entries)
+}
+
+// piece is what one worker writes of a file.
+type piece struct {
+	path   string
+	at     int64
+	chunks []chunkRef
+}
+
+// makeEntries creates directories, links and empty files.
+func makeEntries(root *os.Root, entries []entry) (pieces []piece, err error) {
+	for _, e := range entries[1:] {
+		name := filepath.FromSlash(e.path)
+		switch e.kind {
+		case kindDir:
+			err = root.Mkdir(name, 0o700)
+		case kindSymlink:
+			err = root.Symlink(e.target, name)
+		case kindFile:
+			var f *os.File
+			if f, err = root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+				err = errors.Join(f.Truncate(e.size), f.Close())
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		var at int64
+		for group := range slices.Chunk(e.chunks, segmentChunks) {
+			pieces = append(pieces, piece{path: name, at: at, chunks: group})
+			for _, c := range group {
+				at += int64(c.length)
+			}
+		}
+	}
+	return pieces, nil
+}
+
+func (d *Dir) writePiece(ctx context.Context, root *os.Root, p piece) (err error) {
+	f, err := root.OpenFile(p.path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	buf := d.bufs.Get().(*[]byte)
+	defer d.bufs.Put(buf)
+	at := p.at
+	for _, c := range p.chunks {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		content, err := d.readChunk((*buf)[:0], c.hash)
+		if err != nil {
+			return fmt.Errorf("file %q: %w", p.path, err)
+		}
+		*buf = content
+		if len(content) != int(c.length) {
+			return fmt.Errorf("file %q: %w", p.path, corrupt(d.chunkPath(c.hash), "holds %d bytes, the manifest says %d", len(content), c.length))
+		}
+		if _, err := f.WriteAt(content, at); err != nil {
+			return err
+		}
+		at += int64(c.length)
+	}
+	return nil
+}
+
+// finish gives a directory or file its mode and time. Links have none.
+func finish(root *os.Root, e entry) error {
+	if e.kind == kindSymlink {
+		return nil
+	}
+	name := filepath.FromSlash(e.path)
+	t := time.Unix(0, e.mtime)
+	if err := root.Chtimes(name, t, t); err != nil {
+		return err
+	}
+	return root.Chmod(name, fileMode(e.mode))
+}
+
+// syncTree makes a new tree durable.
+func syncTree(dir string, entries []entry) error {
+	err := errors.ErrUnsupported
+	if len(entries) > manyFiles {
+		err = syncFileSystem(dir)
+	}
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	for _, e := range slices.Backward(entries) {
+		if e.kind == kindSymlink {
+			continue
+		}
+		if err := syncDir(filepath.Join(dir, filepath.FromSlash(e.path))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// swap puts the new tree in target's place; the old one, if any, is afterwards
+// at the path of the new.
+func swap(build, target string) error {
+	fi, err := os.Lstat(target)
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.Rename(build, target)
+	}
+	if err != nil {
+		return err
+	}
+	if !fi.IsDir() {
+		return fmt.Errorf("%s is not a directory; remove it or give another target", target)
+	}
+	err = exchange(build, target)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = swapByRenaming(build, target)
+	}
+	if errors.Is(err, syscall.EBUSY) {
+		return fmt.Errorf("%w: a mount point cannot be exchanged; keep the state in a directory below it", err)
+	}
+	return err
+}
+
+// swapByRenaming is for file systems that cannot exchange. A crash between its
+// two renames leaves the old state under build's name with ".old" added.
+func swapByRenaming(build, target string) error {
+	old := build + ".old"
+	if err := os.Rename(target, old); err != nil {
+		return err
+	}
+	if err := os.Rename(build, target); err != nil {
+		return errors.Join(err, os.Rename(old, target))
+	}
+	return os.Rename(old, build)
+}
+
+// removeTree removes a tree, also below directories that may not be written.
+func removeTree(dir string) error {
+	err := os.RemoveAll(dir)
+	if err == nil || !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	_ = filepath.WalkDir(dir, func(p string, de fs.DirEntry, _ error) error {
+		if de != nil && de.IsDir() {
+			_ = os.Chmod(p, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
+}

@@ -1,0 +1,249 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// Snapshot says what to save.
+type Snapshot struct {
+	Workload string
+	Epoch    forestall.Epoch // of the run that wrote the state
+	Sequence uint64          // 0: one more than the newest of the workload in this store
+	Label    string          // at most 1 KiB
+	Source   string          // the state directory
+	Time     time.Time       // the moment whose state it holds; zero: now
+}
+
+// Save keeps the directory tree at s.Source as a checkpoint, which either
+// exists whole and durable when Save returns, or not at all. The tree must
+// stand still meanwhile: [ErrChanged] when it does not. Files that have rested
+// since the previous checkpoint are not read, chunks that the store has are not
+// written. Errors wrap [forestall.ErrStaleEpoch] when the epoch is below the
+// fence, [ErrNotNewer] when the store has a later checkpoint of the workload,
+// [ErrUnsafePath] for a link that leaves the tree, [ErrDiskFull].
+func (d *Dir) Save(ctx context.Context, s Snapshot) (forestall.Checkpoint, error) {
+	p, err := d.plan(ctx, s)
+	if err != nil {
+		return forestall.Checkpoint{}, s.wrap(err)
+	}
+	defer p.end()
+	cp, err := d.execute(ctx, p)
+	return cp, s.wrap(err)
+}
+
+func (s Snapshot) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("checkpoint %s from %s: %w", s.Workload, s.Source, err)
+}
+
+// plan is a snapshot on its way: the tree, and what of it is to be read.
+type plan struct {
+	m     *manifest
+	began time.Time
+	todo  []content
+	batch *batch
+}
+
+func (p *plan) end() { p.batch.end() }
+
+// plan refuses what cannot become a checkpoint and scans the tree.
+func (d *Dir) plan(ctx context.Context, s Snapshot) (*plan, error) {
+	now := d.opt.Now()
+	if s.Time.IsZero() {
+		s.Time = now
+	}
+	source, err := filepath.EvalSymlinks(s.Source)
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := os.Stat(source); err != nil {
+		return nil, err
+	} else if !fi.IsDir() {
+		return nil, fmt.Errorf("%s is not a directory", source)
+	}
+	newest, known := d.newest(s.Workload)
+	if s.Sequence == 0 {
+		s.Sequence = newest.Sequence + 1
+	}
+	m := &manifest{header: header{workload: s.Workload, epoch: s.Epoch, sequence: s.Sequence, time: s.Time.UnixNano(), label: s.Label}}
+	if err := m.header.validate(); err != nil {
+		return nil, err
+	}
+	if err := d.mayCommit(m.header); err != nil {
+		return nil, err
+	}
+	p := &plan{m: m, began: now, batch: d.newBatch()}
+	var prev map[string]entry
+	if known {
+		prev = d.reusable(newest.ID, p.batch)
+	}
+	if m.entries, p.todo, err = scan(ctx, source, now, prev); err != nil {
+		p.end()
+		return nil, err
+	}
+	for _, e := range m.entries {
+		m.size += e.size
+	}
+	return p, nil
+}
+
+// mayCommit reports early what commit would refuse.
+func (d *Dir) mayCommit(h header) error {
+	l := d.lane(h.workload)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return d.admitNew(l, h)
+}
+
+// admitNew refuses a stale epoch and a checkpoint that is not the newest. The
+// caller holds l.mu.
+func (d *Dir) admitNew(l *lane, h header) error {
+	if err := l.admit(h.workload, h.epoch); err != nil {
+		return err
+	}
+	if newest, ok := d.newest(h.workload); ok && !h.checkpoint("").NewerThan(newest) {
+		return fmt.Errorf("%w: sequence %d of epoch %s does not follow %d of epoch %s, checkpoint %.12s",
+			ErrNotNewer, h.sequence, h.epoch, newest.Sequence, newest.Epoch, newest.ID)
+	}
+	return nil
+}
+
+// reusable returns the files of a checkpoint whose chunks are all in the
+// store, pinned by b. A checkpoint that cannot be read has none: everything is
+// read again.
+func (d *Dir) reusable(id string, b *batch) map[string]entry {
+	m, err := d.loadManifest(id)
+	if err != nil {
+		d.opt.Logger.Warn("previous checkpoint cannot serve as a base", "error", err)
+		return nil
+	}
+	hashes := m.hashes()
+	b.unpin = append(b.unpin, d.pin(hashes...))
+	present := make(map[hash]bool, len(hashes))
+	for _, h := range hashes {
+		present[h] = d.has(h)
+	}
+	files := make(map[string]entry, len(m.entries))
+next:
+	for _, e := range m.entries {
+		for _, c := range e.chunks {
+			if !present[c.hash] {
+				continue next
+			}
+		}
+		if e.kind == kindFile {
+			files[e.path] = e
+		}
+	}
+	return files
+}
+
+// execute reads what is to be read and commits.
+func (d *Dir) execute(ctx context.Context, p *plan) (forestall.Checkpoint, error) {
+	if err := d.readAll(ctx, p); err != nil {
+		return forestall.Checkpoint{}, err
+	}
+	if err := p.batch.publish(); err != nil {
+		return forestall.Checkpoint{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return forestall.Checkpoint{}, err
+	}
+	p.m.added = p.batch.bytes
+	p.m.took = max(0, d.opt.Now().Sub(p.began))
+	return d.commit(p.m, d.admitNew)
+}
+
+// commit makes a manifest visible and durable unless refuse objects. Its chunks
+// are durable already and pinned by the caller.
+func (d *Dir) commit(m *manifest, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
+	b := m.encode()
+	id := manifestID(b)
+	l := d.lane(m.workload)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := refuse(l, m.header); err != nil {
+		return forestall.Checkpoint{}, err
+	}
+	if err := d.replace(d.manifestPath(id), b); err != nil {
+		return forestall.Checkpoint{}, err
+	}
+	cp := m.checkpoint(id)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.checkpoints[id] = cp
+	return cp, nil
+}
+
+// segment is the piece of a file that one worker opens and reads.
+type segment struct {
+	content     content
+	first, last int // chunks [first, last)
+}
+
+// segmentChunks is how many chunks of a file a worker takes at once.
+const segmentChunks = 8
+
+// readAll fills in the chunks of every file in p.todo.
+func (d *Dir) readAll(ctx context.Context, p *plan) error {
+	var segs []segment
+	size := int64(d.opt.ChunkSize)
+	for _, c := range p.todo {
+		e := &p.m.entries[c.entry]
+		n := int((e.size + size - 1) / size)
+		e.chunks = make([]chunkRef, n)
+		for at := 0; at < n; at += segmentChunks {
+			segs = append(segs, segment{c, at, min(at+segmentChunks, n)})
+		}
+	}
+	return parallel(ctx, d.opt.Workers, len(segs), func(ctx context.Context, i int) error {
+		s := segs[i]
+		return d.readSegment(ctx, s, &p.m.entries[s.content.entry], p.batch)
+	})
+}
+
+func (d *Dir) readSegment(ctx context.Context, s segment, e *entry, b *batch) error {
+	f, err := os.OpenFile(s.content.path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrChanged, err)
+	}
+	defer f.Close()
+	buf := make([]byte, d.opt.ChunkSize)
+	for i := s.first; i < s.last; i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		at := int64(i) * int64(d.opt.ChunkSize)
+		piece := buf[:min(int64(len(buf)), e.size-at)]
+		if n, err := f.ReadAt(piece, at); n < len(piece) {
+			if errors.Is(err, io.EOF) {
+				return fmt.Errorf("%w: %s became shorter", ErrChanged, e.path)
+			}
+			return fmt.Errorf("read state: %w", err)
+		}
+		h, err := b.add(piece)
+		if err != nil {
+			return err
+		}
+		e.chunks[i] = chunkRef{hash: h, length: uint32(len(piece))}
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	if !s.content.unchanged(fi) {
+		return fmt.Errorf("%w: %s was written to; freeze the workload or let its hook write aside and rename", ErrChanged, e.path)
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package checkpoint
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// look is how often Run looks for new workloads and checkpoints that are due.
+const look = 500 * time.Millisecond
+
+// appointment is when a run of a workload is next to be saved.
+type appointment struct {
+	epoch    forestall.Epoch
+	due      time.Time
+	failures int // since the last success
+	running  bool
+}
+
+// schedule decides what is due. It holds no clock and starts nothing.
+type schedule struct {
+	interval time.Duration // for targets without their own
+	jitter   func() float64
+	runs     map[string]*appointment
+}
+
+// due returns the targets to save at now and books them as running. A run that
+// is new is due within one interval, so that workloads spread; one that has
+// gone is forgotten.
+func (s *schedule) due(now time.Time, targets []Target) (out []Target) {
+	here := make(map[string]bool, len(targets))
+	for _, t := range targets {
+		here[t.Workload] = true
+		a := s.runs[t.Workload]
+		if a == nil || a.epoch != t.Epoch {
+			first := time.Duration(s.jitter() * float64(s.every(t)))
+			a = &appointment{epoch: t.Epoch, due: now.Add(first), running: a != nil && a.running}
+			s.runs[t.Workload] = a
+		}
+		if !a.running && !now.Before(a.due) {
+			a.running = true
+			out = append(out, t)
+		}
+	}
+	for w, a := range s.runs {
+		if !here[w] && !a.running {
+			delete(s.runs, w)
+		}
+	}
+	return out
+}
+
+// ended books a checkpoint of t that began and ended then. The next begins up
+// to a tenth of the interval early, never late, counted from where this one's
+// state is; after a failure soon, and then ever later up to the interval.
+func (s *schedule) ended(t Target, began, now time.Time, err error) {
+	a := s.runs[t.Workload]
+	if a == nil {
+		return
+	}
+	a.running = false
+	if a.epoch != t.Epoch {
+		return
+	}
+	every := s.every(t)
+	if err == nil {
+		a.failures = 0
+		a.due = began.Add(every - time.Duration(s.jitter()*float64(every)/10))
+		return
+	}
+	a.failures++
+	a.due = now.Add(min(every, time.Second<<min(a.failures-1, 16)))
+}
+
+func (s *schedule) every(t Target) time.Duration {
+	if t.Interval > 0 {
+		return t.Interval
+	}
+	return s.interval
+}
+
+// Run takes each workload's checkpoint when it falls due and applies the
+// retention, until ctx ends and what is under way has ended. It returns nil.
+func (m *Manager) Run(ctx context.Context) error {
+	type result struct {
+		t     Target
+		began time.Time
+		err   error
+	}
+	var (
+		wg      sync.WaitGroup
+		results = make(chan result)
+		slots   = make(chan struct{}, m.cfg.Parallel)
+		plan    = schedule{interval: m.cfg.Interval, jitter: m.cfg.Jitter, runs: make(map[string]*appointment)}
+	)
+	defer wg.Wait()
+	wg.Go(func() { m.sweep(ctx) })
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-results:
+			plan.ended(r.t, r.began, m.cfg.Now(), r.err)
+		case <-ticker.C:
+			for _, t := range plan.due(m.cfg.Now(), m.hooks.Targets()) {
+				wg.Go(func() {
+					select {
+					case slots <- struct{}{}:
+					case <-ctx.Done():
+						return
+					}
+					r := result{t: t, began: m.cfg.Now()}
+					r.err = m.automatic(ctx, t)
+					<-slots
+					select {
+					case results <- r:
+					case <-ctx.Done():
+					}
+				})
+			}
+		}
+	}
+}
+
+func (m *Manager) automatic(ctx context.Context, t Target) error {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
+	defer cancel()
+	_, err := m.Create(ctx, t.Workload, "", false)
+	if err != nil {
+		m.cfg.Logger.Error("automatic checkpoint did not count", "workload", t.Workload, "error", err)
+	}
+	return err
+}
+
+// sweep applies the retention from time to time.
+func (m *Manager) sweep(ctx context.Context) {
+	ticker := time.NewTicker(m.cfg.Sweep)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		removed, freed, err := m.store.Prune(ctx, m.cfg.Retention, m.cfg.Now(), m.hooks.Keep)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			m.cfg.Logger.Error("retention", "error", err)
+		case removed > 0:
+			m.cfg.Logger.Info("retention", "checkpoints_removed", removed, "bytes_freed", freed)
+		}
+	}
+}

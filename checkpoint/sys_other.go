@@ -1,0 +1,26 @@
+//go:build !linux
+
+package checkpoint
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// Engines run on Linux; elsewhere the offline commands must build, and a store
+// works without a lock, without sharing blocks and reading every file.
+
+func lockFile(*os.File) error { return nil }
+
+func syncFileSystem(string) error { return errors.ErrUnsupported }
+
+func exchange(string, string) error { return errors.ErrUnsupported }
+
+func reflink(_, _ *os.File) error { return errors.ErrUnsupported }
+
+func identOf(fs.FileInfo) ident { return ident{} }
+
+func stampsWrites(string) bool { return false }
+
+func freeBytes(string) (int64, error) { return 0, errors.ErrUnsupported }

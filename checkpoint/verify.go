@@ -1,0 +1,71 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Verify reads every chunk of a checkpoint and compares its hash. Errors wrap
+// [ErrCorrupt] and name the files and chunks, the first few of them; a rotten
+// chunk is moved aside, so that the next checkpoint or a peer writes it anew.
+func (d *Dir) Verify(ctx context.Context, id string) error {
+	m, unpin, err := d.pinManifest(id)
+	if err != nil {
+		return err
+	}
+	defer unpin()
+	file := make(map[hash]string)
+	for _, e := range m.entries {
+		for _, c := range e.chunks {
+			if _, ok := file[c.hash]; !ok {
+				file[c.hash] = e.path
+			}
+		}
+	}
+	var (
+		mu  sync.Mutex
+		bad []error
+	)
+	hashes := m.hashes()
+	err = parallel(ctx, d.opt.Workers, len(hashes), func(ctx context.Context, i int) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		buf := d.bufs.Get().(*[]byte)
+		defer d.bufs.Put(buf)
+		content, err := d.readChunk((*buf)[:0], hashes[i])
+		if err == nil {
+			*buf = content
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if bad = append(bad, fmt.Errorf("file %q: %w", file[hashes[i]], err)); len(bad) < 8 {
+			return nil
+		}
+		return errors.Join(bad...)
+	})
+	if err == nil {
+		err = errors.Join(bad...)
+	}
+	if err != nil {
+		return fmt.Errorf("verify checkpoint %.12s of %s: %w", id, m.workload, err)
+	}
+	return nil
+}
+
+// pinManifest loads a manifest and keeps its chunks until unpin is called.
+func (d *Dir) pinManifest(id string) (m *manifest, unpin func(), err error) {
+	if m, err = d.loadManifest(id); err != nil {
+		return nil, nil, err
+	}
+	unpin = d.pin(m.hashes()...)
+	// Dropped between the load and the pin, its chunks may be gone.
+	if _, err = d.Get(id); err != nil {
+		unpin()
+		return nil, nil, err
+	}
+	return m, unpin, nil
+}
