@@ -1,0 +1,188 @@
+package model
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+)
+
+// The files of a model's directory.
+const (
+	TreesFile = "model.txt"
+	CardFile  = "card.json"
+)
+
+// Model is an ensemble with its card, found to belong together.
+type Model struct {
+	*Ensemble
+	Card Card
+}
+
+// Load reads the model in a directory: its trees from model.txt, its card from
+// card.json. See [New] for what is checked.
+func Load(dir string) (*Model, error) {
+	m, err := LoadFS(os.DirFS(dir), ".")
+	if err != nil {
+		return nil, fmt.Errorf("load model %s: %w", dir, err)
+	}
+	return m, nil
+}
+
+// LoadFS is [Load] for a directory of a file system.
+func LoadFS(fsys fs.FS, dir string) (*Model, error) {
+	text, err := readFile(fsys, path.Join(dir, TreesFile))
+	if err != nil {
+		return nil, err
+	}
+	f, err := fsys.Open(path.Join(dir, CardFile))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	card, err := ReadCard(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", CardFile, err)
+	}
+	if card.TreesSHA256 == "" {
+		return nil, fmt.Errorf("%s: %w: trees_sha256 is empty", CardFile, ErrCard)
+	}
+	return New(text, card)
+}
+
+// readFile is fs.ReadFile with a bound.
+func readFile(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return text, nil
+}
+
+// New builds a model from the text of its trees and its card. It checks both by
+// themselves, the trees' SHA-256 unless the card names none, and the features'
+// names; then an independent evaluator scores probe rows, and the model is
+// refused with [ErrSecondOpinion] where the two disagree by more than 1e-9.
+func New(text []byte, card Card) (*Model, error) {
+	if err := card.Validate(); err != nil {
+		return nil, err
+	}
+	sum := Digest(text)
+	if card.TreesSHA256 != "" && sum != card.TreesSHA256 {
+		return nil, fmt.Errorf("%w: the SHA-256 of the trees is %s, the card names %s", ErrMismatch, sum, card.TreesSHA256)
+	}
+	card.TreesSHA256 = sum
+	if card.Calibration.Method == "" {
+		card.Calibration.Method = None
+	}
+	e, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if err := sameNames(e.features, card.Features); err != nil {
+		return nil, err
+	}
+	if e.sigmoid == 0 && card.Calibration.Method == None {
+		return nil, fmt.Errorf("%w: objective %s: %w", ErrMismatch, e.objective, ErrNoProbability)
+	}
+	if err := secondOpinion(text, e); err != nil {
+		return nil, err
+	}
+	return &Model{e, card}, nil
+}
+
+func sameNames(trees, card []string) error {
+	if len(trees) != len(card) {
+		return fmt.Errorf("%w: the trees have %d features, the card has %d", ErrMismatch, len(trees), len(card))
+	}
+	for i := range trees {
+		if trees[i] != card[i] {
+			return fmt.Errorf("%w: feature %d is %q in the trees and %q in the card", ErrMismatch, i, trees[i], card[i])
+		}
+	}
+	return nil
+}
+
+// Digest returns the SHA-256 of a model's text as its card holds it.
+func Digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// Probability returns the calibrated probability of one row, in [0,1].
+func (m *Model) Probability(row []float64) (float64, error) {
+	raw, err := m.Raw(row)
+	if err != nil {
+		return 0, err
+	}
+	p := m.Card.Calibration.apply(raw, m.sigmoid)
+	if math.IsNaN(p) {
+		return 0, fmt.Errorf("the probability of raw score %v is not a number", raw)
+	}
+	return p, nil
+}
+
+// Save writes a model's text and card to a directory, which it creates. It
+// first checks them as [New] does, and puts the trees' SHA-256 in the card. Each
+// file is replaced whole; the card comes last, so that after a crash between
+// the two Load refuses the pair by its SHA-256 and never mixes them.
+func Save(dir string, text []byte, card Card) error {
+	card.TreesSHA256 = ""
+	m, err := New(text, card)
+	if err != nil {
+		return fmt.Errorf("save model %s: %w", dir, err)
+	}
+	encoded, err := m.Card.encode()
+	if err != nil {
+		return fmt.Errorf("save model %s: %w", dir, err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("save model: %w", err)
+	}
+	if err := replaceFile(filepath.Join(dir, TreesFile), text); err != nil {
+		return fmt.Errorf("save model: %w", err)
+	}
+	if err := replaceFile(filepath.Join(dir, CardFile), encoded); err != nil {
+		return fmt.Errorf("save model: %w", err)
+	}
+	return nil
+}
+
+// replaceFile writes a file so that its name holds the old content or the new.
+func replaceFile(name string, content []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = io.Copy(f, bytes.NewReader(content))
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
