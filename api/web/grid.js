@@ -1,0 +1,163 @@
+// The risk by GPU: a row per node, a cell per GPU, the reasons of the selected
+// component beside them.
+
+import { ago, duration, plural, probability } from "./format.js";
+import { el, fill, spark } from "./dom.js";
+
+const grades = ["failing", "suspect", "unknown", "healthy"];
+const points = 120; // of a full history
+const history = new Map();
+let step = 5, lastStep = 0, selected = null, chosen = false, risks = new Map(), detailFor = "";
+
+export function setHistory({ step_seconds, series }) {
+  step = step_seconds;
+  lastStep = Date.now();
+  history.clear();
+  for (const [component, s] of Object.entries(series)) history.set(component, s ?? []);
+}
+
+// remember adds a point per step, so that the lines go on while the page is open.
+export function remember() {
+  if (Date.now() - lastStep < 1000 * step) return false;
+  lastStep = Date.now();
+  for (const [c, r] of risks) {
+    const s = history.get(c) ?? [];
+    s.push(r.probability);
+    history.set(c, s.slice(-points));
+  }
+  return true;
+}
+
+export function showRisks(snapshot, now) {
+  risks = new Map(snapshot.risks.map((r) => [r.component, r]));
+  if (!chosen || !risks.has(selected)) selected = worst();
+  legend();
+  const focused = document.activeElement?.dataset?.component;
+  fill("grid", nodes(snapshot).map((n) => nodeRow(n, now)));
+  if (focused) document.querySelector(`[data-component="${CSS.escape(focused)}"]`)?.focus();
+  showDetail(now);
+}
+
+// worst is what to look at first, so that the reasons of a failing GPU are
+// visible without a click.
+function worst() {
+  let found = null;
+  for (const r of risks.values()) {
+    if (r.component.startsWith("agent/") || r.component.startsWith("service/")) continue;
+    const key = (x) => 10 * (grades.length - grades.indexOf(x.grade)) + (x.probability ?? 0);
+    if (!found || key(r) > key(found)) found = r;
+  }
+  return found?.component ?? null;
+}
+
+function legend() {
+  const count = Object.fromEntries(grades.map((g) => [g, 0]));
+  for (const r of risks.values()) count[r.grade]++;
+  fill("legend", grades.map((g) => el("span", {}, el("i", { class: `key ${g}` }), `${count[g]} ${g}`)));
+}
+
+// nodes gathers members and components: a node that left keeps its row as long
+// as something is known of it.
+function nodes({ members, risks }) {
+  const found = new Map(members.map((m) => [m.name, { name: m.name, member: m, gpus: [], risk: null }]));
+  const node = (name) => {
+    if (!found.has(name)) found.set(name, { name, member: null, gpus: [], risk: null });
+    return found.get(name);
+  };
+  for (const r of risks) {
+    const [kind, name] = r.component.split("/");
+    if (kind === "gpu") node(name).gpus.push(r);
+    if (kind === "node") node(name).risk = r;
+  }
+  return [...found.values()];
+}
+
+function nodeRow(n, now) {
+  const m = n.member, state = m ? m.state || "unknown" : "not a member";
+  const role = m?.leader ? "leader" : m?.voter ? "voter" : m ? "member" : "";
+  const tone = { alive: "good", suspect: "warn", failed: "bad" }[state] ?? "soft";
+  const seen = m && state !== "alive" && m.last_seen_ns ? `, ${duration(m.last_seen_ns / 1e9)}` : "";
+  const cells = [...(n.risk ? [cell(n.risk, "node")] : []), ...n.gpus.map((r) => cell(r, "GPU " + r.component.split("/")[2]))];
+  return el("div", { class: "node" },
+    el("div", {}, el("h3", { title: n.name }, n.name), el("p", {}, el("span", { class: tone }, state + seen), role ? ` · ${role}` : "")),
+    el("div", { class: "cells" }, cells.length ? cells : el("p", { class: "empty" }, "nothing heard of its components yet")));
+}
+
+function cell(r, label) {
+  const text = probability(r.probability, r.grade);
+  const why = r.note || (r.reasons ?? []).join("; ");
+  const b = el("button", {
+    type: "button", class: `cell ${r.grade}`, "data-component": r.component, "aria-pressed": String(r.component === selected),
+    "aria-label": `${r.component}: ${r.grade}, ${text}${why ? ". " + why : ""}`, title: why ? `${r.component}\n${why}` : r.component,
+  }, el("small", {}, label), el("b", {}, text === "unknown" ? "?" : text), spark(history.get(r.component) ?? [], points));
+  b.onclick = () => choose(r.component);
+  b.onkeydown = move;
+  return b;
+}
+
+function choose(component) {
+  chosen = true;
+  selected = component;
+  for (const b of document.querySelectorAll(".cell")) b.setAttribute("aria-pressed", String(b.dataset.component === component));
+  showDetail(Date.now());
+}
+
+// move lets the arrow keys walk through the cells.
+function move(e) {
+  const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 9, ArrowUp: -9 }[e.key];
+  if (!by) return;
+  const all = [...document.querySelectorAll(".cell")], here = all.indexOf(e.currentTarget);
+  let to;
+  if (Math.abs(by) === 1) {
+    to = all[here + by];
+  } else { // the nearest cell in the next row on screen
+    const at = e.currentTarget.getBoundingClientRect(), down = by > 0;
+    to = all.map((c) => [c, c.getBoundingClientRect()])
+      .filter(([, b]) => (down ? b.top >= at.bottom - 1 : b.bottom <= at.top + 1))
+      .sort(([, a], [, b]) => Math.abs(a.top - at.top) * 3 + Math.abs(a.left - at.left) - Math.abs(b.top - at.top) * 3 - Math.abs(b.left - at.left))[0]?.[0];
+  }
+  if (to) { e.preventDefault(); to.focus(); }
+}
+
+async function showDetail(now) {
+  const r = risks.get(selected);
+  if (!r) {
+    fill("detail", el("p", { class: "empty" }, "No component has been judged yet."));
+    return;
+  }
+  const key = JSON.stringify(r) + (history.get(selected)?.length ?? 0);
+  if (key === detailFor) return;
+  detailFor = key;
+  const series = history.get(selected) ?? [];
+  const line = [spark(series, points), el("p", { class: "soft" }, `last ${duration(step * points)}`)];
+  const head = [el("h3", {}, r.component), el("p", { class: "figure" }, probability(r.probability, r.grade))];
+  if (r.grade === "unknown") {
+    fill("detail", head, el("p", {}, r.note || "it could not be judged"), line);
+    return;
+  }
+  let full;
+  try {
+    const answer = await fetch("/v1/risk/" + r.component);
+    if (!answer.ok) throw new Error(answer.statusText);
+    full = await answer.json();
+  } catch {
+    detailFor = "";
+    return; // the banner says that the engine does not answer
+  }
+  if (full.component !== selected) return;
+  const most = Math.max(1, ...(full.reasons ?? []).map((x) => Math.abs(x.contribution)));
+  fill("detail", head,
+    el("p", {}, el("span", { class: `tag ${full.grade}` }, full.grade), ` within ${duration(full.horizon_seconds)}`),
+    el("p", { class: "soft" }, `model ${full.model || "none"}, seen ${ago(now, full.time)}`),
+    line, el("ol", {}, (full.reasons ?? []).slice(0, 6).map((x) => reason(x, most))));
+}
+
+function reason(x, most) {
+  const bar = el("i", { class: x.contribution >= 0 ? "up" : "down" });
+  bar.style.width = `${(50 * Math.abs(x.contribution)) / most}%`;
+  const sign = x.contribution >= 0 ? "raises" : "lowers";
+  return el("li", {}, el("div", { class: "bar", role: "img", "aria-label": `${sign} the risk by ${Math.abs(x.contribution).toFixed(2)} log-odds` }, bar),
+    el("span", { title: `${x.feature}: ${x.contribution >= 0 ? "+" : ""}${x.contribution.toFixed(2)} log-odds` }, x.text || x.feature));
+}
+
+export function describe() { return plural(risks.size, "component"); }
