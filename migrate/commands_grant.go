@@ -84,7 +84,8 @@ func (s *State) hold(m *forestall.Migration, w *WorkloadState, node string, gpus
 	w.revokeAll()
 	w.Holders = append(w.Holders[:len(w.Holders):len(w.Holders)], Holder{Node: node, Epoch: epoch, GPUs: gpus})
 	w.Node, w.Epoch, w.GPUs = node, epoch, gpus
-	w.Running, w.Completed, w.Thaw = false, false, ""
+	w.halt(at.at)
+	w.Completed, w.Thaw = false, ""
 	m.To, m.Epoch, m.GPUs = node, epoch, slices.Clone(gpus)
 	m.Attempt++
 	if w.Head != nil {

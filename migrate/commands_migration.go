@@ -51,14 +51,13 @@ func (c *Propose) apply(s *State, at stamp) any {
 	if err := s.fits(d, w); err != nil {
 		return err
 	}
-	preemptive := !s.reactive(d)
-	if preemptive {
+	if !s.reactive(d) {
 		if err := s.spend(at.at); err != nil {
 			return err
 		}
 		s.Interventions = keepLast(s.Interventions, forestall.Intervention{Decision: d.ID, Component: d.Component, Action: d.Action, Time: at.at}, maxHistory)
 	}
-	w.countTry(preemptive, at.at)
+	w.countTry(d, at.at)
 	d.From = w.Node
 	m := &forestall.Migration{Decision: d, Phase: forestall.PhaseProposed, At: map[forestall.Phase]time.Time{forestall.PhaseProposed: at.at}}
 	s.Open[d.ID] = m
@@ -143,11 +142,13 @@ func (s *State) spend(now time.Time) error {
 	return nil
 }
 
-func (w *WorkloadState) countTry(preemptive bool, now time.Time) {
-	if preemptive {
+// countTry counts an attempt to get the workload going that is its own doing;
+// the failure of a node or GPU is not held against it.
+func (w *WorkloadState) countTry(d forestall.Decision, now time.Time) {
+	if saves(d.Action) || d.Component.Kind == forestall.KindNode || d.Component.Kind == forestall.KindGPU {
 		return
 	}
-	if w.Running && now.Sub(w.Started) >= StableAfter {
+	if w.Stable(now) {
 		w.Tries = 0
 	}
 	w.Tries++
@@ -257,7 +258,9 @@ func (c *GiveUp) apply(s *State, at stamp) any {
 	if err := s.incidentRoom(incident.Component, incident.Kind); err != nil {
 		return err
 	}
-	w.Running, w.GaveUp = false, c.Note
+	w.halt(at.at)
+	w.GaveUp, w.Tried = c.Note, at.at
+	w.Tries++
 	w.revokeAll()
 	if i, open := s.Incidents[incidentKey(incident.Component, incident.Kind)]; open {
 		incident.Start, incident.Evidence = i.Start, keepLast(slices.Clone(i.Evidence), note, maxEvidence)

@@ -60,7 +60,8 @@ func (c *Retire) apply(s *State, at stamp) any {
 	if m := s.Open[w.Migration]; m != nil {
 		s.closeMigration(m, forestall.PhaseAborted, "the workload was retired", at)
 	}
-	w.Retired, w.Running, w.Thaw, w.GaveUp = true, false, "", ""
+	w.halt(at.at)
+	w.Retired, w.Thaw, w.GaveUp = true, "", ""
 	w.revokeAll()
 	for _, kind := range failureKinds {
 		s.closeIncident(w.Spec.Component(), kind, at)
@@ -162,7 +163,8 @@ func (c *Stopped) apply(s *State, at stamp) any {
 		return fmt.Errorf("%w: %s epoch %d on %s: grant, give up or retire first", ErrNotRevoked, c.Workload, c.Epoch, c.Node)
 	}
 	if h.Epoch == w.Epoch {
-		w.Running, w.Thaw = false, ""
+		w.halt(at.at)
+		w.Thaw = ""
 		if c.How == HowExited && c.Completed && !h.Revoked {
 			s.complete(w, at)
 		}

@@ -44,7 +44,7 @@ type WorkloadState struct {
 	Migration string                `json:"migration,omitempty"` // ID of the open one
 	Thaw      string                `json:"thaw,omitempty"`      // aborted migration whose source may still stand still
 	Moves     uint64                `json:"moves,omitempty"`     // migrations ever accepted
-	Tries     int                   `json:"tries,omitempty"`     // starts and recoveries since it last ran for StableAfter
+	Tries     int                   `json:"tries,omitempty"`     // starts, own failures and givings up since it last ran for StableAfter
 	Tried     time.Time             `json:"tried,omitzero"`      // the last of them
 	GaveUp    string                `json:"gave_up,omitempty"`   // why the last recovery was given up
 }
@@ -56,6 +56,20 @@ func (w *WorkloadState) Holder() (Holder, bool) {
 		return w.Holders[n-1], true
 	}
 	return Holder{}, false
+}
+
+// halt records that the workload doesn't run. A run that was stable clears the
+// failed attempts before it.
+func (w *WorkloadState) halt(now time.Time) {
+	if w.Stable(now) {
+		w.Tries = 0
+	}
+	w.Running = false
+}
+
+// Stable reports whether the workload has run for StableAfter.
+func (w *WorkloadState) Stable(now time.Time) bool {
+	return w.Running && now.Sub(w.Started) >= StableAfter
 }
 
 func (w *WorkloadState) revokeAll() {
@@ -84,7 +98,7 @@ func DefaultBudget() Budget { return Budget{Concurrent: 2, PerWindow: 20, Window
 
 // StableAfter is how long a workload must have run for its failed attempts to
 // be forgotten.
-const StableAfter = 10 * time.Minute
+const StableAfter = time.Minute
 
 // What the ledger remembers of the past, the oldest first to go.
 const (

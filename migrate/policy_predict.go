@@ -1,0 +1,179 @@
+package migrate
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// sight is the risks that can be believed, by component, and what they add up
+// to by node.
+type sight struct {
+	ev    Evidence
+	risks map[forestall.Component]forestall.Risk
+	signs map[string][]string // node -> what says that it is failing, independent of each other
+}
+
+func newSight(ev Evidence, cfg PolicyConfig) sight {
+	v := sight{ev, map[forestall.Component]forestall.Risk{}, map[string][]string{}}
+	for _, r := range ev.Risks {
+		known := r.Grade != forestall.Unknown && r.Probability >= 0 && r.Probability <= 1
+		if !known || ev.Now.Sub(r.Time).Abs() > cfg.MaxRiskAge {
+			continue
+		}
+		v.risks[r.Component] = r
+		if node := r.Component.NodeName(); node != "" && r.Grade == forestall.Failing {
+			v.signs[node] = append(v.signs[node], fmt.Sprintf("%s is failing (probability %.2f)", r.Component, r.Probability))
+		}
+	}
+	for _, i := range ev.Ledger.AllIncidents() {
+		if node := i.Component.NodeName(); node != "" && i.End.IsZero() && i.Component.Kind == forestall.KindGPU {
+			v.signs[node] = append(v.signs[node], fmt.Sprintf("%s has failed", i.Component))
+		}
+	}
+	return v
+}
+
+// stake is what a workload has at risk.
+type stake struct {
+	p       float64 // that at least one of the components fails within the horizon, taken as independent
+	horizon time.Duration
+	worst   forestall.Risk // the likeliest to fail
+}
+
+// over returns the stake over the components that are known; false if none is.
+func (v sight) over(components []forestall.Component) (stake, bool) {
+	survive, found := 1.0, false
+	var st stake
+	for _, c := range components {
+		r, known := v.risks[c]
+		if !known {
+			continue
+		}
+		survive *= 1 - r.Probability
+		if !found || r.Probability > st.worst.Probability {
+			st.worst, st.horizon = r, r.Horizon
+		}
+		found = true
+	}
+	st.p = 1 - survive
+	return st, found
+}
+
+// predict returns the predictive decisions for a running workload: at most one
+// checkpoint and one move.
+func (p Policy) predict(w *WorkloadState, v sight, before PolicyState, next *PolicyState) (ds []forestall.Decision) {
+	holder, held := w.Holder()
+	if !held {
+		return nil
+	}
+	hardware := []forestall.Component{forestall.Node(holder.Node)}
+	for _, g := range holder.GPUs {
+		hardware = append(hardware, forestall.GPU(holder.Node, g))
+	}
+	if st, ok := v.over(append(hardware, w.Spec.Component())); ok {
+		if d, say := p.checkpoint(w, st, v.ev, before, next); say {
+			ds = append(ds, d)
+		}
+	}
+	if st, ok := v.over(hardware); ok {
+		if d, say := p.flee(w, st, v, before, next); say {
+			ds = append(ds, d)
+		}
+	}
+	return ds
+}
+
+// checkpoint weighs a preemptive checkpoint.
+func (p Policy) checkpoint(w *WorkloadState, st stake, ev Evidence, before PolicyState, next *PolicyState) (forestall.Decision, bool) {
+	age := w.unsaved(ev.Now)
+	d := decision(forestall.ActionCheckpoint, w, st.worst.Component, ev.Now)
+	d.Mode = p.cfg.Modes.Checkpoint
+	if w.Head != nil {
+		d.ID += fmt.Sprintf("-%d", w.Head.Sequence)
+	}
+	d.Price = priceCheckpoint(st, age, p.interval(w), ev.Costs[w.Spec.Name].or(p.cfg.Defaults), w.Spec.CostPerSecond())
+	d.Reasons = reasons(st, fmt.Sprintf("%s of work not saved; %s", age.Round(time.Second), priced(d.Price)))
+	if d.Mode == forestall.Act && heldOut(d.ID, p.cfg.HoldOut) {
+		d.Mode = forestall.Observe
+		d.Reasons = append(d.Reasons, fmt.Sprintf("held out: a share of %.3g is left undone, so that the model can learn from what follows", p.cfg.HoldOut))
+	}
+	single := p
+	single.cfg.Confirm = 1
+	return d, single.due(d, age >= p.cfg.CheckpointGap && d.Price.Net() > 0, before, next)
+}
+
+// flee weighs leaving the hardware: a move when what the workload itself uses
+// is failing, a drain when its node shows two independent signs of failing.
+func (p Policy) flee(w *WorkloadState, st stake, v sight, before PolicyState, next *PolicyState) (forestall.Decision, bool) {
+	ev := v.ev
+	signs := v.signs[w.Node]
+	action, mode, component := forestall.ActionMigrate, p.cfg.Modes.Migrate, st.worst.Component
+	if st.worst.Grade != forestall.Failing {
+		if len(signs) < 2 {
+			return forestall.Decision{}, false
+		}
+		action, mode, component = forestall.ActionDrain, p.cfg.Modes.Drain, forestall.Node(w.Node)
+		st.p = max(st.p, v.nodeRisk(w.Node))
+	}
+	d := decision(action, w, component, ev.Now)
+	d.Mode = mode
+	d.Price = priceMove(st, w.unsaved(ev.Now), p.interval(w), ev.Costs[w.Spec.Name].or(p.cfg.Defaults), w.Spec.CostPerSecond())
+	d.Reasons = reasons(st, append(signs[:len(signs):len(signs)], priced(d.Price))...)
+	wanted := p.cfg.Margin * d.Price.Costs
+	if p.alarmed(d, before) {
+		wanted = 0
+	}
+	return d, p.due(d, d.Price.Net() > wanted, before, next)
+}
+
+// nodeRisk is the greatest probability among a node's failing parts.
+func (v sight) nodeRisk(node string) (p float64) {
+	for c, r := range v.risks {
+		if c.NodeName() == node && r.Grade == forestall.Failing {
+			p = max(p, r.Probability)
+		}
+	}
+	return p
+}
+
+func (p Policy) interval(w *WorkloadState) time.Duration {
+	if w.Spec.Interval > 0 {
+		return w.Spec.Interval
+	}
+	return p.cfg.CheckpointInterval
+}
+
+// unsaved is how much work a failure would destroy now.
+func (w *WorkloadState) unsaved(now time.Time) time.Duration {
+	since := w.Started
+	if w.Head != nil && w.Head.Time.After(since) {
+		since = w.Head.Time
+	}
+	return max(0, now.Sub(since))
+}
+
+// reasons puts the risk into words, the weightiest first.
+func reasons(st stake, more ...string) []string {
+	out := []string{fmt.Sprintf("%s is %s: probability %.2f within %s", st.worst.Component, st.worst.Grade, st.worst.Probability, st.worst.Horizon)}
+	var because []string
+	for _, r := range st.worst.Reasons[:min(3, len(st.worst.Reasons))] {
+		if r.Contribution > 0 && r.Text != "" {
+			because = append(because, r.Text)
+		}
+	}
+	if len(because) > 0 {
+		out = append(out, "because "+strings.Join(because, ", "))
+	}
+	return append(out, more...)
+}
+
+// heldOut decides by the ID alone, so that every leader decides alike.
+func heldOut(id string, share float64) bool {
+	sum := sha256.Sum256([]byte(id))
+	return float64(binary.BigEndian.Uint64(sum[:8])>>11)/(1<<53) < share
+}
