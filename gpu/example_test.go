@@ -17,7 +17,7 @@ func ExampleSim_Inject() {
 		fmt.Println(err)
 		return
 	}
-	defer sim.Close()
+	defer func() { _ = sim.Close() }()
 	if err := sim.Inject(3, gpu.ModeThermalRunaway, time.Minute); err != nil {
 		fmt.Println(err)
 		return

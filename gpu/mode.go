@@ -12,16 +12,18 @@ import (
 //	mode                 what is seen first             then                                    at the end
 //	thermal_runaway      memory and die temperature     from 88 °C throttling: the clock and    98 °C, XID 79,
 //	                     rise from the first second     with it the power drop                  reads fail with ErrGone
-//	ecc_storm            corrected errors, from 3 a     x 0.5: rows remapped (XID 63), remap    XID 64 and 95; reads go on:
-//	                     minute to 50 a second          pending; x 0.75: uncorrectable (48, 94) idle, no memory in use
-//	link_degradation     PCIe replays and NVLink        x 0.45: NVLinks go down one by one      XID 79,
-//	                     errors, rising exponentially   (XID 74); PCIe width 16, 8, 4;          reads fail with ErrGone
-//	                                                    power drops as work waits
+//	ecc_storm            corrected errors, from 3 a     x 0.5: rows remapped (XID 63), remap    XID 48, 64 and 95; reads go on:
+//	                     minute to 50 a second          pending; x 0.9: a double bit error (94) idle, no memory in use
+//	link_degradation     PCIe replays and NVLink        x 0.5: PCIe width 16, 8, 4, later its   XID 79,
+//	                     errors, rising exponentially   generation; power drops as work waits;  reads fail with ErrGone
+//	                                                    x 0.9: NVLinks go down (XID 74)
 //	falls_off_bus        nothing before x 0.95, then    nothing                                 XID 79,
 //	                     a few PCIe replays                                                     reads fail with ErrGone
 //	telemetry_collapse   x 0.15: series flicker, then   reads take longer, up to 1.5 s;         XID 79,
-//	                     vanish one after another       x 0.85: XID 119                         reads fail with ErrGone
+//	                     vanish one after another       x 0.95: XID 119                         reads fail with ErrGone
 //
+// The XIDs that call for a reset of the device (48, 64, 74, 79, 95, 119) come in
+// the last tenth only: before it, a mode shows in the metrics alone.
 // XID 79 comes with an event forestall.EventFellOffBus.
 type Mode string
 

@@ -47,9 +47,9 @@ func (m Mode) unfold(x float64, r *reading) {
 			r[utilization], r[memoryUsed] = 0, 0
 		}
 	case ModeLinkDegradation:
-		r[pcieLinkWidth] = steps(x, boardWidth, step{0.6, 8}, step{0.85, 4})
-		r[pcieLinkGen] = steps(x, boardLinkGen, step{0.7, 3}, step{0.9, 1})
-		r[nvlinkActive] = steps(x, boardLinks, step{0.45, 11}, step{0.65, 10}, step{0.8, 8}, step{0.9, 6})
+		r[pcieLinkWidth] = steps(x, boardWidth, step{0.5, 8}, step{0.8, 4})
+		r[pcieLinkGen] = steps(x, boardLinkGen, step{0.65, 3}, step{0.85, 1})
+		r[nvlinkActive] = steps(x, boardLinks, step{0.9, 11}, step{0.95, 8})
 		if floor := quantiles[1].power; r[power] > floor {
 			r[power] -= 0.5 * x * x * (r[power] - floor)
 		}
@@ -129,23 +129,16 @@ func (m Mode) milestones() []milestone {
 		return []milestone{
 			{0.5, XIDRowRemap, rowRemaps},
 			{0.65, XIDRowRemap, rowRemaps},
-			{0.75, XIDDoubleBit, eccDoubleBit},
-			{0.75, XIDContained, -1},
-			{0.85, XIDRowRemap, rowRemaps},
-			{0.92, XIDDoubleBit, eccDoubleBit},
+			{0.8, XIDRowRemap, rowRemaps},
+			{0.9, XIDContained, eccDoubleBit},
+			{1, XIDDoubleBit, eccDoubleBit},
 			{1, XIDRowRemapFailed, -1},
-			{1, XIDUncontained, eccDoubleBit},
+			{1, XIDUncontained, -1},
 		}
 	case ModeLinkDegradation:
-		return []milestone{
-			{0.45, XIDNVLink, -1},
-			{0.65, XIDNVLink, -1},
-			{0.8, XIDNVLink, -1},
-			{0.9, XIDNVLink, -1},
-			{1, XIDFellOffBus, -1},
-		}
+		return []milestone{{0.9, XIDNVLink, -1}, {0.95, XIDNVLink, -1}, {1, XIDFellOffBus, -1}}
 	case ModeTelemetryCollapse:
-		return []milestone{{0.85, XIDGSPTimeout, -1}, {1, XIDFellOffBus, -1}}
+		return []milestone{{0.95, XIDGSPTimeout, -1}, {1, XIDFellOffBus, -1}}
 	}
 	return nil
 }

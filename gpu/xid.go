@@ -5,7 +5,7 @@ const (
 	XIDGraphicsException = 13  // the application's kernel faulted
 	XIDPageFault         = 31  // the application touched memory that isn't its own
 	XIDStopped           = 43  // the application's channel was stopped; the GPU is healthy
-	XIDDoubleBit         = 48  // an uncorrectable memory error
+	XIDDoubleBit         = 48  // a double bit memory error, uncorrectable
 	XIDRowRemap          = 63  // a memory row was remapped, pending a reset
 	XIDRowRemapFailed    = 64  // a memory row could not be remapped
 	XIDNVLink            = 74  // an NVLink went down
