@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/stratoswarm/forestall/testdata/history"
+	"github.com/stratoswarm/forestall/train"
 )
 
 // TestHistoryIsGenerated: testdata/history is what the simulator gives today.
@@ -21,14 +22,17 @@ func TestHistoryIsGenerated(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skipf("%s rounds floating point otherwise than amd64, on which the files were written", runtime.GOARCH)
 	}
-	kept, fresh := filepath.Join("..", "testdata", "history"), t.TempDir()
-	if err := history.Generate(t.Context(), fresh); err != nil {
+	var samples, incidents bytes.Buffer
+	if err := history.Record(t.Context(), &samples); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"samples.csv.gz", "incidents.csv"} {
-		want, got := contents(t, filepath.Join(kept, name)), contents(t, filepath.Join(fresh, name))
-		if sha256.Sum256(want) != sha256.Sum256(got) {
-			t.Errorf("%s differs from what the simulator gives; if that is meant, run: go run ./testdata/gen\n%s", name, firstDifference(want, got))
+	if err := train.WriteIncidents(&incidents, history.Incidents()); err != nil {
+		t.Fatal(err)
+	}
+	for name, fresh := range map[string][]byte{"samples.csv.gz": samples.Bytes(), "incidents.csv": incidents.Bytes()} {
+		kept := contents(t, filepath.Join("..", "testdata", "history", name))
+		if sha256.Sum256(kept) != sha256.Sum256(fresh) {
+			t.Errorf("%s differs from what the simulator gives; if that is meant, run: go run ./testdata/gen\n%s", name, firstDifference(kept, fresh))
 		}
 	}
 }

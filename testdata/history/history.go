@@ -82,13 +82,13 @@ func Generate(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := record(ctx, packed); err != nil {
+	if err := Record(ctx, packed); err != nil {
 		return err
 	}
 	if err := packed.Close(); err != nil {
 		return err
 	}
-	if err := train.WriteIncidents(&incidents, planned()); err != nil {
+	if err := train.WriteIncidents(&incidents, Incidents()); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "samples.csv.gz"), samples.Bytes(), 0o644); err != nil {
@@ -97,8 +97,8 @@ func Generate(ctx context.Context, dir string) error {
 	return os.WriteFile(filepath.Join(dir, "incidents.csv"), incidents.Bytes(), 0o644)
 }
 
-// planned returns the plan's failures as incidents, by start.
-func planned() []forestall.Incident {
+// Incidents returns the plan's failures, by start.
+func Incidents() []forestall.Incident {
 	var incidents []forestall.Incident
 	for _, f := range plan {
 		fails := start.Add(f.from + f.over)
@@ -113,8 +113,8 @@ func planned() []forestall.Incident {
 	return incidents
 }
 
-// record runs the hour and writes what is read.
-func record(ctx context.Context, w io.Writer) error {
+// Record runs the hour and writes what is read, as CSV.
+func Record(ctx context.Context, w io.Writer) error {
 	now := start
 	sims := make(map[string]*gpu.Sim)
 	for _, node := range nodes {
