@@ -37,5 +37,3 @@ export function bytes(n) {
   while (n >= 1023.5 && u < units.length - 1) { n /= 1024; u++; }
   return (u > 0 && n < 10 ? n.toFixed(1) : Math.round(n)) + " " + units[u];
 }
-
-export function plural(n, noun) { return `${n} ${noun}${n === 1 ? "" : "s"}`; }

@@ -1,13 +1,13 @@
 // The risk by GPU: a row per node, a cell per GPU, the reasons of the selected
 // component beside them.
 
-import { ago, duration, plural, probability } from "./format.js";
+import { ago, duration, probability } from "./format.js";
 import { el, fill, spark } from "./dom.js";
 
 const grades = ["failing", "suspect", "unknown", "healthy"];
 const points = 120; // of a full history
 const history = new Map();
-let step = 5, lastStep = 0, selected = null, chosen = false, risks = new Map(), detailFor = "";
+let step = 5, lastStep = 0, selected = null, chosen = false, risks = new Map(), runsOn = new Map(), detailFor = "";
 
 export function setHistory({ step_seconds, series }) {
   step = step_seconds;
@@ -30,12 +30,22 @@ export function remember() {
 
 export function showRisks(snapshot, now) {
   risks = new Map(snapshot.risks.map((r) => [r.component, r]));
+  runsOn = occupants(snapshot.workloads);
   if (!chosen || !risks.has(selected)) selected = worst();
   legend();
   const focused = document.activeElement?.dataset?.component;
   fill("grid", nodes(snapshot).map((n) => nodeRow(n, now)));
   if (focused) document.querySelector(`[data-component="${CSS.escape(focused)}"]`)?.focus();
   showDetail(now);
+}
+
+// occupants tells which workloads sit on a GPU or a node.
+function occupants(workloads) {
+  const found = new Map();
+  for (const w of workloads) {
+    for (const c of [`node/${w.node}`, ...(w.gpus ?? []).map((i) => `gpu/${w.node}/${i}`)]) found.set(c, [...(found.get(c) ?? []), w.name]);
+  }
+  return found;
 }
 
 // worst is what to look at first, so that the reasons of a failing GPU are
@@ -125,12 +135,13 @@ async function showDetail(now) {
     fill("detail", el("p", { class: "empty" }, "No component has been judged yet."));
     return;
   }
-  const key = JSON.stringify(r) + (history.get(selected)?.length ?? 0);
+  const runs = runsOn.get(selected) ?? [];
+  const key = JSON.stringify([r, runs]) + (history.get(selected)?.length ?? 0);
   if (key === detailFor) return;
   detailFor = key;
   const series = history.get(selected) ?? [];
   const line = [spark(series, points), el("p", { class: "soft" }, `last ${duration(step * points)}`)];
-  const head = [el("h3", {}, r.component), el("p", { class: "figure" }, probability(r.probability, r.grade))];
+  const head = [el("h3", {}, r.component, runs.length ? el("span", { class: "soft" }, ` runs ${runs.join(", ")}`) : null), el("p", { class: "figure" }, probability(r.probability, r.grade))];
   if (r.grade === "unknown") {
     fill("detail", head, el("p", {}, r.note || "it could not be judged"), line);
     return;
@@ -159,5 +170,3 @@ function reason(x, most) {
   return el("li", {}, el("div", { class: "bar", role: "img", "aria-label": `${sign} the risk by ${Math.abs(x.contribution).toFixed(2)} log-odds` }, bar),
     el("span", { title: `${x.feature}: ${x.contribution >= 0 ? "+" : ""}${x.contribution.toFixed(2)} log-odds` }, x.text || x.feature));
 }
-
-export function describe() { return plural(risks.size, "component"); }

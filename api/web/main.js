@@ -46,7 +46,7 @@ function showFacts(s, now) {
 function showConnection({ live, since, everHeard }) {
   const banner = document.getElementById("banner"), status = document.getElementById("live");
   banner.hidden = live;
-  document.getElementById("main").classList.toggle("stale", !live);
+  for (const id of ["main", "facts", "notes"]) document.getElementById(id).classList.toggle("stale", !live);
   status.classList.toggle("on", live);
   const text = live ? "live" : "disconnected";
   if (status.textContent !== text) status.textContent = text;
