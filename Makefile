@@ -28,7 +28,7 @@ race: ## the tests under the race detector
 	$(GO) test -race -timeout 25m ./...
 
 vet: ## go vet, and a build without cgo
-	$(GO) vet ./...
+	$(GO) vet ./... ./testdata/gen ./testdata/history
 	CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/forestall
 
 lint: ## golangci-lint with the package map (depguard) and gofumpt
@@ -57,7 +57,8 @@ golden: ## write the golden files anew; read the diff before you commit it
 	$(GO) test ./cmd/forestall ./detect -update
 
 history: ## write testdata/history and the built-in models anew from their generators
-	$(GO) generate ./testdata/... ./predict/...
+	$(GO) run ./testdata/gen
+	$(GO) generate ./predict/...
 
 clean: ## remove what was built
 	rm -rf bin
