@@ -24,7 +24,8 @@ var (
 
 // Backend is what a Server asks. Every method may be called by many goroutines
 // at once and must return without waiting for the network, except those that
-// take a context. Returned slices are the caller's.
+// take a context. Returned slices are the caller's to change; what they point
+// to is not, and must not change after.
 type Backend struct {
 	Risks       Risks
 	Cluster     Cluster

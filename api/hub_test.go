@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,16 +20,18 @@ import (
 // half second, ticks while nothing changes, silence without streams.
 func TestHubPushes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var composed int
-		snap := Snapshot{}
-		h := newHub(func() Snapshot { composed++; return snap }, time.Now, slog.New(slog.DiscardHandler))
+		var composed, components atomic.Int64
+		h := newHub(func() Snapshot {
+			composed.Add(1)
+			return Snapshot{Status: Status{Components: int(components.Load())}}
+		}, time.Now, slog.New(slog.DiscardHandler))
 		done := make(chan struct{})
 		ctx := t.Context()
 		go func() { defer close(done); h.run(ctx) }()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if want := int(time.Minute/historyStep) + 1; composed != want {
-			t.Errorf("looked %d times in a minute without streams, want %d", composed, want)
+		if got, want := composed.Load(), int64(time.Minute/historyStep)+1; got != want {
+			t.Errorf("looked %d times in a minute without streams, want %d", got, want)
 		}
 
 		stream, begin, err := h.subscribe()
@@ -47,7 +50,7 @@ func TestHubPushes(t *testing.T) {
 		var got []string
 		for i := range 12 { // 6 s; a change in the third step and one in the fourth
 			if i == 2 || i == 3 {
-				snap.Status.Components++
+				components.Add(1)
 			}
 			time.Sleep(pushEvery)
 			synctest.Wait()
@@ -60,7 +63,7 @@ func TestHubPushes(t *testing.T) {
 
 		// A reader that does not read gets the newest, and the hub never waits.
 		for range 10 {
-			snap.Status.Components++
+			components.Add(1)
 			time.Sleep(pushEvery)
 		}
 		synctest.Wait()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -222,16 +223,16 @@ func TestListenOccupied(t *testing.T) {
 }
 
 func TestReadiness(t *testing.T) {
-	ready := false
+	var ready atomic.Bool
 	s := newServer(t, newFake(t0), func(c *Config, _ *Backend) {
-		c.Ready = func() (bool, string) { return ready, "no leader yet" }
+		c.Ready = func() (bool, string) { return ready.Load(), "no leader yet" }
 	})
 	c := NewClient(start(t, s))
 	defer c.http.CloseIdleConnections()
 	if err := c.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "no leader yet") {
 		t.Errorf("Ready = %v, want the reason", err)
 	}
-	ready = true
+	ready.Store(true)
 	if err := c.Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
