@@ -35,12 +35,14 @@ type machine struct {
 
 var _ raft.FSM = (*machine)(nil)
 
+// Apply passes a command on.
 func (m *machine) Apply(l *raft.Log) any {
 	value := m.fsm.Apply(l.Index, l.Data)
 	m.applied.Store(l.Index)
 	return value
 }
 
+// Snapshot takes the whole state.
 func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	b, err := m.fsm.Snapshot()
 	if err != nil {
@@ -49,6 +51,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	return snapshot(b), nil
 }
 
+// Restore reads a snapshot to its end, which Raft has checked by its checksum.
 func (m *machine) Restore(r io.ReadCloser) error {
 	b, err := io.ReadAll(r)
 	if err != nil {
@@ -60,6 +63,7 @@ func (m *machine) Restore(r io.ReadCloser) error {
 // snapshot is a state on its way to the disk.
 type snapshot []byte
 
+// Persist writes the snapshot.
 func (s snapshot) Persist(sink raft.SnapshotSink) error {
 	if _, err := sink.Write(s); err != nil {
 		_ = sink.Cancel()
@@ -68,4 +72,5 @@ func (s snapshot) Persist(sink raft.SnapshotSink) error {
 	return sink.Close()
 }
 
+// Release has nothing to give back.
 func (s snapshot) Release() {}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
 
@@ -80,7 +81,7 @@ func rpcTimeout(t Timing) time.Duration {
 	return min(max(10*t.Heartbeat, 2*time.Second), 10*time.Second)
 }
 
-func (n *Node) start(log *raftLog) error {
+func (n *Node) start(log hclog.Logger) error {
 	conf := n.raftConfig(log)
 	if err := n.store.bootstrap(conf, n.net, n.cfg.Bootstrap, n.log); err != nil {
 		return err
@@ -101,7 +102,7 @@ func (n *Node) start(log *raftLog) error {
 	return nil
 }
 
-func (n *Node) raftConfig(log *raftLog) *raft.Config {
+func (n *Node) raftConfig(log hclog.Logger) *raft.Config {
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(n.cfg.ID)
 	conf.HeartbeatTimeout = n.cfg.Timing.Heartbeat

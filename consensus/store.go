@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
@@ -29,11 +30,12 @@ const (
 	snapshotsToKeep = 2
 )
 
-func openStore(dir string, log *raftLog) (_ *store, err error) {
+func openStore(dir string, log hclog.Logger) (_ *store, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create consensus directory: %w", err)
 	}
 	path := filepath.Join(dir, "raft.db")
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a page beyond a truncated file
 	defer recoverDamage(path, &err)
 	b, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{Timeout: lockWait}})
 	switch {
@@ -70,7 +72,7 @@ func recoverDamage(path string, err *error) {
 
 // bootstrap writes the first configuration into an empty store.
 func (s *store) bootstrap(conf *raft.Config, net raft.Transport, servers []Server, log *slog.Logger) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a page beyond a truncated file
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer recoverDamage(s.path, &err)
 	if len(servers) == 0 {
 		return nil

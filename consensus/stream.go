@@ -38,11 +38,13 @@ type tcp struct {
 	closed chan struct{}
 }
 
+// Close stops listening and dialling.
 func (t *tcp) Close() error {
 	t.once.Do(func() { close(t.closed) })
 	return t.Listener.Close()
 }
 
+// Dial connects within the timeout.
 func (t *tcp) Dial(address string, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -75,15 +77,19 @@ var _ raft.StreamLayer = (*streams)(nil)
 
 type address string
 
+// Network returns "tcp".
 func (a address) Network() string { return "tcp" }
-func (a address) String() string  { return string(a) }
+
+func (a address) String() string { return string(a) }
 
 func newStreams(layer StreamLayer, advertise string) *streams {
 	return &streams{StreamLayer: layer, advertise: address(advertise), conns: map[*conn]struct{}{}}
 }
 
+// Addr returns the advertised address.
 func (s *streams) Addr() net.Addr { return s.advertise }
 
+// Accept waits for the next connection.
 func (s *streams) Accept() (net.Conn, error) {
 	c, err := s.StreamLayer.Accept()
 	if err != nil {
@@ -92,6 +98,7 @@ func (s *streams) Accept() (net.Conn, error) {
 	return s.track(c, true)
 }
 
+// Dial connects to another node.
 func (s *streams) Dial(target raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	c, err := s.StreamLayer.Dial(string(target), timeout)
 	if err != nil {
@@ -134,6 +141,7 @@ type conn struct {
 	once     sync.Once
 }
 
+// Close closes the connection and forgets it.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(func() {

@@ -1,0 +1,384 @@
+package consensus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// quick is a timing for tests: a new leader within about 0.2 s, yet with room
+// for a busy machine.
+var quick = Timing{Heartbeat: 100 * time.Millisecond, Election: 100 * time.Millisecond, LeaderLease: 100 * time.Millisecond, Commit: 10 * time.Millisecond}
+
+// await polls until ok, and fails the test after a long while.
+func await(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	stop := time.After(30 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-stop:
+			t.Fatalf("waited 30 s in vain until %s", what)
+		}
+	}
+}
+
+// recorder is a state machine whose state is its history.
+type recorder struct {
+	mu      sync.Mutex
+	entries []entry
+}
+
+type entry struct {
+	Index uint64
+	Cmd   string
+}
+
+func (r *recorder) Apply(index uint64, cmd []byte) any {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.entries = append(r.entries, entry{index, string(cmd)})
+	return len(r.entries)
+}
+
+func (r *recorder) Snapshot() ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return json.Marshal(r.entries)
+}
+
+func (r *recorder) Restore(b []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.entries = nil
+	return json.Unmarshal(b, &r.entries)
+}
+
+func (r *recorder) history() []entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.entries)
+}
+
+// cluster is some nodes on loopback whose connections go through a network of
+// the test's.
+type cluster struct {
+	t     testing.TB
+	net   *network
+	dir   string
+	tune  func(*Config)
+	peers []Server
+	nodes map[string]*peer
+}
+
+type peer struct {
+	*Node
+	fsm  *recorder
+	stop context.CancelFunc
+	done chan error
+}
+
+// newCluster starts n voters named a, b, c...
+func newCluster(t testing.TB, n int, tune func(*Config)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, net: newNetwork(), dir: t.TempDir(), tune: tune, nodes: map[string]*peer{}}
+	var layers []StreamLayer
+	for i := range n {
+		id := string(rune('a' + i))
+		l := c.listen("127.0.0.1:0")
+		layers = append(layers, l)
+		c.peers = append(c.peers, Server{ID: id, Address: l.Addr().String(), Voter: true})
+		c.net.name(l.Addr().String(), id)
+	}
+	for i, s := range c.peers {
+		c.open(s.ID, layers[i], c.peers)
+	}
+	t.Cleanup(func() {
+		c.net.heal()
+		for id := range c.nodes {
+			c.stop(id)
+		}
+	})
+	return c
+}
+
+func (c *cluster) listen(address string) StreamLayer {
+	c.t.Helper()
+	var l StreamLayer
+	await(c.t, address+" is free", func() (ok bool) {
+		var err error
+		l, err = TCP(address)
+		return err == nil
+	})
+	return l
+}
+
+func (c *cluster) open(id string, l StreamLayer, bootstrap []Server) *peer {
+	c.t.Helper()
+	p := &peer{fsm: &recorder{}, done: make(chan error, 1)}
+	cfg := Config{ID: id, Dir: filepath.Join(c.dir, id), Stream: c.net.layer(id, l), Bootstrap: bootstrap, Timing: quick}
+	if c.tune != nil {
+		c.tune(&cfg)
+	}
+	n, err := Open(cfg, p.fsm)
+	if err != nil {
+		c.t.Fatalf("open %s: %v", id, err)
+	}
+	p.Node = n
+	ctx, cancel := context.WithCancel(context.Background())
+	p.stop = cancel
+	go func() { p.done <- n.Run(ctx) }()
+	c.nodes[id] = p
+	return p
+}
+
+// stop ends a node in order.
+func (c *cluster) stop(id string) {
+	c.t.Helper()
+	p := c.nodes[id]
+	delete(c.nodes, id)
+	p.stop()
+	if err := <-p.done; err != nil {
+		c.t.Errorf("run %s: %v", id, err)
+	}
+}
+
+// kill cuts a node off and then ends it, so that it cannot say good-bye.
+func (c *cluster) kill(id string) {
+	c.t.Helper()
+	c.net.isolate(id, c.peers)
+	p := c.nodes[id]
+	delete(c.nodes, id)
+	if err := p.Close(); err != nil {
+		c.t.Errorf("close %s: %v", id, err)
+	}
+	p.stop()
+	if err := <-p.done; err != nil {
+		c.t.Errorf("run %s: %v", id, err)
+	}
+}
+
+// restart opens a node again from its directory, reachable.
+func (c *cluster) restart(id string) *peer {
+	c.t.Helper()
+	c.net.heal()
+	i := slices.IndexFunc(c.peers, func(s Server) bool { return s.ID == id })
+	return c.open(id, c.listen(c.peers[i].Address), c.peers)
+}
+
+// leader waits until one of the named nodes (all, if none) leads and is
+// confirmed by a quorum.
+func (c *cluster) leader(among ...string) *peer {
+	c.t.Helper()
+	var found *peer
+	await(c.t, fmt.Sprintf("one of %v leads", among), func() bool {
+		for id, p := range c.nodes {
+			if len(among) > 0 && !slices.Contains(among, id) || !p.IsLeader() {
+				continue
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			err := p.Verify(ctx)
+			cancel()
+			if err == nil {
+				found = p
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// others returns the IDs of the running nodes but one.
+func (c *cluster) others(id string) []string {
+	var out []string
+	for other := range c.nodes {
+		if other != id {
+			out = append(out, other)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// propose commits cmd through whoever leads, retrying while that is undecided.
+func (c *cluster) propose(cmd string, among ...string) Result {
+	c.t.Helper()
+	var res Result
+	await(c.t, "commit "+cmd, func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		var err error
+		res, err = c.leader(among...).Propose(ctx, []byte(cmd))
+		if errors.Is(err, ErrTooLarge) || errors.Is(err, ErrShutdown) {
+			c.t.Fatalf("propose %s: %v", cmd, err)
+		}
+		return err == nil
+	})
+	return res
+}
+
+// agree waits until all running nodes have applied the same history and
+// returns it.
+func (c *cluster) agree() []entry {
+	c.t.Helper()
+	c.propose("all together")
+	var first []entry
+	await(c.t, "all nodes hold the same history", func() bool {
+		var histories [][]entry
+		for _, p := range c.nodes {
+			histories = append(histories, p.fsm.history())
+		}
+		first = histories[0]
+		for _, h := range histories[1:] {
+			if !slices.Equal(h, first) {
+				return false
+			}
+		}
+		return true
+	})
+	return first
+}
+
+// network breaks connections between nodes. A connection belongs to the node
+// that dialled it; what happens to it happens in both directions.
+type network struct {
+	mu    sync.Mutex
+	names map[string]string // address -> ID
+	cut   map[[2]string]bool
+	wires map[*wire]struct{}
+}
+
+func newNetwork() *network {
+	return &network{names: map[string]string{}, cut: map[[2]string]bool{}, wires: map[*wire]struct{}{}}
+}
+
+func (n *network) name(address, id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.names[address] = id
+}
+
+// sever cuts the pair and breaks its connections.
+func (n *network) sever(a, b string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[[2]string{a, b}], n.cut[[2]string{b, a}] = true, true
+	for w := range n.wires {
+		if w.from == a && w.to == b || w.from == b && w.to == a {
+			_ = w.Conn.Close()
+		}
+	}
+}
+
+func (n *network) isolate(id string, peers []Server) {
+	for _, p := range peers {
+		if p.ID != id {
+			n.sever(id, p.ID)
+		}
+	}
+}
+
+func (n *network) heal() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.cut)
+}
+
+func (n *network) layer(id string, l StreamLayer) StreamLayer {
+	return &hooked{StreamLayer: l, net: n, id: id}
+}
+
+type hooked struct {
+	StreamLayer
+	net *network
+	id  string
+}
+
+func (h *hooked) Dial(address string, timeout time.Duration) (net.Conn, error) {
+	h.net.mu.Lock()
+	to := h.net.names[address]
+	cut := h.net.cut[[2]string{h.id, to}]
+	h.net.mu.Unlock()
+	if cut {
+		return nil, fmt.Errorf("%s cannot reach %s", h.id, to)
+	}
+	c, err := h.StreamLayer.Dial(address, timeout)
+	if err != nil {
+		return nil, err
+	}
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	w := &wire{Conn: c, net: h.net, from: h.id, to: to}
+	h.net.wires[w] = struct{}{}
+	return w, nil
+}
+
+// wire is a dialled connection. While held, requests that were sent are
+// answered but the answers don't arrive, and further requests are lost.
+type wire struct {
+	net.Conn
+	net      *network
+	from, to string
+
+	mu      sync.Mutex
+	release chan struct{} // not nil while answers are kept back
+	lossy   bool
+	waiting int // answers kept back
+}
+
+func (w *wire) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	w.mu.Lock()
+	release := w.release
+	if release != nil {
+		w.waiting++
+	}
+	w.mu.Unlock()
+	if release != nil {
+		<-release
+	}
+	return n, err
+}
+
+func (w *wire) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	lossy := w.lossy
+	w.mu.Unlock()
+	if lossy {
+		return len(b), nil
+	}
+	return w.Conn.Write(b)
+}
+
+func (w *wire) Close() error {
+	w.net.mu.Lock()
+	delete(w.net.wires, w)
+	w.net.mu.Unlock()
+	return w.Conn.Close()
+}
+
+func (n *network) dialledBy(id string) []*wire {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []*wire
+	for w := range n.wires {
+		if w.from == id {
+			out = append(out, w)
+		}
+	}
+	return out
+}
