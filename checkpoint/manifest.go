@@ -111,11 +111,11 @@ func (m *manifest) validate() error {
 	var size int64
 	for i, e := range m.entries {
 		if i > 0 {
-			if e.path <= m.entries[i-1].path && i > 1 {
-				return fmt.Errorf("entry %q does not follow %q", e.path, m.entries[i-1].path)
-			}
 			if err := checkEntryPath(e.path); err != nil {
 				return err
+			}
+			if e.path <= m.entries[i-1].path && i > 1 {
+				return fmt.Errorf("entry %q does not follow %q", e.path, m.entries[i-1].path)
 			}
 			if !dirs[path.Dir(e.path)] {
 				return fmt.Errorf("%w: entry %q is not inside a directory of the checkpoint", ErrUnsafePath, e.path)

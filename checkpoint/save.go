@@ -63,6 +63,9 @@ func (d *Dir) plan(ctx context.Context, s Snapshot) (*plan, error) {
 	if s.Time.IsZero() {
 		s.Time = now
 	}
+	if s.Source == "" {
+		return nil, errors.New("the source directory is not given")
+	}
 	source, err := filepath.EvalSymlinks(s.Source)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,147 @@
+package checkpoint
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+const crashChildEnv = "FORESTALL_TEST_CRASH_STORE"
+
+// crashChild saves ever new states into the store at dir until it is killed. It
+// prints an ID once its checkpoint is acknowledged.
+func crashChild(dir string) {
+	fail := func(err error) {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	d, err := OpenDir(filepath.Join(dir, "store"), small())
+	if err != nil {
+		fail(err)
+	}
+	src := filepath.Join(dir, "state")
+	if err := os.MkdirAll(src, 0o755); err != nil {
+		fail(err)
+	}
+	newest, _ := d.newest("w")
+	for i := newest.Sequence + 1; ; i++ {
+		for f := range uint64(4) {
+			// The state tells its own sequence, one file of it from the one before.
+			if err := os.WriteFile(filepath.Join(src, fmt.Sprint(f)), []byte(noise(i-f/3, 30<<10)), 0o644); err != nil {
+				fail(err)
+			}
+		}
+		cp, err := d.Save(context.Background(), Snapshot{Workload: "w", Epoch: 1, Sequence: i, Source: src})
+		if err != nil {
+			fail(err)
+		}
+		fmt.Printf("%s %d\n", cp.ID, i)
+		if i%3 == 0 {
+			if _, _, err := d.Prune(context.Background(), time.Nanosecond, time.Now(), func(c forestall.Checkpoint) bool { return c.Sequence%2 == 0 }); err != nil {
+				fail(err)
+			}
+		}
+	}
+}
+
+// TestKilledWhileSaving kills a process at random moments of saving and
+// pruning. Every acknowledged checkpoint that was not pruned must be there and
+// whole, and nothing half-made may be visible.
+func TestKilledWhileSaving(t *testing.T) {
+	dir := t.TempDir()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	acknowledged := make(map[string]uint64)
+	newest := uint64(0)
+	for range 10 {
+		delay := time.Duration(rng.IntN(60)) * time.Millisecond
+		for id, seq := range killedRun(t, dir, delay) {
+			acknowledged[id] = seq
+			newest = max(newest, seq)
+		}
+		d, err := OpenDir(filepath.Join(dir, "store"), small())
+		if err != nil {
+			t.Fatal(err)
+		}
+		noTemporaryFiles(t, d)
+		for id, seq := range acknowledged {
+			if seq%2 == 0 || seq == newest {
+				if _, err := d.Get(id); err != nil {
+					t.Errorf("acknowledged checkpoint %d: %v", seq, err)
+				}
+			}
+		}
+		for _, cp := range must[[]forestall.Checkpoint](t)(d.List("w")) {
+			checkState(t, d, cp)
+		}
+		if _, err := d.GC(t.Context()); err != nil {
+			t.Error(err)
+		}
+		d.Close()
+	}
+	t.Logf("%d checkpoints acknowledged over 10 kills", len(acknowledged))
+	if len(acknowledged) == 0 {
+		t.Error("no child lived long enough to save anything")
+	}
+}
+
+// killedRun lets a child save, kills it some time after its first
+// acknowledgement, and returns what it acknowledged.
+func killedRun(t *testing.T, dir string, after time.Duration) map[string]uint64 {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), crashChildEnv+"="+dir)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]uint64)
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		var id string
+		var seq uint64
+		if _, err := fmt.Sscan(lines.Text(), &id, &seq); err != nil || len(id) != 64 {
+			continue // the line in which it died
+		}
+		if len(got) == 0 {
+			time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+		}
+		got[id] = seq
+	}
+	_ = cmd.Wait() // killed, as it should be
+	if stderr.Len() > 0 {
+		t.Errorf("child: %s", stderr.String())
+	}
+	return got
+}
+
+// checkState restores a crashChild's checkpoint and looks whether it is the
+// state of its sequence.
+func checkState(t *testing.T, d *Dir, cp forestall.Checkpoint) {
+	t.Helper()
+	target := filepath.Join(t.TempDir(), "t")
+	if err := d.Restore(t.Context(), cp.ID, target); err != nil {
+		t.Error(err)
+		return
+	}
+	for f := range uint64(4) {
+		if b := must[[]byte](t)(os.ReadFile(filepath.Join(target, fmt.Sprint(f)))); string(b) != noise(cp.Sequence-f/3, 30<<10) {
+			t.Errorf("checkpoint %d holds another state in file %d", cp.Sequence, f)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package checkpoint
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+func TestExpired(t *testing.T) {
+	now := time.Date(2026, 1, 10, 0, 0, 0, 0, time.UTC)
+	cp := func(id, workload string, epoch forestall.Epoch, daysOld int) forestall.Checkpoint {
+		return forestall.Checkpoint{ID: id, Workload: workload, Epoch: epoch, Time: now.AddDate(0, 0, -daysOld)}
+	}
+	all := []forestall.Checkpoint{
+		cp("a1", "a", 1, 9), cp("a2", "a", 2, 8), cp("a3", "a", 3, 1),
+		cp("b1", "b", 1, 30), cp("b2", "b", 2, 20), // idle for long: the newest stays
+		cp("c1", "c", 1, 7), // exactly as old as the retention
+	}
+	for _, c := range []struct {
+		name string
+		keep func(forestall.Checkpoint) bool
+		want []string
+	}{
+		{"by age, but never the newest", nil, []string{"a1", "a2", "b1"}},
+		{"but not what is kept", func(cp forestall.Checkpoint) bool { return cp.ID == "a2" }, []string{"a1", "b1"}},
+	} {
+		var got []string
+		for _, cp := range expired(all, 7*24*time.Hour, now, c.keep) {
+			got = append(got, cp.ID)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestPruneFreesWhatNothingNeeds(t *testing.T) {
+	d, src := openDir(t, small()), state(t)
+	old := time.Now().Add(-48 * time.Hour)
+	first := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src, Time: old}))
+	writeFiles(t, src, map[string]string{"model/weights": noise(2, 20<<10)})
+	second := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	removed, freed, err := d.Prune(t.Context(), time.Hour, time.Now(), nil)
+	if err != nil || removed != 1 || freed < 40<<10 || freed > 42<<10 {
+		t.Fatalf("prune removed %d checkpoints and freed %d bytes (%v), want the first's 40 KiB", removed, freed, err)
+	}
+	if _, err := d.Get(first.ID); err == nil {
+		t.Error("the first checkpoint is still listed")
+	}
+	if err := d.Verify(t.Context(), second.ID); err != nil {
+		t.Errorf("the second suffered: %v", err)
+	}
+}
+
+// While checkpoints come and go, GC must not take a chunk that any of them
+// needs, although unchanged files are not written again.
+func TestGCBesideSave(t *testing.T) {
+	d := openDir(t, rested())
+	ctx, cancel := context.WithCancel(t.Context())
+	var savers, collector sync.WaitGroup
+	for w := range 3 {
+		src := t.TempDir()
+		writeFiles(t, src, map[string]string{"fixed": noise(uint64(w), 16<<10)})
+		savers.Go(func() {
+			var last forestall.Checkpoint
+			for i := range 15 {
+				// Every state has been there before: its chunks may be going.
+				writeFiles(t, src, map[string]string{"f": noise(uint64(i%3), 16<<10)})
+				cp, err := d.Save(ctx, Snapshot{Workload: fmt.Sprintf("w%d", w), Source: src})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if last.ID != "" {
+					if err := d.Delete(ctx, last.ID); err != nil {
+						t.Error(err)
+					}
+				}
+				if err := d.Verify(ctx, cp.ID); err != nil {
+					t.Error(err)
+				}
+				last = cp
+			}
+		})
+	}
+	collector.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := d.GC(ctx); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+		}
+	})
+	savers.Wait()
+	cancel()
+	collector.Wait()
+	if _, err := d.GC(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, cp := range must[[]forestall.Checkpoint](t)(d.List("")) {
+		if err := d.Verify(t.Context(), cp.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	// 3 workloads of 4 fixed chunks and the 4 of one state each.
+	if s := must[Stats](t)(d.Stats()); s.Chunks > 24 {
+		t.Errorf("%d chunks left, want at most 24", s.Chunks)
+	}
+}
+
+func TestGCSparesWhatPeersWereToldOf(t *testing.T) {
+	opt := small()
+	now := time.Now()
+	opt.Now = func() time.Time { return now }
+	d, src := openDir(t, opt), state(t)
+	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	hashes := must[*manifest](t)(d.loadManifest(cp.ID)).hashes()
+	if missing := d.missing(hashes); len(missing) != 0 {
+		t.Fatalf("%d chunks missing", len(missing))
+	}
+	if err := d.Delete(t.Context(), cp.ID); err != nil {
+		t.Fatal(err)
+	}
+	if freed, err := d.GC(t.Context()); err != nil || freed != 0 {
+		t.Errorf("freed %d bytes of promised chunks (%v)", freed, err)
+	}
+	now = now.Add(leaseTime + time.Second)
+	if freed, err := d.GC(t.Context()); err != nil || freed != cp.Added {
+		t.Errorf("freed %d bytes after the promise ran out (%v), want %d", freed, err, cp.Added)
+	}
+	if err := d.Restore(t.Context(), cp.ID, filepath.Join(t.TempDir(), "t")); err == nil {
+		t.Error("a deleted checkpoint was restored")
+	}
+}

@@ -1,0 +1,169 @@
+package checkpoint
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stratoswarm/forestall"
+)
+
+func TestRestoreReplacesTheTarget(t *testing.T) {
+	d, src := openDir(t, small()), state(t)
+	want := readTree(t, src)
+	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	writeFiles(t, src, map[string]string{"log": "later", "extra": "x"})
+	if err := d.Restore(t.Context(), cp.ID, src); err != nil {
+		t.Fatal(err)
+	}
+	sameTree(t, want, readTree(t, src))
+	if left := must[[]os.DirEntry](t)(os.ReadDir(filepath.Dir(src))); len(left) != 1 {
+		t.Errorf("left beside the target: %v", left)
+	}
+}
+
+func TestRestoreFollowsALinkedStateDirectory(t *testing.T) {
+	d, src := openDir(t, small()), state(t)
+	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(src, link); err != nil {
+		t.Fatal(err)
+	}
+	writeFiles(t, src, map[string]string{"extra": "x"})
+	if err := d.Restore(t.Context(), cp.ID, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(filepath.Join(src, "extra")); !errors.Is(err, os.ErrNotExist) {
+		t.Error("the directory behind the link was not replaced")
+	}
+	if fi, err := os.Lstat(link); err != nil || fi.Mode()&os.ModeSymlink == 0 {
+		t.Error("the link was replaced")
+	}
+}
+
+func TestRestoreOfRottenDataLeavesTheTarget(t *testing.T) {
+	for name, damage := range map[string]func(t *testing.T, d *Dir, cp forestall.Checkpoint) string{
+		"bit in a chunk": func(t *testing.T, d *Dir, cp forestall.Checkpoint) string {
+			return flip(t, someChunk(t, d, cp), 2000)
+		},
+		"bit in a chunk's header": func(t *testing.T, d *Dir, cp forestall.Checkpoint) string {
+			return flip(t, someChunk(t, d, cp), 6)
+		},
+		"chunk cut off": func(t *testing.T, d *Dir, cp forestall.Checkpoint) string {
+			p := someChunk(t, d, cp)
+			if err := os.Truncate(p, 100); err != nil {
+				t.Fatal(err)
+			}
+			return p
+		},
+		"chunk missing": func(t *testing.T, d *Dir, cp forestall.Checkpoint) string {
+			p := someChunk(t, d, cp)
+			if err := os.Remove(p); err != nil {
+				t.Fatal(err)
+			}
+			return p
+		},
+		"bit in the manifest": func(t *testing.T, d *Dir, cp forestall.Checkpoint) string {
+			return flip(t, d.manifestPath(cp.ID), 200)
+		},
+		"manifest missing": func(t *testing.T, d *Dir, cp forestall.Checkpoint) string {
+			if err := os.Remove(d.manifestPath(cp.ID)); err != nil {
+				t.Fatal(err)
+			}
+			return d.manifestPath(cp.ID)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, src := openDir(t, small()), state(t)
+			cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+			file := damage(t, d, cp)
+			target := filepath.Join(t.TempDir(), "target")
+			writeFiles(t, target, map[string]string{"old": "state"})
+			before := readTree(t, target)
+			if err := d.Restore(t.Context(), cp.ID, target); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), file) {
+				t.Errorf("restore: %v, want ErrCorrupt naming %s", err, file)
+			}
+			sameTree(t, before, readTree(t, target))
+			if err := d.Verify(t.Context(), cp.ID); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("verify: %v, want ErrCorrupt", err)
+			}
+			if left := must[[]os.DirEntry](t)(os.ReadDir(filepath.Dir(target))); len(left) != 1 {
+				t.Errorf("left beside the target: %v", left)
+			}
+			// The state is still there: the next checkpoint heals the store.
+			cp = must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+			if err := d.Verify(t.Context(), cp.ID); err != nil {
+				t.Errorf("after the next checkpoint: %v", err)
+			}
+		})
+	}
+}
+
+// someChunk returns the file of a chunk of noise.
+func someChunk(t *testing.T, d *Dir, cp forestall.Checkpoint) string {
+	t.Helper()
+	m := must[*manifest](t)(d.loadManifest(cp.ID))
+	for _, e := range m.entries {
+		if e.path == "model/weights" {
+			return d.chunkPath(e.chunks[2].hash)
+		}
+	}
+	t.Fatal("no file of noise")
+	return ""
+}
+
+func flip(t *testing.T, path string, at int64) string {
+	t.Helper()
+	b := must[[]byte](t)(os.ReadFile(path))
+	b[at] ^= 4
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestRestoreRefusesAFile(t *testing.T) {
+	d, src := openDir(t, small()), state(t)
+	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	target := filepath.Join(t.TempDir(), "file")
+	writeFiles(t, filepath.Dir(target), map[string]string{"file": "x"})
+	if err := d.Restore(t.Context(), cp.ID, target); err == nil || !strings.Contains(err.Error(), "not a directory") {
+		t.Errorf("error %v", err)
+	}
+	if err := d.Restore(t.Context(), strings.Repeat("0", 64), target); !errors.Is(err, ErrNotFound) {
+		t.Errorf("error %v, want ErrNotFound", err)
+	}
+}
+
+func TestRestoreSweepsWhatKilledRestoresLeft(t *testing.T) {
+	d, src := openDir(t, small()), state(t)
+	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	parent := t.TempDir()
+	writeFiles(t, parent, map[string]string{".t.restore-123/x": "half", ".t.restore-9.old/x": "old", ".tt.restore-1/x": "another's"})
+	target := filepath.Join(parent, "t")
+	sweep(parent, ".t.restore-", target)
+	if b := must[[]byte](t)(os.ReadFile(filepath.Join(target, "x"))); string(b) != "old" {
+		t.Errorf("the old state did not come back: %q", b)
+	}
+	if err := d.Restore(t.Context(), cp.ID, target); err != nil {
+		t.Fatal(err)
+	}
+	if left := must[[]os.DirEntry](t)(os.ReadDir(parent)); len(left) != 2 {
+		t.Errorf("left: %v, want the target and the neighbour's", left)
+	}
+}
+
+func TestSwapByRenaming(t *testing.T) {
+	parent := t.TempDir()
+	writeFiles(t, parent, map[string]string{"build/x": "new", "target/x": "old"})
+	if err := swapByRenaming(filepath.Join(parent, "build"), filepath.Join(parent, "target")); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]string{"target": "new", "build": "old"} {
+		if b := must[[]byte](t)(os.ReadFile(filepath.Join(parent, dir, "x"))); string(b) != want {
+			t.Errorf("%s holds %q, want %q", dir, b, want)
+		}
+	}
+}
