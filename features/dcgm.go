@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/gpu"
 )
 
 // Bits of DCGM_FI_DEV_CLOCKS_EVENT_REASONS, from NVML's
@@ -26,30 +27,30 @@ func dcgmMapping() *Mapping {
 	used, free, reserved := ".fb_used", ".fb_free", ".fb_reserved"
 	m := compile(Mapping{name: "dcgm", kind: forestall.KindGPU, xid: "DCGM_FI_DEV_XID_ERRORS", locate: dcgmComponent},
 		[]string{used, free, reserved}, []spec{
-			{from: "DCGM_FI_DEV_GPU_TEMP", to: gpuTemperature},
-			{from: "DCGM_FI_DEV_MEMORY_TEMP", to: gpuMemoryTemperature, value: zeroIsMissing},
-			{from: "DCGM_FI_DEV_POWER_USAGE", to: gpuPower},
-			{from: "DCGM_FI_DEV_POWER_MGMT_LIMIT", to: gpuPowerLimit},
-			{from: "DCGM_FI_DEV_GPU_UTIL", to: gpuUtilization, scale: 0.01},
+			{from: "DCGM_FI_DEV_GPU_TEMP", to: gpu.MetricTemperature},
+			{from: "DCGM_FI_DEV_MEMORY_TEMP", to: gpu.MetricMemoryTemperature, value: zeroIsMissing},
+			{from: "DCGM_FI_DEV_POWER_USAGE", to: gpu.MetricPower},
+			{from: "DCGM_FI_DEV_POWER_MGMT_LIMIT", to: gpu.MetricPowerLimit},
+			{from: "DCGM_FI_DEV_GPU_UTIL", to: gpu.MetricUtilization, scale: 0.01},
 			{from: "DCGM_FI_DEV_FB_USED", to: used, scale: mib, join: joinSum},
 			{from: "DCGM_FI_DEV_FB_FREE", to: free, scale: mib, join: joinSum},
 			{from: "DCGM_FI_DEV_FB_RESERVED", to: reserved, scale: mib},
-			{from: "DCGM_FI_DEV_FB_TOTAL", to: gpuMemoryTotal, scale: mib},
-			{from: "DCGM_FI_DEV_SM_CLOCK", to: gpuSMClock, scale: 1e6},
-			{from: "DCGM_FI_DEV_CLOCKS_EVENT_REASONS", to: gpuThrottleThermal, value: isThermal},
-			{from: "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS", to: gpuThrottleThermal, value: isThermal},
-			{from: "DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", to: gpuECCSBE},
-			{from: "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", to: gpuECCDBE},
-			{from: "DCGM_FI_DEV_ROW_REMAP_PENDING", to: gpuRowRemapPending},
-			{from: "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", to: gpuRowRemap, join: joinSum},
-			{from: "DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", to: gpuRowRemap, join: joinSum},
-			{from: "DCGM_FI_DEV_PCIE_REPLAY_COUNTER", to: gpuPCIeReplay},
-			{from: "DCGM_FI_DEV_PCIE_LINK_WIDTH", to: gpuPCIeWidth},
-			{from: "DCGM_FI_DEV_PCIE_LINK_GEN", to: gpuPCIeGeneration},
-			{from: "DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL", to: gpuNVLinkErrors, join: joinSum},
-			{from: "DCGM_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL", to: gpuNVLinkErrors, join: joinSum},
-			{from: "DCGM_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL", to: gpuNVLinkErrors, join: joinSum},
-			{from: "DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL", to: gpuNVLinkErrors, join: joinSum},
+			{from: "DCGM_FI_DEV_FB_TOTAL", to: gpu.MetricMemoryTotal, scale: mib},
+			{from: "DCGM_FI_DEV_SM_CLOCK", to: gpu.MetricSMClock, scale: 1e6},
+			{from: "DCGM_FI_DEV_CLOCKS_EVENT_REASONS", to: gpu.MetricThrottleThermal, value: isThermal},
+			{from: "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS", to: gpu.MetricThrottleThermal, value: isThermal},
+			{from: "DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", to: gpu.MetricECCSingleBit},
+			{from: "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", to: gpu.MetricECCDoubleBit},
+			{from: "DCGM_FI_DEV_ROW_REMAP_PENDING", to: gpu.MetricRowRemapPending},
+			{from: "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", to: gpu.MetricRowRemaps, join: joinSum},
+			{from: "DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", to: gpu.MetricRowRemaps, join: joinSum},
+			{from: "DCGM_FI_DEV_PCIE_REPLAY_COUNTER", to: gpu.MetricPCIeReplays},
+			{from: "DCGM_FI_DEV_PCIE_LINK_WIDTH", to: gpu.MetricPCIeLinkWidth},
+			{from: "DCGM_FI_DEV_PCIE_LINK_GEN", to: gpu.MetricPCIeLinkGen},
+			{from: "DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL", to: gpu.MetricNVLinkErrors, join: joinSum},
+			{from: "DCGM_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL", to: gpu.MetricNVLinkErrors, join: joinSum},
+			{from: "DCGM_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL", to: gpu.MetricNVLinkErrors, join: joinSum},
+			{from: "DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL", to: gpu.MetricNVLinkErrors, join: joinSum},
 		})
 	for name, rules := range m.rules {
 		for i := range rules {
@@ -57,7 +58,7 @@ func dcgmMapping() *Mapping {
 		}
 	}
 	iUsed, iFree, iReserved := m.slot(used), m.slot(free), m.slot(reserved)
-	outUsed, outTotal := m.slot(gpuMemoryUsed), m.slot(gpuMemoryTotal)
+	outUsed, outTotal := m.slot(gpu.MetricMemoryUsed), m.slot(gpu.MetricMemoryTotal)
 	m.derive = func(now, _ []float64) {
 		now[outUsed] = now[iUsed]
 		if math.IsNaN(now[outTotal]) {

@@ -121,11 +121,11 @@ func (h *Host) set(metric string, v float64) { h.values[h.slot[metric]] = v }
 func (h *Host) readCPU(now time.Time, stat procfs.Stat) {
 	if !h.before.at.IsZero() {
 		b, c := h.before.cpu, stat.CPUTotal
-		idle, iowait, steal := growth(b.Idle, c.Idle), growth(b.Iowait, c.Iowait), growth(b.Steal, c.Steal)
 		all := growth(cpuSeconds(b), cpuSeconds(c))
-		h.set(nodeCPUUtilization, quotient(all-idle-iowait, all))
-		h.set(nodeCPUIowait, quotient(iowait, all))
-		h.set(nodeCPUSteal, quotient(steal, all))
+		idle := growth(b.Idle+b.Iowait, c.Idle+c.Iowait)
+		h.set(nodeCPUUtilization, quotient(all-idle, all))
+		h.set(nodeCPUIowait, quotient(max(c.Iowait-b.Iowait, 0), all)) // the kernel may take iowait back
+		h.set(nodeCPUSteal, quotient(growth(b.Steal, c.Steal), all))
 	}
 	h.set(nodeBlockedProcesses, float64(stat.ProcessesBlocked))
 	if stat.BootTime > 0 {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/gpu"
 )
 
 // MetricType says how the values of a metric relate over time.
@@ -63,24 +64,24 @@ func Metrics(kind forestall.Kind) []Metric {
 }
 
 var gpuMetrics = []Metric{
-	{gpuTemperature, Gauge, "celsius", "temperature of the GPU core"},
-	{gpuMemoryTemperature, Gauge, "celsius", "temperature of the device memory"},
-	{gpuPower, Gauge, "watt", "power drawn"},
-	{gpuPowerLimit, Gauge, "watt", "power that the GPU may draw"},
-	{gpuUtilization, Gauge, "ratio", "share of time in which a kernel ran"},
-	{gpuMemoryUsed, Gauge, "byte", "device memory in use"},
-	{gpuMemoryTotal, Gauge, "byte", "device memory installed"},
-	{gpuSMClock, Gauge, "hertz", "clock of the streaming multiprocessors"},
-	{gpuThrottleThermal, Gauge, "ratio", "1 while the clock is lowered for heat"},
-	{gpuECCSBE, Counter, "error", "single-bit memory errors, corrected"},
-	{gpuECCDBE, Counter, "error", "double-bit memory errors, not corrected"},
-	{gpuRowRemapPending, Gauge, "ratio", "1 while a row remap waits for a reset"},
-	{gpuRowRemap, Counter, "row", "memory rows remapped"},
-	{gpuPCIeReplay, Counter, "replay", "PCIe packets sent again"},
-	{gpuPCIeWidth, Gauge, "lane", "PCIe lanes in use"},
-	{gpuPCIeGeneration, Gauge, "generation", "PCIe generation in use"},
-	{gpuNVLinkErrors, Counter, "error", "NVLink CRC, replay and recovery errors"},
-	{gpuNVLinkActive, Gauge, "link", "NVLinks that are up"},
+	{gpu.MetricTemperature, Gauge, "celsius", "temperature of the GPU core"},
+	{gpu.MetricMemoryTemperature, Gauge, "celsius", "temperature of the device memory"},
+	{gpu.MetricPower, Gauge, "watt", "power drawn"},
+	{gpu.MetricPowerLimit, Gauge, "watt", "power that the GPU may draw"},
+	{gpu.MetricUtilization, Gauge, "ratio", "share of time in which a kernel ran"},
+	{gpu.MetricMemoryUsed, Gauge, "byte", "device memory in use"},
+	{gpu.MetricMemoryTotal, Gauge, "byte", "device memory installed"},
+	{gpu.MetricSMClock, Gauge, "hertz", "clock of the streaming multiprocessors"},
+	{gpu.MetricThrottleThermal, Gauge, "ratio", "1 while the clock is lowered for heat"},
+	{gpu.MetricECCSingleBit, Counter, "error", "single-bit memory errors, corrected"},
+	{gpu.MetricECCDoubleBit, Counter, "error", "double-bit memory errors, not corrected"},
+	{gpu.MetricRowRemapPending, Gauge, "ratio", "1 while a row remap waits for a reset"},
+	{gpu.MetricRowRemaps, Counter, "row", "memory rows remapped"},
+	{gpu.MetricPCIeReplays, Counter, "replay", "PCIe packets sent again"},
+	{gpu.MetricPCIeLinkWidth, Gauge, "lane", "PCIe lanes in use"},
+	{gpu.MetricPCIeLinkGen, Gauge, "generation", "PCIe generation in use"},
+	{gpu.MetricNVLinkErrors, Counter, "error", "NVLink CRC, replay and recovery errors"},
+	{gpu.MetricNVLinkActive, Gauge, "link", "NVLinks that are up"},
 }
 
 var nodeMetrics = []Metric{
@@ -129,28 +130,6 @@ var processMetrics = []Metric{
 	{MetricProcessRSS, Gauge, "byte", "resident memory"},
 	{MetricProcessFiles, Gauge, "file", "open file descriptors"},
 }
-
-// The names of the GPU metrics, as package gpu's sources report them.
-const (
-	gpuTemperature       = "gpu_temperature_celsius"
-	gpuMemoryTemperature = "gpu_memory_temperature_celsius"
-	gpuPower             = "gpu_power_watts"
-	gpuPowerLimit        = "gpu_power_limit_watts"
-	gpuUtilization       = "gpu_utilization_ratio"
-	gpuMemoryUsed        = "gpu_memory_used_bytes"
-	gpuMemoryTotal       = "gpu_memory_total_bytes"
-	gpuSMClock           = "gpu_sm_clock_hertz"
-	gpuThrottleThermal   = "gpu_throttle_thermal"
-	gpuECCSBE            = "gpu_ecc_sbe_total"
-	gpuECCDBE            = "gpu_ecc_dbe_total"
-	gpuRowRemapPending   = "gpu_row_remap_pending"
-	gpuRowRemap          = "gpu_row_remap_total"
-	gpuPCIeReplay        = "gpu_pcie_replay_total"
-	gpuPCIeWidth         = "gpu_pcie_link_width"
-	gpuPCIeGeneration    = "gpu_pcie_link_generation"
-	gpuNVLinkErrors      = "gpu_nvlink_errors_total"
-	gpuNVLinkActive      = "gpu_nvlink_active_links"
-)
 
 // The names of the node metrics. Where node_exporter has the same quantity,
 // the name is node_exporter's.

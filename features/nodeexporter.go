@@ -14,7 +14,7 @@ import (
 // errors and the utilisation of the busiest disk.
 func nodeMapping() *Mapping {
 	helpers := []string{
-		".cpu_idle", ".cpu_iowait", ".cpu_steal", ".cpu_all", ".cpus", ".load1",
+		".cpu_rest", ".cpu_iowait", ".cpu_steal", ".cpu_all", ".cpus", ".load1",
 		".mem_total", ".mem_available", ".swap_total", ".swap_free",
 		".fs_size", ".fs_avail", ".fs_files", ".fs_files_free",
 		".io_seconds", ".io_completed", ".now", ".boot",
@@ -25,7 +25,7 @@ func nodeMapping() *Mapping {
 	one := func(float64) float64 { return 1 }
 	m := compile(Mapping{name: "node", kind: forestall.KindNode, locate: nodeComponent}, helpers, []spec{
 		{from: "node_cpu_seconds_total", to: ".cpu_all", join: joinSum},
-		{from: "node_cpu_seconds_total", to: ".cpu_idle", join: joinSum, where: label("mode", "idle")},
+		{from: "node_cpu_seconds_total", to: ".cpu_rest", join: joinSum, where: label("mode", "idle", "iowait")},
 		{from: "node_cpu_seconds_total", to: ".cpus", join: joinSum, where: label("mode", "idle"), value: one},
 		{from: "node_cpu_seconds_total", to: ".cpu_iowait", join: joinSum, where: label("mode", "iowait")},
 		{from: "node_cpu_seconds_total", to: ".cpu_steal", join: joinSum, where: label("mode", "steal")},
@@ -71,8 +71,8 @@ func nodeMapping() *Mapping {
 		grown := func(name string) float64 { return growth(before[at[name]], now[at[name]]) }
 		ratio := func(part, whole string) float64 { return quotient(now[at[part]], now[at[whole]]) }
 		all := grown(".cpu_all")
-		now[at[nodeCPUUtilization]] = quotient(all-grown(".cpu_idle")-grown(".cpu_iowait"), all)
-		now[at[nodeCPUIowait]] = quotient(grown(".cpu_iowait"), all)
+		now[at[nodeCPUUtilization]] = quotient(all-grown(".cpu_rest"), all)
+		now[at[nodeCPUIowait]] = quotient(max(now[at[".cpu_iowait"]]-before[at[".cpu_iowait"]], 0), all) // may be taken back
 		now[at[nodeCPUSteal]] = quotient(grown(".cpu_steal"), all)
 		now[at[nodeLoadPerCPU]] = ratio(".load1", ".cpus")
 		now[at[nodeMemoryAvailable]] = ratio(".mem_available", ".mem_total")
