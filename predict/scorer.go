@@ -1,0 +1,217 @@
+package predict
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/features"
+	"github.com/stratoswarm/forestall/model"
+)
+
+// ErrModel is wrapped by every error about a model that cannot score what it is
+// meant to.
+var ErrModel = errors.New("model does not fit")
+
+// Scorer scores components, each kind with its own model. Its methods may be
+// called concurrently.
+type Scorer struct {
+	cfg    Config
+	judges map[forestall.Kind]*judge
+
+	mu     sync.Mutex
+	latest map[forestall.Component]forestall.Risk
+	grades map[forestall.Component]forestall.Grade // the last known one
+}
+
+// judge is one model, mapped onto its schema.
+type judge struct {
+	model      *model.Model
+	schema     *features.Schema
+	place      []int // model feature -> position in the schema's vector
+	last       []int // model feature -> position of its metric's last value, -1: none
+	thresholds thresholds
+	buffers    sync.Pool // *buffers
+}
+
+// buffers are what one score needs besides the model.
+type buffers struct{ vector, row, shares []float64 }
+
+// New returns a scorer. Each model must be for the kind it is registered under,
+// and each of its features must be in that kind's schema, by name; the error
+// otherwise wraps [ErrModel] and names what does not fit. A kind without a model
+// scores Unknown.
+func New(models map[forestall.Kind]*model.Model, schemas map[forestall.Kind]*features.Schema, cfg Config) (*Scorer, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Scorer{
+		cfg:    cfg,
+		judges: map[forestall.Kind]*judge{},
+		latest: map[forestall.Component]forestall.Risk{},
+		grades: map[forestall.Component]forestall.Grade{},
+	}
+	for kind, m := range models {
+		j, err := newJudge(kind, m, schemas[kind], cfg)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s model %q: %w", ErrModel, kind, m.Card.Name, err)
+		}
+		s.judges[kind] = j
+	}
+	return s, nil
+}
+
+func newJudge(kind forestall.Kind, m *model.Model, schema *features.Schema, cfg Config) (*judge, error) {
+	if m.Card.Kind != kind.String() {
+		return nil, fmt.Errorf("its card says it is for kind %q", m.Card.Kind)
+	}
+	if schema == nil {
+		return nil, errors.New("there is no schema for its kind")
+	}
+	if schema.Kind() != kind {
+		return nil, fmt.Errorf("schema %s is for kind %s", schema.Version(), schema.Kind())
+	}
+	j := &judge{model: m, schema: schema, thresholds: thresholds{cfg.SuspectAt, cfg.FailingAt, cfg.Hysteresis}}
+	if t := m.Card.Thresholds; t != nil {
+		j.thresholds.suspect, j.thresholds.failing = t.Suspect, t.Failing
+	}
+	for _, name := range m.Features() {
+		i, ok := schema.Index(name)
+		if !ok {
+			return nil, fmt.Errorf("feature %q is not in schema %s; use the windows %v of its card", name, schema.Version(), m.Card.Windows)
+		}
+		last, ok := schema.Index(schema.Describe(i).Metric + "_" + features.StatLast)
+		if !ok {
+			last = -1
+		}
+		j.place, j.last = append(j.place, i), append(j.last, last)
+	}
+	n := m.NumFeatures()
+	j.buffers.New = func() any {
+		return &buffers{make([]float64, len(schema.Names())), make([]float64, n), make([]float64, n+1)}
+	}
+	return j, nil
+}
+
+// SchemaFor returns the schema that a model was made for: the metrics of its
+// card's kind over its card's windows. The error wraps [ErrModel] when the
+// card's kind or windows are not usable, or a feature is not among them.
+func SchemaFor(m *model.Model) (*features.Schema, error) {
+	bad := func(err error) error { return fmt.Errorf("%w: model %q: %w", ErrModel, m.Card.Name, err) }
+	kind, err := forestall.ParseKind(m.Card.Kind)
+	if err != nil {
+		return nil, bad(err)
+	}
+	var windows []time.Duration
+	for _, w := range m.Card.Windows {
+		windows = append(windows, time.Duration(w))
+	}
+	schema, err := features.NewSchema(kind, features.Metrics(kind), windows)
+	if err != nil {
+		return nil, bad(err)
+	}
+	if v := m.Card.Schema; v != "" && v != schema.Version() {
+		return nil, bad(fmt.Errorf("its card names schema %s; this version's is %s; train it anew", v, schema.Version()))
+	}
+	return schema, nil
+}
+
+// Score judges a component from its window at now. The risk is Unknown, with a
+// note that says why, when no model judges its kind, when the window is of
+// another schema, does not yet cover its shortest span, or is older than
+// Config.Stale.
+func (s *Scorer) Score(c forestall.Component, now time.Time, w *features.Window) forestall.Risk {
+	r := s.judge(c, now, w)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.Grade != forestall.Unknown {
+		r.Grade = s.judges[c.Kind].thresholds.grade(r.Probability, s.grades[c])
+		s.grades[c] = r.Grade
+	}
+	s.latest[c] = r
+	return r
+}
+
+// ScoreAll judges every component of the store at now, in the store's order,
+// and forgets what the store no longer has.
+func (s *Scorer) ScoreAll(now time.Time, store *features.Store) []forestall.Risk {
+	components := store.Components()
+	risks := make([]forestall.Risk, 0, len(components))
+	seen := make(map[forestall.Component]bool, len(components))
+	for _, c := range components {
+		store.With(c, func(w *features.Window) {
+			risks = append(risks, s.Score(c, now, w))
+			seen[c] = true
+		})
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.latest {
+		if !seen[c] {
+			delete(s.latest, c)
+			delete(s.grades, c)
+		}
+	}
+	return risks
+}
+
+// judge returns the risk without regard to what it was before: a known one is
+// Healthy for the time being.
+func (s *Scorer) judge(c forestall.Component, now time.Time, w *features.Window) forestall.Risk {
+	unknown := func(format string, args ...any) forestall.Risk {
+		return forestall.UnknownRisk(c, w.Last(), fmt.Sprintf(format, args...))
+	}
+	j := s.judges[c.Kind]
+	if j == nil {
+		return unknown("no model judges components of kind %s", c.Kind)
+	}
+	if v := w.Schema().Version(); v != j.schema.Version() {
+		return unknown("its window has schema %s, the model needs %s", v, j.schema.Version())
+	}
+	if ok, note := w.Ready(); !ok {
+		return unknown("%s", note)
+	}
+	if gap := w.Gap(now); gap > s.cfg.Stale {
+		return unknown("its newest sample is %s old; more than %s is stale", gap.Round(time.Second), s.cfg.Stale)
+	}
+	r, err := j.score(w, s.cfg.Reasons)
+	if err != nil {
+		return unknown("model %s: %v", j.model.Card.Version, err)
+	}
+	r.Component, r.Time = c, w.Last()
+	return r
+}
+
+func (j *judge) score(w *features.Window, reasons int) (forestall.Risk, error) {
+	b := j.buffers.Get().(*buffers)
+	defer j.buffers.Put(b)
+	b.vector = w.Vector(b.vector)
+	for f, i := range j.place {
+		b.row[f] = b.vector[i]
+	}
+	p, err := j.model.Probability(b.row)
+	if err != nil {
+		return forestall.Risk{}, err
+	}
+	r := forestall.Risk{
+		Horizon:     time.Duration(j.model.Card.Horizon),
+		Probability: min(max(p, 0), 1),
+		Grade:       forestall.Healthy,
+		Model:       j.model.Card.Version,
+	}
+	err = j.model.Contributions(b.row, b.shares)
+	switch {
+	case errors.Is(err, model.ErrNoCounts): // a score without an explanation is still one
+	case err != nil:
+		return forestall.Risk{}, err
+	default:
+		r.Reasons = j.reasons(b, reasons)
+	}
+	if math.IsNaN(r.Probability) {
+		return forestall.Risk{}, errors.New("the probability is not a number")
+	}
+	return r, nil
+}

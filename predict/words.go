@@ -1,0 +1,217 @@
+package predict
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/stratoswarm/forestall/features"
+)
+
+// words is how people speak of a metric.
+type words struct {
+	label string
+	unit  string  // shown after the value
+	scale float64 // shown value per unit of the metric
+	kind  valueKind
+}
+
+type valueKind uint8
+
+const (
+	level  valueKind = iota // a quantity with a present value
+	events                  // a counter: what counts is its rate
+	onOff                   // 0 or 1
+)
+
+const gib = 1 << 30
+
+var metricWords = map[string]words{
+	"gpu_temperature_celsius":        {label: "temperature", unit: "°C"},
+	"gpu_memory_temperature_celsius": {label: "memory temperature", unit: "°C"},
+	"gpu_power_watts":                {label: "power draw", unit: "W"},
+	"gpu_power_limit_watts":          {label: "power limit", unit: "W"},
+	"gpu_utilization_ratio":          {label: "utilization", unit: "%", scale: 100},
+	"gpu_memory_used_bytes":          {label: "device memory in use", unit: "GiB", scale: 1.0 / gib},
+	"gpu_memory_total_bytes":         {label: "device memory", unit: "GiB", scale: 1.0 / gib},
+	"gpu_sm_clock_hertz":             {label: "SM clock", unit: "MHz", scale: 1e-6},
+	"gpu_throttle_thermal":           {label: "thermal throttling", kind: onOff},
+	"gpu_ecc_sbe_total":              {label: "corrected memory errors", kind: events},
+	"gpu_ecc_dbe_total":              {label: "uncorrectable memory errors", kind: events},
+	"gpu_row_remap_pending":          {label: "row remap pending:", kind: onOff},
+	"gpu_row_remap_total":            {label: "remapped memory rows", kind: events},
+	"gpu_pcie_replay_total":          {label: "PCIe replays", kind: events},
+	"gpu_pcie_link_width":            {label: "PCIe link width", unit: "lanes"},
+	"gpu_pcie_link_generation":       {label: "PCIe generation"},
+	"gpu_nvlink_errors_total":        {label: "NVLink errors", kind: events},
+	"gpu_nvlink_active_links":        {label: "NVLinks up"},
+
+	"node_cpu_utilization_ratio":                 {label: "CPU utilization", unit: "%", scale: 100},
+	"node_cpu_iowait_ratio":                      {label: "CPU waiting for I/O", unit: "%", scale: 100},
+	"node_cpu_steal_ratio":                       {label: "CPU stolen by the hypervisor", unit: "%", scale: 100},
+	"node_load_per_cpu_ratio":                    {label: "load per CPU"},
+	"node_blocked_processes":                     {label: "processes blocked on I/O"},
+	"node_memory_available_ratio":                {label: "memory available", unit: "%", scale: 100},
+	"node_memory_hardware_corrupted_bytes":       {label: "memory retired as corrupt", unit: "KiB", scale: 1.0 / 1024},
+	"node_swap_used_ratio":                       {label: "swap in use", unit: "%", scale: 100},
+	"node_pressure_cpu_some_ratio":               {label: "tasks waiting for CPU", unit: "% of the time", scale: 100},
+	"node_pressure_memory_some_ratio":            {label: "tasks waiting for memory", unit: "% of the time", scale: 100},
+	"node_pressure_memory_full_ratio":            {label: "all tasks stalled for memory", unit: "% of the time", scale: 100},
+	"node_pressure_io_some_ratio":                {label: "tasks waiting for I/O", unit: "% of the time", scale: 100},
+	"node_pressure_io_full_ratio":                {label: "all tasks stalled for I/O", unit: "% of the time", scale: 100},
+	"node_pressure_cpu_waiting_seconds_total":    {label: "seconds waiting for CPU", kind: events},
+	"node_pressure_memory_waiting_seconds_total": {label: "seconds waiting for memory", kind: events},
+	"node_pressure_memory_stalled_seconds_total": {label: "seconds stalled for memory", kind: events},
+	"node_pressure_io_waiting_seconds_total":     {label: "seconds waiting for I/O", kind: events},
+	"node_pressure_io_stalled_seconds_total":     {label: "seconds stalled for I/O", kind: events},
+	"node_filesystem_available_ratio":            {label: "root file system free", unit: "%", scale: 100},
+	"node_filesystem_files_free_ratio":           {label: "inodes free", unit: "%", scale: 100},
+	"node_disk_utilization_ratio":                {label: "busiest disk", unit: "% of the time", scale: 100},
+	"node_disk_io_latency_seconds":               {label: "disk latency", unit: "ms", scale: 1000},
+	"node_disk_io_errors_total":                  {label: "disk I/O errors", kind: events},
+	"node_network_receive_bytes_total":           {label: "bytes received", kind: events},
+	"node_network_transmit_bytes_total":          {label: "bytes sent", kind: events},
+	"node_network_errors_total":                  {label: "network errors", kind: events},
+	"node_network_drops_total":                   {label: "dropped packets", kind: events},
+	"node_oom_kills_total":                       {label: "processes killed for memory", kind: events},
+	"node_edac_correctable_errors_total":         {label: "corrected memory errors", kind: events},
+	"node_edac_uncorrectable_errors_total":       {label: "uncorrectable memory errors", kind: events},
+	"node_open_files":                            {label: "open files"},
+	"node_uptime_seconds":                        {label: "uptime", unit: "h", scale: 1.0 / 3600},
+	"node_temperature_celsius":                   {label: "host temperature", unit: "°C"},
+
+	"error_rate_ratio":              {label: "failed requests", unit: "%", scale: 100},
+	"response_time_seconds":         {label: "response time", unit: "ms", scale: 1000},
+	"requests_total":                {label: "requests", kind: events},
+	"errors_total":                  {label: "failed requests", kind: events},
+	"queue_length_requests":         {label: "requests waiting"},
+	"process_cpu_seconds_total":     {label: "CPU seconds used", kind: events},
+	"process_resident_memory_bytes": {label: "resident memory", unit: "GiB", scale: 1.0 / gib},
+	"process_open_files":            {label: "open files"},
+
+	"scrape": {label: "scrape"},
+	"series": {label: "telemetry"},
+}
+
+// wordsOf falls back to the metric's own name, which says its unit.
+func wordsOf(metric string) words {
+	w, ok := metricWords[metric]
+	if !ok {
+		w = words{label: strings.ReplaceAll(metric, "_", " ")}
+		if strings.HasSuffix(metric, "_total") {
+			w.kind = events
+		}
+	}
+	if w.scale == 0 {
+		w.scale = 1
+	}
+	return w
+}
+
+// isLevel reports whether the present value of a metric says something.
+func isLevel(metric string) bool { return wordsOf(metric).kind != events }
+
+// phrase words one feature's value, without its metric's label.
+func phrase(d features.Feature, v float64) string {
+	w := wordsOf(d.Metric)
+	over := " over " + model.Duration(d.Window).String()
+	switch {
+	case d.Metric == "scrape" || d.Metric == "series":
+		return ownPhrase(d, v)
+	case d.Stat == features.StatMissingRatio:
+		return w.amount(100*v, "%") + " of readings missing" + over
+	case math.IsNaN(v):
+		if d.Stat == features.StatLast {
+			return "not reported"
+		}
+		return d.Stat + over + " not known"
+	}
+	switch d.Stat {
+	case features.StatLast:
+		if w.kind == onOff {
+			return map[bool]string{true: "on", false: "off"}[v >= 0.5]
+		}
+		return w.value(v)
+	case features.StatSinceChange:
+		return "unchanged for " + w.amount(v, "s")
+	case features.StatMean:
+		if w.kind == onOff {
+			return w.amount(100*v, "%") + " of the time" + over
+		}
+		return w.value(v) + " on average" + over
+	case features.StatStd:
+		return "varying by " + w.value(v) + over
+	case features.StatMin:
+		return "down to " + w.value(v) + over
+	case features.StatMax:
+		return "up to " + w.value(v) + over
+	case features.StatEWMA:
+		return w.value(v) + " smoothed" + over
+	case features.StatSlope:
+		return direction(v, "rising ", "falling ", "steady at ") + w.value(60*math.Abs(v)) + "/min" + over
+	case features.StatDelta:
+		return direction(v, "up ", "down ", "changed by ") + w.value(math.Abs(v)) + over
+	case features.StatRate:
+		if v == 0 {
+			return "none" + over
+		}
+		if v < 0.1 {
+			return w.value(60*v) + "/min" + over
+		}
+		return w.value(v) + "/s" + over
+	}
+	return w.value(v) + over
+}
+
+// ownPhrase words what a component's telemetry says about itself.
+func ownPhrase(d features.Feature, v float64) string {
+	var w words
+	switch {
+	case math.IsNaN(v):
+		return "not measured"
+	case d.Stat == features.StatVanished:
+		return w.amount(v, "metrics") + " vanished within " + model.Duration(d.Window).String()
+	case d.Metric == "series":
+		return w.amount(100*v, "%") + " of metrics reported"
+	case strings.Contains(d.Name, "gap"):
+		return "after a gap of " + seconds(v)
+	}
+	return "took " + seconds(v)
+}
+
+func seconds(v float64) string {
+	return time.Duration(v * float64(time.Second)).Round(time.Millisecond).String()
+}
+
+func direction(v float64, up, down, none string) string {
+	switch {
+	case v > 0:
+		return up
+	case v < 0:
+		return down
+	}
+	return none
+}
+
+// value prints v, in the metric's unit, in the unit that people read.
+func (w words) value(v float64) string { return w.amount(v*w.scale, w.unit) }
+
+// amount prints a number with three digits that matter.
+func (words) amount(v float64, unit string) string {
+	var s string
+	switch a := math.Abs(v); {
+	case a >= 100 || v == math.Trunc(v) && a < 1e15:
+		s = fmt.Sprintf("%.0f", v)
+	case a >= 1:
+		s = fmt.Sprintf("%.1f", v)
+	default:
+		s = fmt.Sprintf("%.2g", v)
+	}
+	if unit == "" {
+		return s
+	}
+	return s + " " + unit
+}
