@@ -234,34 +234,9 @@ func TestVerifyWantsNewAnswers(t *testing.T) {
 		cfg.Timing.Heartbeat, cfg.Timing.Election, cfg.Timing.LeaderLease = time.Second, time.Second, time.Second
 	})
 	leader := c.leader()
-	wires := c.net.dialledBy(leader.cfg.ID)
-	release := make(chan struct{})
-	for _, w := range wires {
-		w.mu.Lock()
-		w.release = release
-		w.mu.Unlock()
-	}
-	await(t, "both followers' answers are kept back", func() bool {
-		held := map[string]bool{}
-		for _, w := range wires {
-			w.mu.Lock()
-			if w.waiting > 0 {
-				held[w.to] = true
-			}
-			w.mu.Unlock()
-		}
-		return len(held) == 2
-	})
-	for _, w := range wires {
-		w.mu.Lock()
-		w.lossy, w.release = true, nil
-		w.mu.Unlock()
-	}
-	c.net.mu.Lock()
-	for _, a := range c.others(leader.cfg.ID) {
-		c.net.cut[[2]string{leader.cfg.ID, a}] = true // no new connections
-	}
-	c.net.mu.Unlock()
+	release := c.net.hold(leader.cfg.ID)
+	await(t, "both followers' answers are kept back", func() bool { return len(c.net.holding(leader.cfg.ID)) == 2 })
+	c.net.mute(leader.cfg.ID)
 
 	asked := leader.acks.now()
 	verdict := make(chan error, 1)
@@ -275,14 +250,12 @@ func TestVerifyWantsNewAnswers(t *testing.T) {
 		defer leader.acks.mu.Unlock()
 		return leader.acks.count > asked
 	})
-	close(release)
+	release()
 	t.Logf("Raft's VerifyLeader said: %v", <-theirs)
 	if err := <-verdict; err == nil {
 		t.Error("Verify said yes on answers given before the question")
 	} else {
 		t.Logf("Verify said: %v", err)
 	}
-	for _, w := range wires {
-		_ = w.Conn.Close()
-	}
+	c.net.isolate(leader.cfg.ID, c.peers) // breaks the connections that swallow
 }

@@ -260,10 +260,15 @@ type network struct {
 	names map[string]string // address -> ID
 	cut   map[[2]string]bool
 	wires map[*wire]struct{}
+	held  map[string]chan struct{}
+	muted map[string]bool
 }
 
 func newNetwork() *network {
-	return &network{names: map[string]string{}, cut: map[[2]string]bool{}, wires: map[*wire]struct{}{}}
+	return &network{
+		names: map[string]string{}, cut: map[[2]string]bool{}, wires: map[*wire]struct{}{},
+		held: map[string]chan struct{}{}, muted: map[string]bool{},
+	}
 }
 
 func (n *network) name(address, id string) {
@@ -295,6 +300,7 @@ func (n *network) isolate(id string, peers []Server) {
 func (n *network) heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	clear(n.muted)
 	clear(n.cut)
 }
 
@@ -308,6 +314,7 @@ type hooked struct {
 	id  string
 }
 
+// Dial connects unless the pair is cut.
 func (h *hooked) Dial(address string, timeout time.Duration) (net.Conn, error) {
 	h.net.mu.Lock()
 	to := h.net.names[address]
@@ -327,43 +334,41 @@ func (h *hooked) Dial(address string, timeout time.Duration) (net.Conn, error) {
 	return w, nil
 }
 
-// wire is a dialled connection. While held, requests that were sent are
-// answered but the answers don't arrive, and further requests are lost.
+// wire is a dialled connection.
 type wire struct {
 	net.Conn
 	net      *network
 	from, to string
-
-	mu      sync.Mutex
-	release chan struct{} // not nil while answers are kept back
-	lossy   bool
-	waiting int // answers kept back
+	waiting  int // answers kept back; guarded by net.mu
 }
 
+// Read keeps the answer back while answers to the dialling node are held.
 func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
-	w.mu.Lock()
-	release := w.release
-	if release != nil {
+	w.net.mu.Lock()
+	held := w.net.held[w.from]
+	if held != nil {
 		w.waiting++
 	}
-	w.mu.Unlock()
-	if release != nil {
-		<-release
+	w.net.mu.Unlock()
+	if held != nil {
+		<-held
 	}
 	return n, err
 }
 
+// Write loses what a muted node says.
 func (w *wire) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	lossy := w.lossy
-	w.mu.Unlock()
-	if lossy {
+	w.net.mu.Lock()
+	muted := w.net.muted[w.from]
+	w.net.mu.Unlock()
+	if muted {
 		return len(b), nil
 	}
 	return w.Conn.Write(b)
 }
 
+// Close ends the connection.
 func (w *wire) Close() error {
 	w.net.mu.Lock()
 	delete(w.net.wires, w)
@@ -371,14 +376,37 @@ func (w *wire) Close() error {
 	return w.Conn.Close()
 }
 
-func (n *network) dialledBy(id string) []*wire {
+// hold keeps back what is answered to the node from now on, until the returned
+// function is called.
+func (n *network) hold(id string) (release func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var out []*wire
+	held := make(chan struct{})
+	n.held[id] = held
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.held, id)
+		close(held)
+	}
+}
+
+// holding returns the nodes whose answers to id are being held.
+func (n *network) holding(id string) map[string]bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := map[string]bool{}
 	for w := range n.wires {
-		if w.from == id {
-			out = append(out, w)
+		if w.from == id && w.waiting > 0 {
+			out[w.to] = true
 		}
 	}
 	return out
+}
+
+// mute loses what the node says on connections that it dialled, from now on.
+func (n *network) mute(id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.muted[id] = true
 }
