@@ -219,10 +219,15 @@ func (h *historyReader) errorf(format string, args ...any) error {
 // maybeGzip returns r, decompressed when it begins with gzip's magic bytes.
 func maybeGzip(r io.Reader) (io.Reader, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
-	if magic, err := br.Peek(2); err != nil || magic[0] != 0x1f || magic[1] != 0x8b {
+	magic, _ := br.Peek(2) // an error comes again from Read
+	if !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		return br, nil
 	}
-	return gzip.NewReader(br)
+	gz, err := gzip.NewReader(br)
+	if err != nil {
+		return nil, fmt.Errorf("gzip: %w", err)
+	}
+	return gz, nil
 }
 
 // HistoryWriter records scrapes in the format that [ReadHistory] reads,

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 )
@@ -71,7 +72,7 @@ func Parse(page []byte, contentType string, visit func(series Series) error) err
 	offset := 0 // of the newest series
 	for n := 0; ; {
 		entry, err := parser.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -89,7 +90,7 @@ func Parse(page []byte, contentType string, visit func(series Series) error) err
 			s.Time = time.UnixMilli(*ms).UTC()
 		}
 		if media == mediaProtobuf {
-			s.Name = s.Labels().Get(labels.MetricName)
+			s.Name = s.Labels().Get(model.MetricNameLabel)
 		} else {
 			offset = cap(buf) - cap(raw)
 			s.setName(raw)
@@ -107,7 +108,7 @@ func (s *Series) setName(raw []byte) {
 	name = bytes.TrimRight(name, " \t")
 	switch {
 	case len(name) == 0:
-		s.Name = s.Labels().Get(labels.MetricName)
+		s.Name = s.Labels().Get(model.MetricNameLabel)
 	case s.Name != string(name):
 		s.Name = string(name)
 	}
@@ -175,7 +176,7 @@ func parses(line []byte, contentType, media string) bool {
 	}
 	for {
 		if _, err := parser.Next(); err != nil {
-			return err == io.EOF
+			return errors.Is(err, io.EOF)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 )
 
 type parsed struct {
@@ -116,7 +116,7 @@ func TestParseStopsAtTheVisitorsError(t *testing.T) {
 		}
 		return nil
 	})
-	if err != stop || n != 2 {
+	if !errors.Is(err, stop) || n != 2 {
 		t.Errorf("%v after %d series, want the visitor's error after 2", err, n)
 	}
 }
@@ -150,7 +150,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, page []byte, kind uint8) {
 		contentType := types[int(kind)%len(types)]
 		err := Parse(page, contentType, func(s Series) error {
-			if s.Name == "" || s.Name != s.Labels().Get(labels.MetricName) && !strings.ContainsAny(s.Name, "\\") {
+			if s.Name == "" || s.Name != s.Labels().Get(model.MetricNameLabel) && !strings.ContainsAny(s.Name, "\\") {
 				t.Errorf("series named %q with labels %s", s.Name, s.Labels())
 			}
 			return nil

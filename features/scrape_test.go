@@ -217,7 +217,7 @@ func TestScrapeFailures(t *testing.T) {
 		}, "line 2"},
 		{"another exporter", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "go_goroutines 5\n") }, "1 series and none that preset dcgm knows"},
 		{"bad index", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "DCGM_FI_DEV_GPU_TEMP{gpu=\"all\"} 50\n") }, `gpu="all"`},
-		{"too many GPUs", func(w http.ResponseWriter, _ *http.Request) {
+		{"many GPUs", func(w http.ResponseWriter, _ *http.Request) {
 			for i := range 60 {
 				fmt.Fprintf(w, "DCGM_FI_DEV_GPU_TEMP{gpu=\"%d\"} 50\n", i*100000)
 			}
@@ -228,7 +228,11 @@ func TestScrapeFailures(t *testing.T) {
 			srv := newTarget(t)
 			defer srv.Close()
 			srv.answer = tt.answer
-			s := srv.scraper(t, ScrapeConfig{Node: "n1", Preset: "dcgm", MaxBytes: 4096, Timeout: 50 * time.Millisecond})
+			cfg := ScrapeConfig{Node: "n1", Preset: "dcgm", MaxBytes: 4096}
+			if strings.HasPrefix(tt.name, "slow") {
+				cfg.Timeout = 50 * time.Millisecond
+			}
+			s := srv.scraper(t, cfg)
 			groups, latency, err := s.Scrape(context.Background(), epoch)
 			if tt.want == "" {
 				if err != nil || len(groups) != 60 {

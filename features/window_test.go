@@ -72,7 +72,7 @@ func naive(s *Schema, history []scrape, f Feature) float64 {
 		return math.NaN()
 	}
 	last := len(v) - 1
-	var tmean, mean, lo, hi = 0.0, 0.0, math.Inf(1), math.Inf(-1)
+	tmean, mean, lo, hi := 0.0, 0.0, math.Inf(1), math.Inf(-1)
 	for i := range v {
 		tmean += (t[i] - t[0]) / n
 		mean += v[i] / n
