@@ -74,8 +74,12 @@ func (c ExecutorConfig) Validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"recovery_timeout", c.RecoveryTimeout}, {"save timeout", c.SaveTimeout}, {"fence timeout", c.FenceTimeout},
-		{"stop timeout", c.StopTimeout}, {"start timeout", c.StartTimeout}, {"shortest backoff", c.BackoffMin},
+		{"recovery_timeout", c.RecoveryTimeout},
+		{"save timeout", c.SaveTimeout},
+		{"fence timeout", c.FenceTimeout},
+		{"stop timeout", c.StopTimeout},
+		{"start timeout", c.StartTimeout},
+		{"shortest backoff", c.BackoffMin},
 		{"reset_timeout", c.Breaker.Reset},
 	} {
 		if d.value <= 0 {
@@ -86,8 +90,10 @@ func (c ExecutorConfig) Validate() error {
 		name  string
 		value int
 	}{
-		{"max_recovery_attempts", c.MaxAttempts}, {"attempts per step", c.StepAttempts},
-		{"failure_threshold", c.Breaker.Failures}, {"half_open_requests", c.Breaker.HalfOpen},
+		{"max_recovery_attempts", c.MaxAttempts},
+		{"attempts per step", c.StepAttempts},
+		{"failure_threshold", c.Breaker.Failures},
+		{"half_open_requests", c.Breaker.HalfOpen},
 	} {
 		if n.value < 1 {
 			return fmt.Errorf("%s: %d must be at least 1", n.name, n.value)

@@ -202,7 +202,7 @@ func (m *mover) choose(s *State, env surroundings, exclude map[string]string) (s
 		}
 	}
 	if open.Attempt == 0 {
-		p.Prefer = open.Decision.To
+		p.Prefer = open.To
 	}
 	for name := range s.Nodes {
 		if why := env.tripped(name); why != "" {

@@ -66,7 +66,9 @@ func (c PolicyConfig) Validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"checkpoint_interval", c.CheckpointInterval}, {"repeat", c.Repeat}, {"max_risk_age", c.MaxRiskAge},
+		{"checkpoint_interval", c.CheckpointInterval},
+		{"repeat", c.Repeat},
+		{"max_risk_age", c.MaxRiskAge},
 		{"retry_min", c.RetryMin},
 	} {
 		if d.value <= 0 {

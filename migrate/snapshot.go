@@ -49,10 +49,10 @@ func (l *Ledger) Restore(snapshot []byte) error {
 	}
 	s := newState()
 	if err := strictJSON(body, s); err != nil {
-		return fmt.Errorf("%w: %v", ErrBadSnapshot, err)
+		return fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}
 	if err := s.adopt(); err != nil {
-		return fmt.Errorf("%w: %v", ErrBadSnapshot, err)
+		return fmt.Errorf("%w: %w", ErrBadSnapshot, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
