@@ -92,7 +92,6 @@ type BreakerConfig struct {
 // and the recovery of declared workloads always act.
 type PolicyConfig struct {
 	Checkpoint forestall.Mode `toml:"checkpoint"`
-	Warm       forestall.Mode `toml:"warm"`
 	Migrate    forestall.Mode `toml:"migrate"`
 	Drain      forestall.Mode `toml:"drain"`
 	SuspectAt  float64        `toml:"suspect_at"`
@@ -185,7 +184,7 @@ func DefaultConfig() Config {
 		Migration:      MigrationConfig{Strategy: "load_balanced", PreserveGPUAffinity: true, MaxConcurrent: 4, MaxPerHour: 60},
 		CircuitBreaker: BreakerConfig{FailureThreshold: 5, ResetTimeout: Duration{time.Minute}, HalfOpenRequests: 3},
 		Policy: PolicyConfig{
-			Checkpoint: forestall.Observe, Warm: forestall.Observe, Migrate: forestall.Observe, Drain: forestall.Observe,
+			Checkpoint: forestall.Observe, Migrate: forestall.Observe, Drain: forestall.Observe,
 			SuspectAt: 0.2, FailingAt: 0.6,
 		},
 		Features: FeaturesConfig{ScrapeInterval: Duration{5 * time.Second}, ScrapeTimeout: Duration{3 * time.Second}, Host: true},
@@ -269,7 +268,7 @@ func (c Config) Validate() error {
 	between("circuit_breaker.half_open_requests", c.CircuitBreaker.HalfOpenRequests, 1, 1000)
 
 	p := c.Policy
-	for key, mode := range map[string]forestall.Mode{"checkpoint": p.Checkpoint, "warm": p.Warm, "migrate": p.Migrate, "drain": p.Drain} {
+	for key, mode := range map[string]forestall.Mode{"checkpoint": p.Checkpoint, "migrate": p.Migrate, "drain": p.Drain} {
 		oneOf("policy."+key, string(mode), string(forestall.Observe), string(forestall.Act))
 	}
 	if !(0 < p.SuspectAt && p.SuspectAt < p.FailingAt && p.FailingAt <= 1) {
@@ -415,4 +414,10 @@ func checkLoopback(address string) error {
 		return fmt.Errorf("%q is not a loopback address; the API has no authentication yet and listens on 127.0.0.1 or [::1] only", address)
 	}
 	return nil
+}
+
+// SetData keeps everything the engine writes under dir.
+func (c *Config) SetData(dir string) {
+	c.Engine.DataDir = dir
+	c.FaultTolerance.CheckpointStorage = filepath.Join(dir, "checkpoints")
 }

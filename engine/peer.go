@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/consensus"
 )
 
 // Engines talk to each other in JSON over HTTP on the peer port: reports and
@@ -33,6 +34,7 @@ type peerError struct {
 var peerCodes = map[string]error{
 	"stale_epoch": forestall.ErrStaleEpoch,
 	"not_leader":  errNotLeader,
+	"uncertain":   consensus.ErrUncertain,
 }
 
 func newPeerError(err error) peerError {

@@ -1,0 +1,293 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/detect"
+	"github.com/stratoswarm/forestall/gpu"
+	"github.com/stratoswarm/forestall/migrate"
+	"github.com/stratoswarm/forestall/predict"
+	"github.com/stratoswarm/forestall/workload"
+)
+
+// view answers the API from what the engine holds in memory: its own risks,
+// the cluster's as the leader told them, and this node's replica of the ledger.
+type view struct{ *Engine }
+
+func (v view) backend() api.Backend {
+	b := api.Backend{Risks: v, Cluster: v, Checkpoints: v, Heartbeats: v}
+	if v.sim != nil {
+		b.Injector = injector{v.sim}
+	}
+	return b
+}
+
+// Risks returns this node's own risks, newest, and the other nodes' as the
+// leader last told them. A report that is older than three report intervals
+// turns into Unknown: its sender cannot be seen.
+func (v view) Risks() []forestall.Risk {
+	own := v.telemetry.Risks()
+	risks := slices.Clone(own)
+	for _, r := range v.clusterRisks() {
+		if r.Component.NodeName() != v.name {
+			risks = append(risks, r)
+		}
+	}
+	slices.SortFunc(risks, func(a, b forestall.Risk) int { return a.Component.Compare(b.Component) })
+	return risks
+}
+
+func (v view) Risk(c forestall.Component) (forestall.Risk, bool) {
+	risks := v.Risks()
+	for _, r := range risks {
+		if r.Component == c {
+			return r, true
+		}
+	}
+	var found *migrate.WorkloadState
+	v.ledger.View(func(s *migrate.State) {
+		if w := s.Workload(c); w != nil {
+			copied := *w
+			found = &copied
+		}
+	})
+	if found == nil {
+		return forestall.Risk{}, false
+	}
+	return jobRisk(found, risks), true
+}
+
+// jobRisk returns the risk that a workload loses its place: its node's and its
+// GPUs' together.
+func jobRisk(w *migrate.WorkloadState, risks []forestall.Risk) forestall.Risk {
+	var parts []forestall.Risk
+	for _, r := range risks {
+		index, isGPU := r.Component.GPUIndex()
+		if r.Component.NodeName() == w.Node && (!isGPU || slices.Contains(w.GPUs, index)) {
+			parts = append(parts, r)
+		}
+	}
+	risk := predict.JobRisk(w.Spec.Name, parts)
+	risk.Component = w.Spec.Component()
+	return risk
+}
+
+func (v view) Status() api.Status {
+	leader, _, known := v.node.Leader()
+	risks := v.Risks()
+	status := api.Status{
+		Node: v.name, Version: v.version, Time: v.now(), Started: v.started,
+		Leader: leader, Quorum: known && v.hasQuorum(),
+		Profile: v.cfg.Cluster.Profile,
+		Mode: map[string]forestall.Mode{
+			"checkpoint": v.cfg.Policy.Checkpoint,
+			"migrate":    v.cfg.Policy.Migrate, "drain": v.cfg.Policy.Drain,
+		},
+		Components:           len(risks),
+		ReplicationFactor:    v.cfg.FaultTolerance.ReplicationFactor,
+		EffectiveReplication: min(v.cfg.FaultTolerance.ReplicationFactor, v.liveMembers()),
+		Notes:                v.notes(),
+	}
+	for _, r := range risks {
+		if r.Grade == forestall.Unknown {
+			status.Unknown++
+		}
+	}
+	for _, m := range v.Members() {
+		status.Members++
+		if m.Voter {
+			status.Voters++
+		}
+	}
+	return status
+}
+
+// hasQuorum reports whether the leader was heard, or its followers by it,
+// recently enough that entries can be agreed on.
+func (v view) hasQuorum() bool { return v.node.LastContact() < v.timing.fresh }
+
+// notes says what an operator should know about this engine.
+func (v view) notes() []string {
+	var notes []string
+	if v.alone() {
+		notes = append(notes, "alone: workloads cannot move, checkpoints have one copy")
+	}
+	if v.telemetry.gpus == nil {
+		notes = append(notes, "no GPU telemetry: "+v.gpuNote)
+	}
+	if v.noLease.Load() && !v.alone() {
+		notes = append(notes, "no leader grants leases; workloads here stop when theirs run out")
+	}
+	if v.telemetry.score == 0 {
+		notes = append(notes, "prediction is off (fault_tolerance.prediction_enabled = false)")
+	}
+	return notes
+}
+
+func (v view) Members() []forestall.Member {
+	leader, _, _ := v.node.Leader()
+	seen := v.gossip()
+	var members []forestall.Member
+	v.ledger.View(func(s *migrate.State) {
+		for _, name := range s.NodeNames() {
+			n := s.Nodes[name]
+			m := forestall.Member{
+				Name: name, Address: n.Address, API: n.API, Zone: n.Zone, GPUs: n.GPUs,
+				Voter: v.isVoter(name), Leader: name == leader, State: n.State,
+			}
+			if g, ok := seen[name]; ok && m.State == forestall.MemberAlive && g != forestall.MemberAlive {
+				m.State = forestall.MemberSuspect // this engine misses it, the quorum does not yet
+			}
+			members = append(members, m)
+		}
+	})
+	return members
+}
+
+func (v view) Migrations() (migrations []forestall.Migration) {
+	v.ledger.View(func(s *migrate.State) { migrations = s.Migrations() })
+	return migrations
+}
+
+func (v view) Incidents() (incidents []forestall.Incident) {
+	v.ledger.View(func(s *migrate.State) { incidents = s.AllIncidents() })
+	return incidents
+}
+
+func (v view) Workloads() []api.WorkloadStatus {
+	risks := v.Risks()
+	runs := map[runKey]workload.Status{}
+	for _, s := range v.supervisor.List() {
+		runs[runKey{s.Workload.Name, s.Epoch}] = s
+	}
+	var list []api.WorkloadStatus
+	v.ledger.View(func(s *migrate.State) {
+		for _, name := range s.WorkloadNames() {
+			w := s.Workloads[name]
+			status := api.WorkloadStatus{
+				Name: name, Kind: w.Spec.Kind, Node: w.Node, Epoch: w.Epoch,
+				GPUs: slices.Clone(w.GPUs), Head: w.Head, Risk: jobRisk(w, risks), Note: w.GaveUp,
+			}
+			status.State, status.Since = workloadState(s, w)
+			if run, ok := runs[runKey{name, w.Epoch}]; ok {
+				status.PID = run.PID
+				if run.Frozen {
+					status.State = api.StateFrozen
+				}
+			}
+			for _, m := range s.Migrations() {
+				if m.Workload == name && m.Phase == forestall.PhaseDone {
+					status.Restarts++
+				}
+			}
+			status.Restarts = max(0, status.Restarts-1)
+			list = append(list, status)
+		}
+	})
+	return list
+}
+
+// workloadState puts what the ledger knows of a workload into one word, and
+// when that began if the ledger says so.
+func workloadState(s *migrate.State, w *migrate.WorkloadState) (api.WorkloadState, time.Time) {
+	m := s.Open[w.Migration]
+	switch {
+	case m != nil && m.Action == forestall.ActionStart:
+		return api.StateStarting, m.At[m.Phase]
+	case m != nil:
+		return api.StateMoving, m.At[m.Phase]
+	case w.Running:
+		return api.StateRunning, w.Started
+	case w.Retired || w.Completed:
+		return api.StateStopped, time.Time{}
+	case w.Epoch == 0:
+		return api.StateStarting, time.Time{}
+	}
+	return api.StateFailed, time.Time{}
+}
+
+// Checkpoints returns what this node's store holds, with the replicas that the
+// ledger knows of the newest.
+func (v view) Checkpoints(_ context.Context, name string) ([]forestall.Checkpoint, error) {
+	heads := map[string]forestall.Checkpoint{}
+	known := name == ""
+	v.ledger.View(func(s *migrate.State) {
+		known = known || s.Workloads[name] != nil
+		for n, w := range s.Workloads {
+			if w.Head != nil && (name == "" || n == name) {
+				heads[n] = *w.Head
+			}
+		}
+	})
+	if !known {
+		return nil, fmt.Errorf("workload %q: %w; see `forestall workloads`", name, api.ErrNotFound)
+	}
+	list, err := v.chunks.List(name)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range list {
+		if h := heads[c.Workload]; h.ID == c.ID {
+			list[i] = h
+			delete(heads, c.Workload)
+		} else if len(c.Replicas) == 0 {
+			list[i].Replicas = []string{v.name}
+		}
+	}
+	list = slices.AppendSeq(list, maps.Values(heads)) // newest ones that only other nodes hold
+	slices.SortFunc(list, func(a, b forestall.Checkpoint) int {
+		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(a.ID, b.ID))
+	})
+	return list, nil
+}
+
+func (v view) Beat(c forestall.Component, errorRate, responseSeconds float64, metrics map[string]float64) error {
+	if c.Kind != forestall.KindAgent && c.Kind != forestall.KindService {
+		return fmt.Errorf("%s: only agents and services send heartbeats: %w", c, api.ErrInvalid)
+	}
+	if !v.runsHere(c.Name) {
+		return fmt.Errorf("%s does not run on node %s: %w", c, v.name, api.ErrNotFound)
+	}
+	beat := detect.Beat{Component: c, Time: v.now(), ErrorRate: errorRate, ResponseSeconds: responseSeconds, Metrics: metrics}
+	if err := v.heartbeats.Beat(beat); err != nil {
+		return errors.Join(api.ErrInvalid, err)
+	}
+	v.takeBeat(beat)
+	return nil
+}
+
+// takeBeat makes a heartbeat telemetry of its sender.
+func (e *Engine) takeBeat(b detect.Beat) {
+	samples := []forestall.Sample{
+		{Component: b.Component, Metric: "error_rate", Time: b.Time, Value: b.ErrorRate},
+		{Component: b.Component, Metric: "response_time_seconds", Time: b.Time, Value: b.ResponseSeconds},
+	}
+	for name, value := range b.Metrics {
+		if !math.IsInf(value, 0) {
+			samples = append(samples, forestall.Sample{Component: b.Component, Metric: name, Time: b.Time, Value: value})
+		}
+	}
+	e.telemetry.push(samples, 0)
+}
+
+type injector struct{ sim *gpu.Sim }
+
+func (i injector) Inject(index int, mode string, over time.Duration) error {
+	m, err := gpu.ParseMode(mode)
+	if err != nil {
+		return errors.Join(api.ErrInvalid, err)
+	}
+	if err := i.sim.Inject(index, m, over); err != nil {
+		return errors.Join(api.ErrInvalid, err)
+	}
+	return nil
+}

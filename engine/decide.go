@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/migrate"
+	"github.com/stratoswarm/forestall/workload"
+)
+
+// checkpointOrder asks a node for a checkpoint ahead of its time.
+type checkpointOrder struct {
+	Workload string          `json:"workload"`
+	Epoch    forestall.Epoch `json:"epoch"`
+	Label    string          `json:"label"`
+}
+
+func (e *Engine) checkpointNow(ctx context.Context, o checkpointOrder) (forestall.Checkpoint, error) {
+	if err := e.runsEpoch(o.Workload, o.Epoch); err != nil {
+		return forestall.Checkpoint{}, err
+	}
+	return e.manager.Create(ctx, o.Workload, o.Label, false)
+}
+
+// decide shows the policy what is known and has its decisions carried out or,
+// in mode observe, written down.
+func (e *Engine) decide(ctx context.Context) {
+	now := e.now()
+	var decisions []forestall.Decision
+	e.ledger.View(func(s *migrate.State) {
+		e.policyState, decisions = e.policy.Decide(e.policyState, migrate.Evidence{
+			Now: now, Risks: e.reports.risks(now, e.timing.fresh), Ledger: s, Costs: measuredCosts(s),
+		})
+	})
+	for _, d := range decisions {
+		e.carryOut(ctx, d)
+	}
+}
+
+func (e *Engine) carryOut(ctx context.Context, d forestall.Decision) {
+	log := e.log.With("action", d.Action, "workload", d.Workload, "component", d.Component, "why", strings.Join(d.Reasons, "; "))
+	switch {
+	case d.Mode != forestall.Act:
+		log.Info("would act; the policy observes")
+	case d.Action == forestall.ActionCheckpoint:
+		log.Info("preemptive checkpoint")
+		e.checkpoints.Go(func() { e.preempt(ctx, d) })
+	default:
+		err := e.propose(ctx, "propose/"+d.ID, &migrate.Propose{Decision: d})
+		switch {
+		case err == nil:
+			log.Info("agreed", "id", d.ID)
+		case errors.Is(err, migrate.ErrDuplicate), errors.Is(err, migrate.ErrBusy):
+			log.Debug("not agreed", "id", d.ID, "reason", err)
+		case ctx.Err() == nil:
+			log.Warn("not agreed", "id", d.ID, "reason", err)
+		}
+	}
+}
+
+// preempt has a workload's node take a checkpoint and records the intervention.
+func (e *Engine) preempt(ctx context.Context, d forestall.Decision) {
+	limit, cancel := context.WithTimeout(ctx, e.cfg.FaultTolerance.RecoveryTimeout.Duration)
+	defer cancel()
+	w, ok := e.workloadState(d.Workload)
+	if !ok {
+		return
+	}
+	c, err := order(limit, e, w.Node, "/peer/order/checkpoint", checkpointOrder{d.Workload, w.Epoch, "preemptive: " + d.Component.String()}, e.checkpointNow)
+	if err != nil {
+		if ctx.Err() == nil {
+			e.log.Warn("preemptive checkpoint not taken", "workload", d.Workload, "error", err)
+		}
+		return
+	}
+	err = e.propose(limit, "intervened/"+d.ID, &migrate.Intervened{Intervention: forestall.Intervention{
+		Decision: d.ID, Component: d.Component, Action: d.Action, Time: d.Time,
+	}})
+	if err != nil && ctx.Err() == nil && !errors.Is(err, migrate.ErrDuplicate) {
+		e.log.Warn("intervention not recorded", "decision", d.ID, "error", err)
+	}
+	e.log.Info("preemptive checkpoint counts", "workload", d.Workload, "checkpoint", short(c.ID), "took", c.Took, "pause", c.Pause)
+}
+
+func (e *Engine) workloadState(name string) (w migrate.WorkloadState, ok bool) {
+	e.ledger.View(func(s *migrate.State) {
+		if state := s.Workloads[name]; state != nil {
+			w, ok = *state, true
+		}
+	})
+	return w, ok
+}
+
+// measuredCosts reads from the ledger what a workload's last moves and
+// checkpoints cost it.
+func measuredCosts(s *migrate.State) map[string]migrate.Costs {
+	costs := map[string]migrate.Costs{}
+	for name, w := range s.Workloads {
+		if w.Head != nil {
+			costs[name] = migrate.Costs{CheckpointPause: w.Head.Pause}
+		}
+	}
+	for _, m := range s.Closed {
+		if m.Phase != forestall.PhaseDone {
+			continue
+		}
+		c := costs[m.Workload]
+		switch m.Action {
+		case forestall.ActionMigrate, forestall.ActionDrain:
+			c.MovePause = m.Pause
+		case forestall.ActionRecover:
+			c.Recovery = m.At[forestall.PhaseDone].Sub(m.At[forestall.PhaseProposed])
+		}
+		costs[m.Workload] = c
+	}
+	return costs
+}
+
+// openMigrate makes the ledger's consumers: leases, policy and executor.
+func (e *Engine) openMigrate() error {
+	e.leases = migrate.NewLeases(e.leaseTerm(), bootClock)
+	ft, m := e.cfg.FaultTolerance, e.cfg.Migration
+
+	p := migrate.DefaultPolicyConfig()
+	p.Modes = migrate.Modes{Checkpoint: e.cfg.Policy.Checkpoint, Migrate: e.cfg.Policy.Migrate, Drain: e.cfg.Policy.Drain}
+	p.CheckpointInterval = ft.CheckpointInterval.Duration
+	p.CheckpointGap = min(p.CheckpointGap, ft.CheckpointInterval.Duration/4)
+	p.HoldOut = e.cfg.Policy.HoldOut
+	p.MaxRiskAge = max(3*ft.PredictionInterval.Duration, e.timing.fresh)
+	var err error
+	if e.policy, err = migrate.NewPolicy(p); err != nil {
+		return fmt.Errorf("policy: %w", err)
+	}
+
+	x := migrate.DefaultExecutorConfig()
+	x.RecoveryStrategy, x.MigrationStrategy = migrate.Strategy(ft.RecoveryStrategy), migrate.Strategy(m.Strategy)
+	x.KeepGPUsNear = m.PreserveGPUAffinity
+	x.MaxAttempts, x.RecoveryTimeout = ft.MaxRecoveryAttempts, ft.RecoveryTimeout.Duration
+	x.Breaker = migrate.BreakerConfig{
+		Failures: e.cfg.CircuitBreaker.FailureThreshold, Reset: e.cfg.CircuitBreaker.ResetTimeout.Duration, HalfOpen: e.cfg.CircuitBreaker.HalfOpenRequests,
+	}
+	x.Now, x.Logger, x.Registerer = e.now, e.log, e.registry
+	x.Conditions = func() migrate.Conditions {
+		return migrate.Conditions{Risks: e.reports.risks(e.now(), e.timing.fresh)}
+	}
+	e.executor, err = migrate.NewExecutor(e.ledger, e.proposeRaw, nodes{e}, e.leases, x)
+	return err
+}
+
+// bootClock reads CLOCK_BOOTTIME, which goes on while the machine sleeps.
+func bootClock() time.Duration { return time.Duration(workload.Now()) }

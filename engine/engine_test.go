@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/workload"
+)
+
+// TestMain lets the test binary be a shim, as the real program is.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 3 && os.Args[1] == "shim" {
+		if err := workload.RunShim(context.Background(), os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// testConfig is an engine that is alone, quick, and keeps all in a directory.
+func testConfig(dir string) Config {
+	c := DefaultConfig()
+	c.SetData(dir)
+	c.Engine.Name = "n1"
+	c.API.Address = "127.0.0.1:0"
+	c.FaultTolerance.CheckpointInterval = Duration{300 * time.Millisecond}
+	c.FaultTolerance.PredictionInterval = Duration{200 * time.Millisecond}
+	c.Features.ScrapeInterval = Duration{100 * time.Millisecond}
+	return c
+}
+
+// runEngine runs an engine until the returned function is called.
+func runEngine(t *testing.T, c Config) (client testClient, stop func()) {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+	e, err := New(c, Options{Version: "test", Shim: []string{os.Args[0], "shim"}, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	stop = func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("engine: %v", err)
+		}
+	}
+	return testClient{api.NewClient(e.api.URL()), e.api.URL()}, stop
+}
+
+// testClient also knows where it asks.
+type testClient struct {
+	*api.Client
+	base string
+}
+
+// await polls until the condition holds.
+func await[T any](t *testing.T, what string, ask func(context.Context) (T, error), ok func(T) bool) T {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		v, err := ask(t.Context())
+		if err == nil && ok(v) {
+			return v
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s; last answer %+v, %v", what, v, err)
+		}
+		time.Sleep(20 * time.Millisecond) // between looks at a real process
+	}
+}
+
+func TestEngineAlone(t *testing.T) {
+	dir := t.TempDir()
+	c := testConfig(dir)
+	c.GPU.Source, c.GPU.SimGPUs = "sim", 2
+	c.Workloads = []WorkloadConfig{{
+		Name: "w", Kind: "service", GPUs: 1,
+		Command: []string{"sh", "-c", "while :; do date +%s%N > $FORESTALL_STATE_DIR/clock.tmp && mv $FORESTALL_STATE_DIR/clock.tmp $FORESTALL_STATE_DIR/clock; sleep 0.05; done"},
+	}}
+	client, stop := runEngine(t, c)
+
+	running := func(list []api.WorkloadStatus) bool {
+		return len(list) == 1 && list[0].State == api.StateRunning && list[0].PID > 0
+	}
+	first := await(t, "the workload to run", client.Workloads, running)[0]
+	await(t, "a checkpoint", func(ctx context.Context) ([]forestall.Checkpoint, error) { return client.Checkpoints(ctx, "w") },
+		func(l []forestall.Checkpoint) bool { return len(l) >= 2 && l[0].Size > 0 && l[0].Epoch == first.Epoch })
+	risks := await(t, "a judged GPU and a judged host", client.Risks, func(risks []forestall.Risk) bool {
+		judged := 0
+		for _, r := range risks {
+			if r.Grade != forestall.Unknown {
+				judged++
+			}
+		}
+		return judged >= 2
+	})
+	if len(risks) != 3 {
+		t.Errorf("%d risks, want those of the node and its 2 GPUs", len(risks))
+	}
+	if err := client.Ready(t.Context()); err != nil {
+		t.Errorf("a running engine is not ready: %v", err)
+	}
+
+	// A restart leaves the workload running and finds it again.
+	stop()
+	if err := syscall.Kill(first.PID, 0); err != nil {
+		t.Fatalf("the workload did not outlive its engine: %v", err)
+	}
+	client, stop = runEngine(t, c)
+	again := await(t, "the workload to be found again", client.Workloads, running)[0]
+	if again.PID != first.PID || again.Epoch != first.Epoch {
+		t.Errorf("after the restart pid %d epoch %d, before it pid %d epoch %d", again.PID, again.Epoch, first.PID, first.Epoch)
+	}
+
+	// A crash of the workload is recovered under a new epoch.
+	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	recovered := await(t, "the workload to be recovered", client.Workloads, func(l []api.WorkloadStatus) bool {
+		return running(l) && l[0].Epoch > first.Epoch
+	})[0]
+	incidents := await(t, "the incident to close", client.Incidents, func(l []forestall.Incident) bool {
+		return len(l) == 1 && !l[0].End.IsZero()
+	})
+	if incidents[0].Kind != forestall.ServiceFailure {
+		t.Errorf("incident %+v, want a service failure", incidents[0])
+	}
+	for _, name := range []string{
+		"fault_tolerance_checkpoints_total{", "fault_tolerance_checkpoint_duration_seconds_count ", "fault_tolerance_recoveries_total{result=\"success\"} 1",
+		"fault_tolerance_recovery_duration_seconds_count 1", "fault_tolerance_failures_detected_total{kind=\"service_failure\"} 1", "fault_tolerance_prediction_accuracy ",
+	} {
+		await(t, name, func(context.Context) (string, error) { return get(t, client.base+"/metrics"), nil },
+			func(page string) bool { return strings.Contains(page, "\n"+name) })
+	}
+	stop()
+	if err := syscall.Kill(shimOf(t, recovered.PID), syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// shimOf returns the parent of a workload's process.
+func shimOf(t *testing.T, pid int) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ppid int
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if _, err := fmt.Sscan(fields[1], &ppid); err != nil {
+		t.Fatal(err)
+	}
+	return ppid
+}

@@ -1,0 +1,414 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/checkpoint"
+	"github.com/stratoswarm/forestall/consensus"
+	"github.com/stratoswarm/forestall/detect"
+	"github.com/stratoswarm/forestall/features"
+	"github.com/stratoswarm/forestall/gpu"
+	"github.com/stratoswarm/forestall/migrate"
+	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/predict"
+	"github.com/stratoswarm/forestall/predict/builtin"
+	"github.com/stratoswarm/forestall/workload"
+)
+
+// defaultWindows are those of components that no model judges.
+var defaultWindows = []time.Duration{time.Minute, 5 * time.Minute}
+
+// openTelemetry opens the sources, loads the models and refuses those that do
+// not fit the telemetry.
+func (e *Engine) openTelemetry() (err error) {
+	t := &telemetry{
+		node:    e.name,
+		scrape:  e.cfg.Features.ScrapeInterval.Duration,
+		timeout: e.cfg.Features.ScrapeTimeout.Duration,
+		now:     e.now, log: e.log, metrics: e.metrics,
+		gone: map[forestall.Component]bool{}, failing: map[string]bool{},
+		failed: func(f forestall.Failure) { e.outbox.add(failureReport{Failure: f}) },
+	}
+	e.telemetry = t
+	if err := e.openGPUs(t); err != nil {
+		return err
+	}
+	if e.cfg.Features.Host {
+		if t.host, err = features.NewHost(e.name, features.HostOptions{}); err != nil {
+			return fmt.Errorf("read this host's telemetry: %w; set features.host = false to do without", err)
+		}
+	}
+	for i, target := range e.cfg.Features.Targets {
+		s, err := features.NewScraper(features.ScrapeConfig{
+			URL: target.URL, Preset: target.Preset, Node: orElse(target.Node, e.name), Timeout: t.timeout,
+		}, e.client)
+		if err != nil {
+			return fmt.Errorf("features.target[%d]: %w", i, err)
+		}
+		t.pages = append(t.pages, page{target.URL, s})
+	}
+	models := map[forestall.Kind]*model.Model{}
+	schemas := map[forestall.Kind]*features.Schema{}
+	for kind, where := range map[forestall.Kind]string{forestall.KindGPU: e.cfg.Model.GPU, forestall.KindNode: e.cfg.Model.Node} {
+		m, err := loadModel(kind, where)
+		if err != nil {
+			return fmt.Errorf("model.%s = %q: %w", kind, where, err)
+		}
+		if m == nil { // its telemetry is kept for /metrics and later models
+			schemas[kind], err = features.NewSchema(kind, features.Metrics(kind), defaultWindows)
+		} else {
+			models[kind] = m
+			schemas[kind], err = predict.SchemaFor(m)
+		}
+		if err != nil {
+			return fmt.Errorf("model.%s = %q: %w", kind, where, err)
+		}
+	}
+	for _, kind := range []forestall.Kind{forestall.KindAgent, forestall.KindService} {
+		if schemas[kind], err = features.NewSchema(kind, features.Metrics(kind), defaultWindows); err != nil {
+			return err
+		}
+	}
+	t.store = features.NewStore(schemas)
+	c := predict.DefaultConfig()
+	c.SuspectAt, c.FailingAt = e.cfg.Policy.SuspectAt, e.cfg.Policy.FailingAt
+	c.Stale = max(3*t.scrape, t.scrape+t.timeout)
+	if t.scorer, err = predict.New(models, schemas, c); err != nil {
+		return err
+	}
+	t.accuracy = predict.NewAccuracy(longestHorizon(models))
+	if e.cfg.FaultTolerance.PredictionEnabled {
+		t.score = e.cfg.FaultTolerance.PredictionInterval.Duration
+	}
+	e.registry.MustRegister(t.scorer, t.accuracy)
+	return nil
+}
+
+// loadModel reads a model directory, the built-in model, or none.
+func loadModel(kind forestall.Kind, where string) (*model.Model, error) {
+	switch where {
+	case "none", "":
+		return nil, nil
+	case "builtin":
+		return builtin.Builtin(kind)
+	}
+	return model.Load(where)
+}
+
+// openGPUs finds the node's GPUs, or notes why there are none.
+func (e *Engine) openGPUs(t *telemetry) error {
+	switch e.cfg.GPU.Source {
+	case "none":
+		e.gpuNote = `gpu.source = "none"`
+		return nil
+	case "sim":
+		if e.cfg.GPU.SimGPUs == 0 {
+			e.gpuNote = "gpu.sim_gpus = 0"
+			return nil
+		}
+		sim, err := gpu.NewSim(gpu.SimConfig{Node: e.name, GPUs: e.cfg.GPU.SimGPUs, Seed: e.cfg.GPU.SimSeed, Now: e.now, Wait: gpu.Sleep})
+		if err != nil {
+			return err
+		}
+		e.sim, t.gpus, e.gpuCount = sim, sim, e.cfg.GPU.SimGPUs
+		e.closers = append(e.closers, sim)
+		return nil
+	}
+	source, err := gpu.OpenNVML()
+	if err != nil {
+		if e.cfg.GPU.Source == "nvml" {
+			return fmt.Errorf(`gpu.source = "nvml": %w`, err)
+		}
+		e.gpuNote = err.Error()
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), t.timeout)
+	defer cancel()
+	devices, err := source.Devices(ctx)
+	if err != nil {
+		source.Close()
+		e.gpuNote = err.Error()
+		return nil
+	}
+	t.gpus, e.gpuCount = source, len(devices)
+	e.closers = append(e.closers, source)
+	return nil
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// openCheckpoints opens this node's store and what fills and copies it.
+func (e *Engine) openCheckpoints() (err error) {
+	ft := e.cfg.FaultTolerance
+	options := checkpoint.DefaultOptions()
+	options.Compression, options.Now, options.Logger = ft.CheckpointCompression, e.now, e.log
+	if e.chunks, err = checkpoint.OpenDir(ft.CheckpointStorage, options); err != nil {
+		return fmt.Errorf("fault_tolerance.checkpoint_storage: %w", err)
+	}
+	e.closers = append(e.closers, e.chunks)
+	metrics, err := checkpoint.NewMetrics(e.registry, e.now)
+	if err != nil {
+		return err
+	}
+
+	rc := checkpoint.DefaultReplicatorConfig()
+	rc.Self = e.checkpointPeer(member{name: e.name})
+	rc.Factor, rc.Consistency, rc.Geo = ft.ReplicationFactor, checkpoint.Consistency(ft.ConsistencyLevel), ft.GeoDistributed
+	rc.ClusterSize = func() int { return max(1, len(e.nodes)) }
+	rc.Client, rc.Now, rc.Logger, rc.Metrics = e.client, e.now, e.log, metrics
+	if e.replicas, err = checkpoint.NewReplicator(e.chunks, rc, e.checkpointPeers); err != nil {
+		return err
+	}
+
+	mc := checkpoint.DefaultManagerConfig()
+	mc.Interval, mc.Retention = ft.CheckpointInterval.Duration, ft.CheckpointRetention.Duration
+	mc.Now, mc.Logger, mc.Metrics = e.now, e.log, metrics
+	e.manager, err = checkpoint.NewManager(e.chunks, e.replicas, mc, checkpoint.Hooks{
+		Targets: e.checkpointTargets,
+		Quiesce: e.quiesce,
+		Commit: func(ctx context.Context, c forestall.Checkpoint) error {
+			ctx, cancel := context.WithTimeout(ctx, e.cfg.Cluster.LeaderElectionTimeout.Duration)
+			defer cancel()
+			return e.propose(ctx, "", &migrate.Head{Checkpoint: c})
+		},
+		Keep: func(c forestall.Checkpoint) (keep bool) {
+			e.ledger.View(func(s *migrate.State) {
+				w := s.Workloads[c.Workload]
+				keep = w != nil && w.Head != nil && w.Head.ID == c.ID
+			})
+			return keep
+		},
+	})
+	return err
+}
+
+// checkpointTargets lists what runs here and may write checkpoints: not a run
+// that stands still for a migration, whose last checkpoint is taken.
+func (e *Engine) checkpointTargets() []checkpoint.Target {
+	var targets []checkpoint.Target
+	for _, s := range e.supervisor.List() {
+		t := checkpoint.Target{Workload: s.Workload.Name, Epoch: s.Epoch, StateDir: s.Workload.StateDir}
+		e.ledger.View(func(state *migrate.State) {
+			if w := state.Workloads[s.Workload.Name]; w != nil {
+				t.Interval = w.Spec.Interval
+				if w.Head != nil {
+					t.Sequence = w.Head.Sequence
+				}
+			}
+		})
+		targets = append(targets, t)
+	}
+	return targets
+}
+
+// quiesce has the workload write its state down and stops it in its tracks.
+// release lets it go on and says how long it stood still.
+func (e *Engine) quiesce(ctx context.Context, name string, final bool) (func() time.Duration, error) {
+	run, ok := e.run(name)
+	if !ok {
+		return nil, fmt.Errorf("%s does not run on node %s", name, e.name)
+	}
+	if run.Frozen && !final {
+		return nil, fmt.Errorf("%s stands still for its migration", name)
+	}
+	thaw := func() error {
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.timing.lease)
+		defer cancel()
+		return e.supervisor.Thaw(limit, name, run.Epoch)
+	}
+	if !run.Frozen {
+		if err := e.supervisor.Hook(ctx, name, run.Epoch, final); err != nil {
+			return nil, err
+		}
+	}
+	began := e.now()
+	if err := e.supervisor.Freeze(ctx, name, run.Epoch); err != nil {
+		return nil, errors.Join(err, thaw())
+	}
+	return func() time.Duration {
+		if err := thaw(); err != nil {
+			e.log.Error("a workload that stood still for its checkpoint cannot go on", "workload", name, "error", err)
+		}
+		return e.now().Sub(began)
+	}, nil
+}
+
+func (e *Engine) run(name string) (workload.Status, bool) {
+	list := e.supervisor.List()
+	i := slices.IndexFunc(list, func(s workload.Status) bool { return s.Workload.Name == name })
+	if i < 0 {
+		return workload.Status{}, false
+	}
+	return list[i], true
+}
+
+func (e *Engine) checkpointPeer(m member) checkpoint.Peer {
+	p := checkpoint.Peer{Name: m.name, URL: "http://" + m.peerAddress() + "/peer/checkpoints"}
+	if m.name == e.name {
+		p.Zone = e.cfg.Engine.Zone
+		return p
+	}
+	e.ledger.View(func(s *migrate.State) {
+		if n := s.Nodes[m.name]; n != nil {
+			p.Zone = n.Zone
+		}
+	})
+	return p
+}
+
+// checkpointPeers lists the other members that gossip sees alive.
+func (e *Engine) checkpointPeers() []checkpoint.Peer {
+	var peers []checkpoint.Peer
+	alive := e.gossip()
+	for _, m := range e.nodes {
+		if m.name != e.name && alive[m.name] == forestall.MemberAlive {
+			peers = append(peers, e.checkpointPeer(m))
+		}
+	}
+	return peers
+}
+
+// openConsensus opens the log; it is agreed on alone or with cluster.nodes.
+func (e *Engine) openConsensus() (err error) {
+	e.witnesses = detect.NewWitnesses()
+	address, key := "127.0.0.1:0", "engine"
+	bootstrap := []consensus.Server{}
+	self, inCluster := e.member(e.name)
+	if inCluster {
+		address, key = self.raftAddress(), "cluster.nodes"
+	}
+	stream, err := consensus.TCP(address)
+	if err != nil {
+		return fmt.Errorf("raft (%s): %w", key, err)
+	}
+	if inCluster {
+		for _, m := range e.nodes {
+			if m.voter {
+				bootstrap = append(bootstrap, consensus.Server{ID: m.name, Address: m.raftAddress(), Voter: true})
+			}
+		}
+		if !self.voter {
+			bootstrap = nil // the leader adds it
+		}
+	} else {
+		bootstrap = append(bootstrap, consensus.Server{ID: e.name, Address: stream.Addr().String(), Voter: true})
+	}
+	times, err := consensus.ProfileTiming(e.cfg.Cluster.Profile)
+	if err != nil {
+		return err
+	}
+	if e.alone() {
+		times, _ = consensus.ProfileTiming("fast") // nobody to wait for
+	}
+	e.node, err = consensus.Open(consensus.Config{
+		ID: e.name, Dir: filepath.Join(e.cfg.Engine.DataDir, "raft"), Stream: stream, Bootstrap: bootstrap,
+		Timing: times, Logger: e.log, Registerer: e.registry,
+	}, e.ledger)
+	if err != nil {
+		stream.Close()
+		return err
+	}
+	if inCluster {
+		e.members, err = detect.JoinMembers(detect.MembersConfig{
+			Name: e.name, BindAddress: self.gossipAddress(), Seeds: e.seeds(),
+			Profile: e.cfg.Cluster.Profile, Logger: e.log, Metrics: e.detected, Now: e.now,
+		})
+	}
+	return err
+}
+
+func (e *Engine) seeds() (seeds []string) {
+	for _, m := range e.nodes {
+		if m.name != e.name {
+			seeds = append(seeds, m.gossipAddress())
+		}
+	}
+	return seeds
+}
+
+func (e *Engine) openAPI() (err error) {
+	e.api, err = api.New(api.Config{
+		Address: e.cfg.API.Address, Version: e.version, Registry: e.registry, Ready: e.ready, Logger: e.log, Now: e.now,
+	}, view{e}.backend())
+	if err != nil {
+		return err
+	}
+	return e.api.Listen()
+}
+
+// ready says whether this engine can do its work.
+func (e *Engine) ready() (bool, string) {
+	if _, _, ok := e.node.Leader(); !ok {
+		return false, "no leader is known: an election is under way, or this node is cut off from the majority"
+	}
+	if !(view{e}).hasQuorum() {
+		return false, "the leader was not heard for " + e.node.LastContact().Round(time.Millisecond).String()
+	}
+	joined := false
+	e.ledger.View(func(s *migrate.State) { joined = s.Alive(e.name) })
+	if !joined {
+		return false, "this node has not joined the ledger yet"
+	}
+	return true, ""
+}
+
+// gossip returns how the other members look from here.
+func (e *Engine) gossip() map[string]forestall.MemberState {
+	states := map[string]forestall.MemberState{e.name: forestall.MemberAlive}
+	if e.members == nil {
+		return states
+	}
+	for _, m := range e.members.List() {
+		states[m.Name] = m.State
+	}
+	return states
+}
+
+// liveMembers counts the members that gossip sees alive, this one included.
+func (e *Engine) liveMembers() int {
+	n := 0
+	for _, s := range e.gossip() {
+		if s == forestall.MemberAlive {
+			n++
+		}
+	}
+	return n
+}
+
+// voters names the voters of the log.
+func (e *Engine) voters() []string {
+	servers, err := e.node.Servers(context.Background())
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, s := range servers {
+		if s.Voter {
+			names = append(names, s.ID)
+		}
+	}
+	return names
+}
+
+func (e *Engine) isVoter(name string) bool { return slices.Contains(e.voters(), name) }
+
+func longestHorizon(models map[forestall.Kind]*model.Model) time.Duration {
+	longest := time.Minute
+	for m := range maps.Values(models) {
+		longest = max(longest, time.Duration(m.Card.Horizon))
+	}
+	return longest
+}

@@ -1,0 +1,354 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/detect"
+	"github.com/stratoswarm/forestall/migrate"
+	"github.com/stratoswarm/forestall/workload"
+)
+
+// saveOrder asks a node for a workload's final checkpoint.
+type saveOrder struct {
+	Workload  string          `json:"workload"`
+	Epoch     forestall.Epoch `json:"epoch"`
+	Migration string          `json:"migration"`
+}
+
+// resumeOrder lets a workload go on after its migration was aborted.
+type resumeOrder struct {
+	Workload  string          `json:"workload"`
+	Epoch     forestall.Epoch `json:"epoch"`
+	Migration string          `json:"migration"`
+}
+
+// stopOrder ends every run of a workload up to an epoch.
+type stopOrder struct {
+	Workload string          `json:"workload"`
+	UpTo     forestall.Epoch `json:"up_to"`
+	Reason   string          `json:"reason"`
+}
+
+type done struct{}
+
+// holds remembers which migration a workload of this node stands still for.
+// It lives as long as the engine: an order that outlived an engine outlived
+// the connection that it came on.
+type holds struct {
+	mu      sync.Mutex
+	saved   map[string]forestall.Checkpoint // by migration
+	frozen  map[string]string               // migration by workload
+	resumed map[string]bool                 // migrations that were aborted
+}
+
+func newHolds() *holds {
+	return &holds{saved: map[string]forestall.Checkpoint{}, frozen: map[string]string{}, resumed: map[string]bool{}}
+}
+
+// begin reports the checkpoint that was saved for the migration already, or
+// that it was aborted.
+func (h *holds) begin(o saveOrder) (c forestall.Checkpoint, saved bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.resumed[o.Migration] {
+		return c, false, fmt.Errorf("migration %s was aborted", o.Migration)
+	}
+	h.frozen[o.Workload] = o.Migration
+	c, saved = h.saved[o.Migration]
+	return c, saved, nil
+}
+
+// finish reports whether the migration still stands.
+func (h *holds) finish(o saveOrder, c forestall.Checkpoint) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.resumed[o.Migration] {
+		return false
+	}
+	h.saved[o.Migration] = c
+	return true
+}
+
+// resume reports whether the workload may stand still for this migration.
+func (h *holds) resume(o resumeOrder) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.resumed[o.Migration] = true
+	delete(h.saved, o.Migration)
+	other, frozen := h.frozen[o.Workload]
+	if frozen && other != o.Migration {
+		return false
+	}
+	delete(h.frozen, o.Workload)
+	return true
+}
+
+// save takes the final checkpoint: the workload stands still afterwards, until
+// it is resumed or stopped. Asked again for the same migration, it answers
+// with the same checkpoint.
+func (e *Engine) save(ctx context.Context, o saveOrder) (forestall.Checkpoint, error) {
+	if err := e.runsEpoch(o.Workload, o.Epoch); err != nil {
+		return forestall.Checkpoint{}, err
+	}
+	if c, saved, err := e.holds.begin(o); saved || err != nil {
+		return c, err
+	}
+	c, err := e.manager.Create(ctx, o.Workload, "before migration "+o.Migration, true)
+	if err != nil {
+		return c, fmt.Errorf("final checkpoint of %s: %w", o.Workload, err)
+	}
+	if !e.holds.finish(o, c) {
+		return c, errors.Join(fmt.Errorf("migration %s was aborted", o.Migration), e.supervisor.Thaw(ctx, o.Workload, o.Epoch))
+	}
+	return c, nil
+}
+
+func (e *Engine) resume(ctx context.Context, o resumeOrder) (done, error) {
+	if err := e.runsEpoch(o.Workload, o.Epoch); err != nil {
+		return done{}, err
+	}
+	if !e.holds.resume(o) {
+		return done{}, nil
+	}
+	return done{}, e.supervisor.Thaw(ctx, o.Workload, o.Epoch)
+}
+
+func (e *Engine) stop(ctx context.Context, o stopOrder) (done, error) {
+	_, err := e.supervisor.Stop(ctx, o.Workload, o.UpTo, o.Reason)
+	if err == nil {
+		e.heartbeatsEnd(o.Workload)
+	}
+	return done{}, err
+}
+
+// start is step 5 of ADR 1: lease, fence, restore, launch.
+func (e *Engine) start(ctx context.Context, o migrate.StartOrder) (done, error) {
+	name := o.Workload.Name
+	if slices.ContainsFunc(e.supervisor.List(), func(s workload.Status) bool { return s.Workload.Name == name && s.Epoch == o.Epoch }) {
+		return done{}, nil
+	}
+	if floor := e.supervisor.Floor(name); o.Epoch <= floor {
+		return done{}, fmt.Errorf("start %s: epoch %d was launched or forbidden here before (floor %d): %w", name, o.Epoch, floor, forestall.ErrStaleEpoch)
+	}
+	if _, err := e.leaseFor(ctx, name, o.Epoch); err != nil {
+		return done{}, err
+	}
+	fenced, err := e.replicas.Fenced(ctx, name)
+	if err != nil {
+		return done{}, fmt.Errorf("start %s: ask a quorum for its fence: %w", name, err)
+	}
+	if fenced > o.Epoch {
+		return done{}, fmt.Errorf("start %s with epoch %d: a quorum is fenced at %d: %w", name, o.Epoch, fenced, forestall.ErrStaleEpoch)
+	}
+	w := o.Workload
+	if w.StateDir == "" {
+		w.StateDir = filepath.Join(e.cfg.Engine.DataDir, "state", name)
+	}
+	if err := e.restore(ctx, o, w.StateDir); err != nil {
+		return done{}, err
+	}
+	// Restoring can take longer than a lease lasts: the launch has one of its own.
+	deadline, err := e.leaseFor(ctx, name, o.Epoch)
+	if err != nil {
+		return done{}, err
+	}
+	err = e.supervisor.Start(ctx, workload.Launch{
+		Workload: w, Epoch: o.Epoch, Node: e.name, GPUs: o.GPUs, Deadline: deadline,
+		HeartbeatURL: e.api.URL() + "/v1/heartbeats/" + w.Component().String(),
+	})
+	if err != nil {
+		return done{}, fmt.Errorf("start %s on %s: %w", name, e.name, err)
+	}
+	e.watch(w, o.Epoch)
+	return done{}, nil
+}
+
+// watch begins what goes with a run on this node.
+func (e *Engine) watch(w forestall.Workload, epoch forestall.Epoch) {
+	e.heartbeats.Track(w.Component(), e.now())
+	e.metrics.epoch.WithLabelValues(w.Name).Set(float64(epoch))
+	e.setLoads()
+}
+
+func (e *Engine) leaseFor(ctx context.Context, name string, epoch forestall.Epoch) (workload.Deadline, error) {
+	deadline, grants, err := e.askLease(ctx, []runKey{{name, epoch}})
+	if err != nil {
+		return 0, fmt.Errorf("start %s: no lease: %w", name, err)
+	}
+	if !grants[0].Granted {
+		return 0, fmt.Errorf("start %s: lease for epoch %d refused: %s", name, epoch, grants[0].Reason)
+	}
+	return deadline, nil
+}
+
+// restore puts the checkpoint in place of whatever the state directory holds.
+// A workload without a checkpoint starts with the directory as it is.
+func (e *Engine) restore(ctx context.Context, o migrate.StartOrder, dir string) error {
+	if o.Checkpoint == "" {
+		return os.MkdirAll(dir, 0o700)
+	}
+	if _, err := e.chunks.Get(o.Checkpoint); err != nil {
+		if err := e.replicas.Fetch(ctx, o.Checkpoint, o.Replicas); err != nil {
+			return fmt.Errorf("fetch checkpoint %s of %s: %w", short(o.Checkpoint), o.Workload.Name, err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return err
+	}
+	start := e.now()
+	if err := e.chunks.Restore(ctx, o.Checkpoint, dir); err != nil {
+		return fmt.Errorf("restore checkpoint %s of %s: %w", short(o.Checkpoint), o.Workload.Name, err)
+	}
+	e.log.Info("state restored", "workload", o.Workload.Name, "checkpoint", short(o.Checkpoint), "took", e.now().Sub(start))
+	return nil
+}
+
+func (e *Engine) runsEpoch(name string, epoch forestall.Epoch) error {
+	for _, s := range e.supervisor.List() {
+		if s.Workload.Name == name {
+			if s.Epoch == epoch {
+				return nil
+			}
+			return fmt.Errorf("%s runs epoch %d here, not %d: %w", name, s.Epoch, epoch, forestall.ErrStaleEpoch)
+		}
+	}
+	return fmt.Errorf("%s does not run on node %s", name, e.name)
+}
+
+func (e *Engine) runsHere(name string) bool {
+	return slices.ContainsFunc(e.supervisor.List(), func(s workload.Status) bool { return s.Workload.Name == name })
+}
+
+// setLoads makes simulated GPUs as busy as their workloads.
+func (e *Engine) setLoads() {
+	if e.sim == nil {
+		return
+	}
+	load := make([]float64, e.gpuCount)
+	for _, s := range e.supervisor.List() {
+		for _, g := range s.GPUs {
+			if g < len(load) {
+				load[g] = 0.9
+			}
+		}
+	}
+	for g, l := range load {
+		e.sim.SetLoad(g, l)
+	}
+}
+
+// short abbreviates a checkpoint's ID for people.
+func short(id string) string { return id[:min(len(id), 12)] }
+
+// nodes carries the executor's orders to where they belong.
+type nodes struct{ *Engine }
+
+var _ migrate.Nodes = nodes{}
+
+func order[Reply, Request any](ctx context.Context, e *Engine, node, path string, q Request, here func(context.Context, Request) (Reply, error)) (Reply, error) {
+	if node == e.name {
+		return here(ctx, q)
+	}
+	address, ok := e.peer(node)
+	if !ok {
+		var none Reply
+		return none, fmt.Errorf("node %s has no known address", node)
+	}
+	reply, err := call[Reply](ctx, e.client, address, path, q)
+	if err != nil {
+		return reply, fmt.Errorf("node %s: %w", node, err)
+	}
+	return reply, nil
+}
+
+func (n nodes) Save(ctx context.Context, node, name string, epoch forestall.Epoch, migration string) (forestall.Checkpoint, error) {
+	return order(ctx, n.Engine, node, "/peer/order/save", saveOrder{name, epoch, migration}, n.save)
+}
+
+func (n nodes) Resume(ctx context.Context, node, name string, epoch forestall.Epoch, migration string) error {
+	_, err := order(ctx, n.Engine, node, "/peer/order/resume", resumeOrder{name, epoch, migration}, n.resume)
+	return err
+}
+
+func (n nodes) Fence(ctx context.Context, name string, epoch forestall.Epoch) ([]string, error) {
+	return n.replicas.Fence(ctx, name, epoch)
+}
+
+func (n nodes) Stop(ctx context.Context, node, name string, upTo forestall.Epoch, reason string) error {
+	_, err := order(ctx, n.Engine, node, "/peer/order/stop", stopOrder{name, upTo, reason}, n.stop)
+	return err
+}
+
+func (n nodes) Start(ctx context.Context, node string, o migrate.StartOrder) error {
+	_, err := order(ctx, n.Engine, node, "/peer/order/start", o, n.Engine.start)
+	return err
+}
+
+// watchExits tells the ledger that a run is over, and the leader that it
+// failed if it was not meant to end.
+func (e *Engine) watchExits(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case exited := <-e.supervisor.Exits():
+			e.exited(ctx, exited)
+		}
+	}
+}
+
+func (e *Engine) exited(ctx context.Context, x workload.Exited) {
+	e.setLoads()
+	if !e.await(ctx, func(s *migrate.State) bool { return s.Workloads[x.Workload] != nil }) {
+		return // reported again by the next engine
+	}
+	e.heartbeatsEnd(x.Workload)
+	spec, _ := e.spec(x.Workload)
+	failure, failed := detect.ExitFailure(spec, x.Exit)
+	if failed {
+		e.outbox.add(failureReport{failure, x.Epoch})
+	}
+	completed := !failed && !x.Expected
+	ctx, cancel := context.WithTimeout(ctx, e.timing.lease)
+	defer cancel()
+	id := fmt.Sprintf("exit/%s/%d", x.Workload, x.Epoch)
+	err := e.propose(ctx, id, &migrate.Stopped{
+		Workload: x.Workload, Node: e.name, Epoch: x.Epoch, How: migrate.HowExited, Completed: completed,
+	})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		e.log.Warn("the end of a run is not in the ledger; its lease will tell", "workload", x.Workload, "epoch", x.Epoch, "error", err)
+		return
+	}
+	e.supervisor.Acknowledge(x.Workload, x.Epoch)
+}
+
+// thawLeftovers lets runs go on that an earlier engine left frozen in the
+// middle of a checkpoint, unless a migration has them stand still.
+func (e *Engine) thawLeftovers(ctx context.Context) {
+	for _, s := range e.supervisor.List() {
+		if !s.Frozen {
+			continue
+		}
+		var open bool
+		e.ledger.View(func(state *migrate.State) {
+			w := state.Workloads[s.Workload.Name]
+			open = w == nil || w.Migration != "" || w.Epoch != s.Epoch
+		})
+		if open {
+			continue
+		}
+		if err := e.supervisor.Thaw(ctx, s.Workload.Name, s.Epoch); err != nil {
+			e.log.Warn("a frozen workload cannot go on", "workload", s.Workload.Name, "error", err)
+			continue
+		}
+		e.log.Info("thawed a workload that an earlier engine left frozen", "workload", s.Workload.Name, "frozen_for_at_most", time.Since(s.Started).Round(time.Second))
+	}
+}

@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/migrate"
+)
+
+// report is what a node tells the leader at every report interval, and at once
+// when something failed.
+type report struct {
+	Self     migrate.Join                     `json:"self"`
+	Scored   uint64                           `json:"scored"`            // counts the node's scorings
+	Risks    []forestall.Risk                 `json:"risks,omitempty"`   // of the newest, if the leader lacks it
+	Known    string                           `json:"known,omitempty"`   // version of the cluster's risks that the node has
+	Members  map[string]forestall.MemberState `json:"members,omitempty"` // as gossip shows them from there
+	Failures []failureReport                  `json:"failures,omitempty"`
+	Healed   []forestall.Component            `json:"healed,omitempty"` // devices with an open incident that answer again
+}
+
+// failureReport is a failure that the leader has not confirmed yet. Epoch is
+// the run that failed, 0 where it is not a workload.
+type failureReport struct {
+	forestall.Failure
+	Epoch forestall.Epoch `json:"epoch,omitempty"`
+}
+
+// reportReply tells the node how the rest of the cluster does. Risks travel
+// only when they have changed.
+type reportReply struct {
+	Leader  string           `json:"leader"`
+	Lacks   bool             `json:"lacks,omitempty"`   // the leader lacks the node's newest risks
+	Version string           `json:"version,omitempty"` // of Risks
+	Risks   []forestall.Risk `json:"risks,omitempty"`   // nil: those that the node knows still hold
+}
+
+// outbox keeps failures until the leader has taken them.
+type outbox struct {
+	mu       sync.Mutex
+	failures []failureReport
+	kick     chan struct{} // of capacity 1: something waits
+}
+
+func newOutbox() *outbox { return &outbox{kick: make(chan struct{}, 1)} }
+
+func (o *outbox) add(f failureReport) {
+	o.mu.Lock()
+	o.failures = append(o.failures, f)
+	o.mu.Unlock()
+	select {
+	case o.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outbox) pending() []failureReport {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.failures)
+}
+
+// taken forgets the first n, which the leader has confirmed.
+func (o *outbox) taken(n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.failures = slices.Delete(o.failures, 0, n)
+}
+
+// reportLoop reports to the leader until ctx ends.
+func (e *Engine) reportLoop(ctx context.Context) error {
+	tick := time.NewTicker(e.timing.report)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-e.outbox.kick:
+		}
+		e.reportOnce(ctx)
+	}
+}
+
+func (e *Engine) reportOnce(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, max(e.timing.report, time.Second))
+	defer cancel()
+	failures := e.outbox.pending()
+	scored, risks := e.telemetry.scored()
+	r := report{Self: e.self(), Scored: scored, Members: e.gossip(), Failures: failures, Healed: e.healed()}
+	e.mu.Lock()
+	r.Known = e.cluster.version
+	if e.cluster.lacks || e.cluster.sent != scored {
+		r.Risks = risks
+	}
+	e.mu.Unlock()
+
+	reply, err := askLeader(ctx, e, "/peer/report", r, e.takeReport)
+	if err != nil {
+		if !errors.Is(err, errNoLeader) && ctx.Err() == nil {
+			e.log.Debug("report not taken", "error", err)
+		}
+		return
+	}
+	e.outbox.taken(len(failures))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cluster.sent, e.cluster.lacks, e.cluster.at = scored, reply.Lacks, e.now()
+	if reply.Version != e.cluster.version {
+		e.cluster.version, e.cluster.risks = reply.Version, reply.Risks
+	}
+}
+
+// told is what the leader last told this node, and what it was told.
+type told struct {
+	at      time.Time
+	version string
+	risks   []forestall.Risk
+	sent    uint64 // scoring that the leader has
+	lacks   bool
+}
+
+// clusterRisks returns the other nodes' risks as the leader last told them, or
+// Unknown for each when it has been silent for too long.
+func (e *Engine) clusterRisks() []forestall.Risk {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	silence := e.now().Sub(e.cluster.at)
+	if silence <= e.timing.fresh {
+		return e.cluster.risks
+	}
+	return unknown(e.cluster.risks, "the leader has told this node nothing for "+silence.Round(time.Second).String())
+}
+
+func unknown(risks []forestall.Risk, note string) []forestall.Risk {
+	blind := make([]forestall.Risk, len(risks))
+	for i, r := range risks {
+		blind[i] = forestall.UnknownRisk(r.Component, r.Time, note)
+		blind[i].Horizon = r.Horizon
+	}
+	return blind
+}
+
+// self describes this node for the ledger.
+func (e *Engine) self() migrate.Join {
+	return migrate.Join{Name: e.name, Address: e.address, API: e.api.URL(), Zone: e.cfg.Engine.Zone, GPUs: e.gpuCount}
+}
+
+// healed returns this node's GPUs that have an open incident and whose last
+// reading, since this engine started, was good: repaired or replaced.
+func (e *Engine) healed() []forestall.Component {
+	var list []forestall.Component
+	e.ledger.View(func(s *migrate.State) {
+		for _, incident := range s.Incidents {
+			c := incident.Component
+			if c.Kind == forestall.KindGPU && c.NodeName() == e.name && incident.Start.Before(e.started) && e.telemetry.answers(c) {
+				list = append(list, c)
+			}
+		}
+	})
+	return list
+}

@@ -1,0 +1,234 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/detect"
+	"github.com/stratoswarm/forestall/features"
+	"github.com/stratoswarm/forestall/gpu"
+	"github.com/stratoswarm/forestall/predict"
+)
+
+// telemetry scrapes what this node can see, keeps windows of it and scores
+// them. What cannot be read is reported as such and goes stale; it is never
+// taken for a value.
+type telemetry struct {
+	node     string
+	gpus     gpu.Source // nil: this node has none that can be read
+	host     *features.Host
+	pages    []page
+	store    *features.Store
+	scorer   *predict.Scorer
+	accuracy *predict.Accuracy
+	scrape   time.Duration
+	timeout  time.Duration
+	score    time.Duration // 0: prediction is off
+	now      func() time.Time
+	log      *slog.Logger
+	metrics  *metrics
+
+	failed func(forestall.Failure) // told each failure that an event proves
+
+	mu       sync.Mutex
+	scorings uint64
+	risks    []forestall.Risk
+	gone     map[forestall.Component]bool
+	failing  map[string]bool // sources whose last read went wrong, to log the change only
+}
+
+// Run scrapes and scores until ctx ends.
+func (t *telemetry) Run(ctx context.Context) error {
+	scrape := time.NewTicker(t.scrape)
+	defer scrape.Stop()
+	var score <-chan time.Time
+	if t.score > 0 {
+		ticker := time.NewTicker(t.score)
+		defer ticker.Stop()
+		score = ticker.C
+	}
+	t.scrapeAll(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-scrape.C:
+			t.scrapeAll(ctx)
+		case <-score:
+			t.scoreAll()
+		}
+	}
+}
+
+// Risks returns the newest risk of each component that this node scores.
+func (t *telemetry) Risks() []forestall.Risk {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.risks
+}
+
+func (t *telemetry) scrapeAll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	if t.host != nil {
+		wg.Go(func() { t.scrapeHost() })
+	}
+	if t.gpus != nil {
+		wg.Go(func() { t.scrapeGPUs(ctx) })
+	}
+	for _, s := range t.pages {
+		wg.Go(func() { t.scrapePage(ctx, s) })
+	}
+	wg.Wait()
+}
+
+func (t *telemetry) scrapeHost() {
+	start := t.now()
+	samples, err := t.host.Read(start, nil)
+	t.sourceState("host", err)
+	if err == nil {
+		t.push(samples, t.now().Sub(start))
+	}
+	t.take(t.host.Events())
+}
+
+func (t *telemetry) scrapeGPUs(ctx context.Context) {
+	devices, err := t.gpus.Devices(ctx)
+	t.sourceState("gpu", err)
+	if err != nil {
+		return
+	}
+	var wg sync.WaitGroup
+	for _, d := range devices {
+		wg.Go(func() { t.scrapeGPU(ctx, d.Index) })
+	}
+	wg.Wait()
+	t.take(t.gpus.Events())
+}
+
+func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
+	c := forestall.GPU(t.node, index)
+	start := t.now()
+	samples, err := t.gpus.Read(ctx, start, t.node, index, nil)
+	latency := t.now().Sub(start)
+	switch {
+	case errors.Is(err, gpu.ErrGone):
+		// The device was asked and is not there: that is an observation, all
+		// of its metrics missing, and evidence of its own kind.
+		if err := t.store.PushMissing(c, start, latency); err != nil {
+			t.log.Warn("reading rejected", "component", c, "error", err)
+		}
+		if t.firstGone(c) {
+			t.take([]forestall.Event{{Component: c, Kind: forestall.EventFellOffBus, Time: start, Detail: err.Error()}})
+		}
+	case err != nil:
+		t.sourceState(c.String(), err)
+	default:
+		t.sourceState(c.String(), nil)
+		t.clearGone(c)
+		t.push(samples, latency)
+	}
+}
+
+// page is an exposition target.
+type page struct {
+	url     string
+	scraper *features.Scraper
+}
+
+func (t *telemetry) scrapePage(ctx context.Context, p page) {
+	groups, latency, err := p.scraper.Scrape(ctx, t.now())
+	t.sourceState(p.url, err)
+	for _, samples := range groups {
+		t.push(samples, latency)
+	}
+	t.take(p.scraper.Events())
+}
+
+func (t *telemetry) push(samples []forestall.Sample, latency time.Duration) {
+	if len(samples) == 0 {
+		return
+	}
+	err := t.store.Push(samples, latency)
+	t.sourceState("windows of "+samples[0].Component.String(), err)
+	if err != nil {
+		return
+	}
+	t.metrics.samples.Add(float64(len(samples)))
+	t.metrics.scrapeSeconds.WithLabelValues(samples[0].Component.Kind.String()).Observe(latency.Seconds())
+}
+
+// take reports the events that prove a failure.
+func (t *telemetry) take(events []forestall.Event) {
+	for _, e := range events {
+		t.log.Info("event", "component", e.Component, "kind", e.Kind, "code", e.Code, "detail", e.Detail)
+		if f, ok := detect.EventFailure(e); ok {
+			t.accuracy.Fail(f)
+			t.failed(f)
+		}
+	}
+}
+
+// sourceState logs when a source begins and ceases to fail, once each.
+func (t *telemetry) sourceState(source string, err error) {
+	t.mu.Lock()
+	was := t.failing[source]
+	t.failing[source] = err != nil
+	t.mu.Unlock()
+	switch {
+	case err != nil:
+		t.metrics.scrapeErrors.WithLabelValues(source).Inc()
+		if !was {
+			t.log.Warn("cannot read telemetry; its components will show as unknown", "source", source, "error", err)
+		}
+	case was:
+		t.log.Info("telemetry can be read again", "source", source)
+	}
+}
+
+func (t *telemetry) firstGone(c forestall.Component) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was := t.gone[c]
+	t.gone[c] = true
+	return !was
+}
+
+func (t *telemetry) clearGone(c forestall.Component) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.gone, c)
+}
+
+func (t *telemetry) scoreAll() {
+	now := t.now()
+	risks := t.scorer.ScoreAll(now, t.store)
+	for _, r := range risks {
+		t.accuracy.Predict(r)
+	}
+	t.accuracy.Mature(now)
+	t.mu.Lock()
+	t.risks = risks
+	t.scorings++
+	t.mu.Unlock()
+}
+
+// scored returns the newest risks and how many times this engine has scored.
+func (t *telemetry) scored() (uint64, []forestall.Risk) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.scorings, t.risks
+}
+
+// answers reports whether the component's last reading was good.
+func (t *telemetry) answers(c forestall.Component) bool {
+	t.mu.Lock()
+	gone := t.gone[c] || t.failing[c.String()]
+	t.mu.Unlock()
+	return !gone && t.store.With(c, func(*features.Window) {})
+}
