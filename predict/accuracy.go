@@ -53,12 +53,9 @@ type prediction struct {
 	alarm       bool
 }
 
-// alarm is a run of Failing grades, remembered until its horizon has passed.
-type alarm struct {
-	since, until time.Time // zero: there is none
-	on           bool      // the newest grade is Failing
-	judged       bool      // it was counted as false
-}
+// alarm is a run of Failing grades. It was right if a failure comes before the
+// horizon of the last of them has passed.
+type alarm struct{ since, until time.Time } // zero: there is none
 
 // NewAccuracy returns an empty record. A risk that names no horizon is judged
 // over the given one.
@@ -93,21 +90,14 @@ func (a *Accuracy) Predict(r forestall.Risk) {
 		h = a.horizon
 	}
 	p := prediction{r.Time, r.Time.Add(h), r.Probability, r.Grade == forestall.Failing}
-	t.alarm.see(p)
+	if p.alarm {
+		if t.alarm.since.IsZero() {
+			t.alarm.since = p.at
+		}
+		t.alarm.until = p.until
+	}
 	if n := len(t.pending); n == 0 || p.at.Sub(t.pending[n-1].at) >= h/pendingPerHorizon {
 		t.pending = append(t.pending, p)
-	}
-}
-
-// see takes the newest prediction.
-func (a *alarm) see(p prediction) {
-	switch {
-	case p.alarm && a.since.IsZero():
-		*a = alarm{since: p.at, until: p.until, on: true}
-	case !p.alarm && a.judged:
-		*a = alarm{}
-	default:
-		a.on = p.alarm
 	}
 }
 
@@ -152,14 +142,9 @@ func (a *Accuracy) settle(t *track, now time.Time) {
 		a.count(t.pending[n], false)
 	}
 	t.pending = slices.Delete(t.pending, 0, n)
-	if al := &t.alarm; !al.since.IsZero() && al.until.Before(now) {
-		if !al.judged {
-			al.judged = true
-			a.falseAlarms++
-		}
-		if !al.on {
-			*al = alarm{}
-		}
+	if !t.alarm.since.IsZero() && t.alarm.until.Before(now) {
+		a.falseAlarms++
+		t.alarm = alarm{}
 	}
 }
 
@@ -182,7 +167,7 @@ type Scores struct {
 	Matured     int             // predictions
 	Failures    int             // of components that were judged before
 	Caught      int             // failures with an alarm before them
-	FalseAlarms int             // alarms whose horizon passed without a failure
+	FalseAlarms int             // alarms that ended, and their horizon passed, without a failure
 	LeadTimes   []time.Duration // from the alarm to the failure, the newest last, at most 1,000
 }
 

@@ -29,7 +29,7 @@ var (
 	maturedDesc = desc("predictions_matured_total",
 		"Predictions whose outcome is known.")
 	falseAlarmsDesc = desc("false_alarms_total",
-		"Alarms whose horizon passed without a failure.")
+		"Alarms that ended, and whose horizon passed, without a failure.")
 	caughtDesc = desc("failures_predicted_total",
 		"Failures that an alarm preceded.")
 )

@@ -13,7 +13,7 @@ import (
 // What is too small to be a reason: in log-odds, and as a share of its metric's
 // whole contribution for a second phrase.
 const (
-	minContribution = 0.05
+	minContribution = 0.2
 	minPhraseShare  = 0.2
 )
 
@@ -83,5 +83,5 @@ func (j *judge) text(g *group, b *buffers) string {
 	if len(phrases) == 0 {
 		phrases = []string{phrase(first, b.row[g.features[0]])}
 	}
-	return wordsOf(first.Metric).label + " " + strings.Join(phrases, ", ")
+	return strings.TrimPrefix(wordsOf(first.Metric).label+" ", " ") + strings.Join(phrases, ", ")
 }

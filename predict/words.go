@@ -93,7 +93,7 @@ var metricWords = map[string]words{
 	"process_open_files":            {label: "open files"},
 
 	"scrape": {label: "scrape"},
-	"series": {label: "telemetry"},
+	"series": {}, // its phrases say what they are about
 }
 
 // wordsOf falls back to the metric's own name, which says its unit.

@@ -19,11 +19,15 @@ var gpuTable = table{
 		when(2, above("gpu_memory_temperature_celsius_last", 92)),
 		when(2.5, above("gpu_memory_temperature_celsius_last", 97)),
 		when(2.5, above("gpu_throttle_thermal_10s_mean", 0.5)),
-		// Hot and still heating steadily: over 10 s and over 1 min.
-		when(3, above("gpu_temperature_celsius_last", 72),
-			above("gpu_temperature_celsius_10s_slope", 0.25), above("gpu_temperature_celsius_1m_delta", 8)),
-		when(3, above("gpu_memory_temperature_celsius_last", 78),
-			above("gpu_memory_temperature_celsius_10s_slope", 0.25), above("gpu_memory_temperature_celsius_1m_delta", 8)),
+		// Hot and still heating, over 10 s and over 1 min, without a job that
+		// draws more power than before.
+		when(3.2, above("gpu_temperature_celsius_last", 72), above("gpu_temperature_celsius_10s_slope", 0.25),
+			above("gpu_temperature_celsius_1m_delta", 8), atMost("gpu_power_watts_1m_delta", 60)),
+		when(3.2, above("gpu_memory_temperature_celsius_last", 78), above("gpu_memory_temperature_celsius_10s_slope", 0.25),
+			above("gpu_memory_temperature_celsius_1m_delta", 8), atMost("gpu_power_watts_1m_delta", 60)),
+		// The same whatever the job does, where a healthy board never gets.
+		when(1.5, above("gpu_temperature_celsius_last", 80), above("gpu_temperature_celsius_10s_slope", 0.25)),
+		when(1.5, above("gpu_memory_temperature_celsius_last", 86), above("gpu_memory_temperature_celsius_10s_slope", 0.25)),
 		// Heating though it does nothing: the cooling fails.
 		when(2.5, atMost("gpu_utilization_ratio_10s_mean", 0.1),
 			above("gpu_temperature_celsius_1m_delta", 15), above("gpu_temperature_celsius_10s_slope", 0.25)),

@@ -1,0 +1,106 @@
+package predict_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/features"
+	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/predict"
+	"github.com/stratoswarm/forestall/predict/builtin"
+	"github.com/stratoswarm/forestall/train" // a test may label as the trainer will
+)
+
+// TestHistory replays the recorded hour through windows, model and labels: the
+// whole offline way. The hour is simulated, so its figures say that the parts
+// fit, not how well failures of real GPUs are predicted.
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	m, err := builtin.Builtin(forestall.KindGPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, err := predict.SchemaFor(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schemas := map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}
+	scorer, err := predict.New(map[forestall.Kind]*model.Model{forestall.KindGPU: m}, schemas, predict.DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	incidents := readIncidents(t)
+	samples, err := os.Open(filepath.Join("..", "testdata", "history", "samples.csv.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer samples.Close()
+
+	horizon := time.Duration(m.Card.Horizon)
+	opt := train.LabelOptions{Horizon: horizon, Recovery: time.Minute, End: start.Add(time.Hour)}
+	store, accuracy := features.NewStore(schemas), predict.NewAccuracy(horizon)
+	var score []float64
+	var label []bool
+	next := 0
+	for reading, err := range features.ReadHistory(samples) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := reading[0].Time
+		for ; next < len(incidents) && !incidents[next].Start.After(now); next++ {
+			in := incidents[next]
+			accuracy.Fail(forestall.Failure{Component: in.Component, Kind: in.Kind, Time: in.Start})
+			store.Forget(in.Component) // what comes after the repair is another device
+		}
+		if err := store.Push(reading, -1); err != nil {
+			t.Fatal(err)
+		}
+		c := reading[0].Component
+		verdict := train.Label(now, c, incidents, opt)
+		store.With(c, func(w *features.Window) {
+			risk := scorer.Score(c, now, w)
+			if verdict == train.Inside {
+				return
+			}
+			accuracy.Predict(risk)
+			if risk.Grade != forestall.Unknown && (verdict == train.Positive || verdict == train.Negative) {
+				score, label = append(score, risk.Probability), append(label, verdict == train.Positive)
+			}
+		})
+		accuracy.Mature(now)
+	}
+	positives := 0
+	for _, y := range label {
+		if y {
+			positives++
+		}
+	}
+	base := float64(positives) / float64(len(label))
+	ap, auc := model.AveragePrecision(score, label), model.ROCAUC(score, label)
+	s := accuracy.Scores()
+	t.Logf("%d rows, base rate %.3f: average precision %.3f, ROC AUC %.3f, Brier skill %.3f", len(label), base, ap, auc, model.BrierSkill(score, label))
+	t.Logf("%d of %d failures caught, %d false alarms, balanced accuracy %.3f, lead times %v", s.Caught, s.Failures, s.FalseAlarms, s.Balanced, s.LeadTimes)
+	if !(ap > 4*base) {
+		t.Errorf("average precision %.3f is not well above the base rate %.3f", ap, base)
+	}
+	// Three of the 18 fall off the bus without a precursor.
+	if s.Failures != 18 || s.Caught < 14 || s.FalseAlarms > 1 {
+		t.Errorf("%d of %d failures caught with %d false alarms", s.Caught, s.Failures, s.FalseAlarms)
+	}
+}
+
+func readIncidents(t *testing.T) []forestall.Incident {
+	f, err := os.Open(filepath.Join("..", "testdata", "history", "incidents.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	incidents, err := train.ReadIncidents(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return incidents
+}
