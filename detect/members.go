@@ -73,15 +73,20 @@ const leaveTimeout = 2 * time.Second // for each of the two messages of a good-b
 // Members is this node's part in the gossip. Its methods may be called from any
 // goroutine.
 type Members struct {
-	cfg   MembersConfig
-	log   *slog.Logger
-	list  *memberlist.Memberlist
-	table *table
+	cfg     MembersConfig
+	log     *slog.Logger
+	list    *memberlist.Memberlist
+	address string
+	table   *table
+
+	ending sync.Once
+	ended  chan struct{}
+	endErr error
 }
 
-// JoinMembers begins to listen and to gossip; Run then looks for the seeds and
-// must be called, since it also stops what was started here. The error names
-// the field that cannot work, or the port that is in use.
+// JoinMembers begins to listen and to gossip; Run then looks for the seeds.
+// Whoever joins must call Run or Close. The error names the field that cannot
+// work, or the port that is in use.
 func JoinMembers(cfg MembersConfig) (*Members, error) {
 	c, err := gossipTiming(cfg.Profile)
 	if err != nil {
@@ -109,7 +114,7 @@ func JoinMembers(cfg MembersConfig) (*Members, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for gossip on %s: %w", cfg.BindAddress, err)
 	}
-	return &Members{cfg: cfg, log: cfg.Logger, list: list, table: t}, nil
+	return &Members{cfg: cfg, log: cfg.Logger, list: list, address: list.LocalNode().Address(), table: t, ended: make(chan struct{})}, nil
 }
 
 // apply checks the configuration and copies it into memberlist's.
@@ -167,7 +172,7 @@ func resolve(ctx context.Context, hostport string) (netip.AddrPort, error) {
 }
 
 // Address returns the host:port under which other members reach this one.
-func (m *Members) Address() string { return m.list.LocalNode().Address() }
+func (m *Members) Address() string { return m.address }
 
 // List returns all members that were ever seen, this node included, by name.
 // Those that left or failed are forgotten after a day.
@@ -182,13 +187,40 @@ func (m *Members) Events() <-chan MemberEvent { return m.table.events }
 // good-bye, which takes the others a moment to hear, and returns once all has
 // stopped. Call it once.
 func (m *Members) Run(ctx context.Context) error {
-	var running sync.WaitGroup
+	working, cancel := context.WithCancel(ctx)
 	defer close(m.table.events)
+	var running sync.WaitGroup
 	defer running.Wait()
-	running.Go(func() { m.table.deliver(ctx) })
-	running.Go(func() { m.seek(ctx) })
-	<-ctx.Done()
+	defer cancel()
+	running.Go(func() { m.table.deliver(working) })
+	running.Go(func() { m.seek(working) })
+	select {
+	case <-ctx.Done():
+		return m.end(m.goodBye)
+	case <-m.ended:
+		return m.end(nil)
+	}
+}
 
+// Close ends at once and without a good-bye: the others will take it for a
+// failure. Run returns. It is for a node whose Run is never called, and for
+// tests.
+func (m *Members) Close() error { return m.end(nil) }
+
+// end stops the gossip, first doing what is given if it hasn't been stopped
+// yet.
+func (m *Members) end(first func()) error {
+	m.ending.Do(func() {
+		if first != nil {
+			first()
+		}
+		m.endErr = m.list.Shutdown()
+		close(m.ended)
+	})
+	return m.endErr
+}
+
+func (m *Members) goodBye() {
 	m.table.leave()
 	if err := m.list.UpdateNode(leaveTimeout); err != nil {
 		m.log.Info("members may take this node's leaving for a failure", "error", err)
@@ -196,10 +228,6 @@ func (m *Members) Run(ctx context.Context) error {
 	if err := m.list.Leave(leaveTimeout); err != nil {
 		m.log.Info("members may notice late that this node left", "error", err)
 	}
-	if err := m.list.Shutdown(); err != nil {
-		return fmt.Errorf("stop gossip: %w", err)
-	}
-	return nil
 }
 
 // seek joins the seeds that are not among the living.

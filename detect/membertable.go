@@ -54,14 +54,9 @@ type table struct {
 
 	mu      sync.Mutex
 	leaving bool // this node is
-	members map[string]*entry
+	members map[string]*Member
 	pending []MemberEvent // at most one for each member, oldest first
 	wake    chan struct{} // capacity 1
-}
-
-type entry struct {
-	Member
-	leaving bool
 }
 
 var (
@@ -73,7 +68,7 @@ var (
 func newTable(self string, meta []byte, now func() time.Time, m *Metrics) *table {
 	return &table{
 		self: self, meta: meta, now: now, metrics: m,
-		events: make(chan MemberEvent), members: map[string]*entry{}, wake: make(chan struct{}, 1),
+		events: make(chan MemberEvent), members: map[string]*Member{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -88,7 +83,7 @@ func (t *table) list() []Member {
 	defer t.mu.Unlock()
 	out := make([]Member, 0, len(t.members))
 	for _, e := range t.members {
-		m := e.Member
+		m := *e
 		if m.Name == t.self {
 			m.LastSeen = t.now()
 		}
@@ -142,7 +137,7 @@ func (t *table) update(n *memberlist.Node, state forestall.MemberState) {
 	now := t.now()
 	e := t.members[n.Name]
 	if e == nil {
-		e = &entry{Member: Member{Name: n.Name}}
+		e = &Member{Name: n.Name}
 		t.members[n.Name] = e
 	}
 	if state == forestall.MemberFailed && leaving {
@@ -155,7 +150,7 @@ func (t *table) update(n *memberlist.Node, state forestall.MemberState) {
 	if state == forestall.MemberAlive {
 		e.LastSeen = now
 	}
-	e.Address, e.Meta, e.leaving = n.Address(), meta, leaving
+	e.Address, e.Meta = n.Address(), meta
 	t.count()
 	if changed && n.Name != t.self {
 		t.announce(MemberEvent{Name: n.Name, State: state, Meta: meta, Time: now})
