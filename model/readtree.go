@@ -70,7 +70,7 @@ func (f fields) leaves(n int) ([]Leaf, error) {
 	leaves := make([]Leaf, n)
 	for i := range leaves {
 		leaves[i].Value = values[i]
-		if counts != nil && len(counts) > 0 {
+		if len(counts) > 0 {
 			if counts[i] < 0 {
 				return nil, fmt.Errorf("leaf_count %d is negative: %d", i, counts[i])
 			}

@@ -3,7 +3,6 @@ package predict
 import (
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"time"
 
@@ -15,6 +14,9 @@ import (
 // ErrModel is wrapped by every error about a model that cannot score what it is
 // meant to.
 var ErrModel = errors.New("model does not fit")
+
+// errSilent is about a component whose scrapes have all been empty.
+var errSilent = errors.New("none of its metrics has been reported for as long as the longest window reaches")
 
 // Scorer scores components, each kind with its own model. Its methods may be
 // called concurrently.
@@ -33,6 +35,8 @@ type judge struct {
 	schema     *features.Schema
 	place      []int // model feature -> position in the schema's vector
 	last       []int // model feature -> position of its metric's last value, -1: none
+	reported   int   // position of the share of metrics that the newest scrape has
+	vanished   int   // position of how many it lacks of those the longest window saw
 	thresholds thresholds
 	buffers    sync.Pool // *buffers
 }
@@ -89,11 +93,26 @@ func newJudge(kind forestall.Kind, m *model.Model, schema *features.Schema, cfg 
 		}
 		j.place, j.last = append(j.place, i), append(j.last, last)
 	}
+	j.reported, j.vanished = ownFeatures(schema)
 	n := m.NumFeatures()
 	j.buffers.New = func() any {
 		return &buffers{make([]float64, len(schema.Names())), make([]float64, n), make([]float64, n+1)}
 	}
 	return j, nil
+}
+
+// ownFeatures returns the positions of the two features that tell whether a
+// window says anything at all.
+func ownFeatures(schema *features.Schema) (reported, vanished int) {
+	for i := range schema.Names() {
+		switch d := schema.Describe(i); {
+		case d.Metric == "series" && d.Stat == features.StatLast:
+			reported = i
+		case d.Stat == features.StatVanished: // the last one is of the longest window
+			vanished = i
+		}
+	}
+	return reported, vanished
 }
 
 // SchemaFor returns the schema that a model was made for: the metrics of its
@@ -121,8 +140,8 @@ func SchemaFor(m *model.Model) (*features.Schema, error) {
 
 // Score judges a component from its window at now. The risk is Unknown, with a
 // note that says why, when no model judges its kind, when the window is of
-// another schema, does not yet cover its shortest span, or is older than
-// Config.Stale.
+// another schema, does not yet cover its shortest span, is older than
+// Config.Stale, or has been without any value for its longest span.
 func (s *Scorer) Score(c forestall.Component, now time.Time, w *features.Window) forestall.Risk {
 	r := s.judge(c, now, w)
 	s.mu.Lock()
@@ -178,6 +197,9 @@ func (s *Scorer) judge(c forestall.Component, now time.Time, w *features.Window)
 		return unknown("its newest sample is %s old; more than %s is stale", gap.Round(time.Second), s.cfg.Stale)
 	}
 	r, err := j.score(w, s.cfg.Reasons)
+	if errors.Is(err, errSilent) {
+		return unknown("%v", err)
+	}
 	if err != nil {
 		return unknown("model %s: %v", j.model.Card.Version, err)
 	}
@@ -189,6 +211,9 @@ func (j *judge) score(w *features.Window, reasons int) (forestall.Risk, error) {
 	b := j.buffers.Get().(*buffers)
 	defer j.buffers.Put(b)
 	b.vector = w.Vector(b.vector)
+	if b.vector[j.reported] == 0 && b.vector[j.vanished] == 0 {
+		return forestall.Risk{}, errSilent
+	}
 	for f, i := range j.place {
 		b.row[f] = b.vector[i]
 	}
@@ -209,9 +234,6 @@ func (j *judge) score(w *features.Window, reasons int) (forestall.Risk, error) {
 		return forestall.Risk{}, err
 	default:
 		r.Reasons = j.reasons(b, reasons)
-	}
-	if math.IsNaN(r.Probability) {
-		return forestall.Risk{}, errors.New("the probability is not a number")
 	}
 	return r, nil
 }

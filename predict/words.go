@@ -151,9 +151,12 @@ func phrase(d features.Feature, v float64) string {
 	case features.StatEWMA:
 		return w.value(v) + " smoothed" + over
 	case features.StatSlope:
-		return direction(v, "rising ", "falling ", "steady at ") + w.value(60*math.Abs(v)) + "/min" + over
+		return direction(v, "rising ", "falling ") + w.value(60*math.Abs(v)) + "/min" + over
 	case features.StatDelta:
-		return direction(v, "up ", "down ", "changed by ") + w.value(math.Abs(v)) + over
+		if v == 0 {
+			return "unchanged" + over
+		}
+		return direction(v, "up ", "down ") + w.value(math.Abs(v)) + over
 	case features.StatRate:
 		if v == 0 {
 			return "none" + over
@@ -173,6 +176,9 @@ func ownPhrase(d features.Feature, v float64) string {
 	case math.IsNaN(v):
 		return "not measured"
 	case d.Stat == features.StatVanished:
+		if v == 1 {
+			return "1 metric vanished within " + model.Duration(d.Window).String()
+		}
 		return w.amount(v, "metrics") + " vanished within " + model.Duration(d.Window).String()
 	case d.Metric == "series":
 		return w.amount(100*v, "%") + " of metrics reported"
@@ -186,14 +192,11 @@ func seconds(v float64) string {
 	return time.Duration(v * float64(time.Second)).Round(time.Millisecond).String()
 }
 
-func direction(v float64, up, down, none string) string {
-	switch {
-	case v > 0:
-		return up
-	case v < 0:
+func direction(v float64, up, down string) string {
+	if v < 0 {
 		return down
 	}
-	return none
+	return up
 }
 
 // value prints v, in the metric's unit, in the unit that people read.
