@@ -13,6 +13,7 @@ import (
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
 	"github.com/stratoswarm/forestall/detect"
+	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
 	"github.com/stratoswarm/forestall/migrate"
 	"github.com/stratoswarm/forestall/predict"
@@ -239,8 +240,6 @@ func (v view) Checkpoints(_ context.Context, name string) ([]forestall.Checkpoin
 		if h := heads[c.Workload]; h.ID == c.ID {
 			list[i] = h
 			delete(heads, c.Workload)
-		} else if len(c.Replicas) == 0 {
-			list[i].Replicas = []string{v.name}
 		}
 	}
 	list = slices.AppendSeq(list, maps.Values(heads)) // newest ones that only other nodes hold
@@ -268,8 +267,8 @@ func (v view) Beat(c forestall.Component, errorRate, responseSeconds float64, me
 // takeBeat makes a heartbeat telemetry of its sender.
 func (e *Engine) takeBeat(b detect.Beat) {
 	samples := []forestall.Sample{
-		{Component: b.Component, Metric: "error_rate", Time: b.Time, Value: b.ErrorRate},
-		{Component: b.Component, Metric: "response_time_seconds", Time: b.Time, Value: b.ResponseSeconds},
+		{Component: b.Component, Metric: features.MetricErrorRate, Time: b.Time, Value: b.ErrorRate},
+		{Component: b.Component, Metric: features.MetricResponseTime, Time: b.Time, Value: b.ResponseSeconds},
 	}
 	for name, value := range b.Metrics {
 		if !math.IsInf(value, 0) {

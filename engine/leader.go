@@ -144,6 +144,14 @@ func (e *Engine) takeJoin(ctx context.Context, j migrate.Join) error {
 // takeFailure writes a failure into the ledger. A refusal is final: the
 // failure is of a run that is over, or stands there already.
 func (e *Engine) takeFailure(ctx context.Context, reporter string, f failureReport) error {
+	var open bool
+	e.ledger.View(func(s *migrate.State) {
+		i, found := s.Incident(f.Component)
+		open = found && i.Kind == f.Kind && i.Epoch == f.Epoch
+	})
+	if open {
+		return nil // its GPU may say in three ways that it is gone
+	}
 	f.Observers = append(f.Observers, reporter)
 	id := fmt.Sprintf("failure/%s/%s/%d/%d", f.Component, f.Kind, f.Epoch, f.Time.UnixNano())
 	err := e.propose(ctx, id, &migrate.FailureSeen{Failure: f.Failure, Epoch: f.Epoch})

@@ -295,20 +295,24 @@ func (n nodes) Start(ctx context.Context, node string, o migrate.StartOrder) err
 // watchExits tells the ledger that a run is over, and the leader that it
 // failed if it was not meant to end.
 func (e *Engine) watchExits(ctx context.Context) error {
+	var telling sync.WaitGroup
+	defer telling.Wait()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case exited := <-e.supervisor.Exits():
-			e.exited(ctx, exited)
+			e.setLoads()
+			telling.Go(func() { e.exited(ctx, exited) })
 		}
 	}
 }
 
+// exited returns once the ledger knows, or ctx has ended: the next engine then
+// tells it.
 func (e *Engine) exited(ctx context.Context, x workload.Exited) {
-	e.setLoads()
 	if !e.await(ctx, func(s *migrate.State) bool { return s.Workloads[x.Workload] != nil }) {
-		return // reported again by the next engine
+		return
 	}
 	e.heartbeatsEnd(x.Workload)
 	spec, _ := e.spec(x.Workload)
@@ -316,18 +320,18 @@ func (e *Engine) exited(ctx context.Context, x workload.Exited) {
 	if failed {
 		e.outbox.add(failureReport{failure, x.Epoch})
 	}
-	completed := !failed && !x.Expected
-	ctx, cancel := context.WithTimeout(ctx, e.timing.lease)
-	defer cancel()
-	id := fmt.Sprintf("exit/%s/%d", x.Workload, x.Epoch)
-	err := e.propose(ctx, id, &migrate.Stopped{
-		Workload: x.Workload, Node: e.name, Epoch: x.Epoch, How: migrate.HowExited, Completed: completed,
+	err := e.propose(ctx, fmt.Sprintf("exit/%s/%d", x.Workload, x.Epoch), &migrate.Stopped{
+		Workload: x.Workload, Node: e.name, Epoch: x.Epoch, How: migrate.HowExited, Completed: !failed && !x.Expected,
 	})
-	if err != nil && !errors.Is(err, context.Canceled) {
-		e.log.Warn("the end of a run is not in the ledger; its lease will tell", "workload", x.Workload, "epoch", x.Epoch, "error", err)
+	if ctx.Err() != nil {
 		return
 	}
-	e.supervisor.Acknowledge(x.Workload, x.Epoch)
+	if err != nil {
+		e.log.Warn("the end of a run was not taken", "workload", x.Workload, "epoch", x.Epoch, "error", err)
+	}
+	if err := e.supervisor.Acknowledge(x.Workload, x.Epoch); err != nil {
+		e.log.Warn("the end of a run will be told again", "workload", x.Workload, "epoch", x.Epoch, "error", err)
+	}
 }
 
 // thawLeftovers lets runs go on that an earlier engine left frozen in the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -207,7 +208,11 @@ func (t *telemetry) clearGone(c forestall.Component) {
 
 func (t *telemetry) scoreAll() {
 	now := t.now()
-	risks := t.scorer.ScoreAll(now, t.store)
+	risks := slices.DeleteFunc(t.scorer.ScoreAll(now, t.store), func(r forestall.Risk) bool {
+		// A workload's risk is that of what it runs on; no model judges the
+		// telemetry of agents and services yet.
+		return r.Component.NodeName() == ""
+	})
 	for _, r := range risks {
 		t.accuracy.Predict(r)
 	}
