@@ -36,7 +36,7 @@ func ProfileTiming(profile string) (Timing, error) {
 	case "standard":
 		return Timing{Heartbeat: time.Second, Election: time.Second, LeaderLease: 500 * time.Millisecond, Commit: 50 * time.Millisecond}, nil
 	case "fast":
-		return Timing{Heartbeat: 250 * time.Millisecond, Election: 250 * time.Millisecond, LeaderLease: 125 * time.Millisecond, Commit: 25 * time.Millisecond}, nil
+		return Timing{Heartbeat: 500 * time.Millisecond, Election: 500 * time.Millisecond, LeaderLease: 400 * time.Millisecond, Commit: 25 * time.Millisecond}, nil
 	}
 	return Timing{}, fmt.Errorf("cluster profile %q is not one of standard, fast", profile)
 }
