@@ -74,7 +74,7 @@ func (s *Supervisor) sweepIfNeeded(dir runDir, l Launch) ([]process, error) {
 	if l.Boot != s.boot {
 		return nil, nil // the machine was started anew: nothing lives
 	}
-	return sweep(l.Token, record)
+	return dir.sweep(l.Token, record)
 }
 
 // clear makes sure that nothing of the slot's last run lives. The caller holds

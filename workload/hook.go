@@ -102,8 +102,18 @@ func (s *shim) cancelOnExit(cancel func()) (stop func()) {
 	return func() { close(over); <-watched }
 }
 
+// endPatience is the time between a workload's last sign in a hook, such as a
+// connection that breaks, and the news of its end.
+const endPatience = 100 * time.Millisecond
+
 // explainHook puts the workload's end and the timeout before what they caused.
 func (s *shim) explainHook(ctx context.Context, h forestall.Hook, err error) error {
+	if err != nil && ctx.Err() == nil {
+		select {
+		case <-s.ended:
+		case <-time.After(endPatience):
+		}
+	}
 	select {
 	case <-s.ended:
 		s.mu.Lock()

@@ -84,15 +84,16 @@ func jobTree(args []string) {
 			panic(err)
 		}
 	}
-	select {
-	case <-time.After(time.Minute):
-	}
+	time.Sleep(time.Minute) // an orphan ends by itself
 }
 
 // jobHTTP serves the http hook on hook.sock: it writes the reason to the file
 // "asked". Its argument chooses another behaviour.
 func jobHTTP(args []string) {
 	l, err := net.Listen("unix", "hook.sock")
+	if err == nil {
+		err = os.WriteFile("up", nil, 0o600)
+	}
 	if err != nil {
 		panic(err)
 	}
@@ -118,12 +119,12 @@ func jobHTTP(args []string) {
 func jobSignal([]string) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGUSR1)
-	os.WriteFile("up", nil, 0o600)
+	_ = os.WriteFile("up", nil, 0o600)
 	for range c {
 		b, _ := os.ReadFile(RequestFile)
 		id, reason, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
-		os.WriteFile("asked", []byte(reason), 0o600)
-		os.WriteFile("ack", []byte(id+"\n"), 0o600)
+		_ = os.WriteFile("asked", []byte(reason), 0o600)
+		_ = os.WriteFile("ack", []byte(id+"\n"), 0o600)
 	}
 }
 

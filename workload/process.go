@@ -133,7 +133,7 @@ func (id processID) signal(sig unix.Signal) error {
 	if err != nil {
 		return fmt.Errorf("open process %d: %w", id.PID, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	// The descriptor holds the ID: if it is this process now, it stays so.
 	if p, err := readProcess(id.PID); err != nil || p.processID != id {
 		return nil
@@ -178,8 +178,7 @@ func (id processID) wait(quit <-chan struct{}) error {
 	case err = <-ended:
 	case <-quit:
 		f.Close()
-		<-ended
-		return errQuit
+		return errors.Join(errQuit, <-ended) // the second only says that it is closed
 	}
 	if err != nil {
 		return fmt.Errorf("watch process %d: %w", id.PID, err)

@@ -195,11 +195,20 @@ func (s *Supervisor) attach(sl *slot, l Launch, record shimRecord, now reply) er
 
 // watch waits until a run is over and reports it.
 func (s *Supervisor) watch(sl *slot, r *run) {
-	if err := r.shim.Shim.wait(s.quit); err != nil {
-		if !errors.Is(err, errQuit) {
-			s.log.Error("shim not watched", "workload", r.launch.Workload.Name, "err", err)
+	for {
+		err := r.shim.Shim.wait(s.quit)
+		if err == nil {
+			break
 		}
-		return
+		if errors.Is(err, errQuit) {
+			return
+		}
+		s.log.Error("shim not watched, trying on", "workload", r.launch.Workload.Name, "err", err)
+		select {
+		case <-time.After(time.Second):
+		case <-s.quit:
+			return
+		}
 	}
 	why := forestall.Exit{Code: -1, Signal: unix.SIGKILL, Reason: "shim died, workload killed with it"}
 	s.mu.Lock()

@@ -182,7 +182,7 @@ func TestLongRunDirectory(t *testing.T) {
 	l := n.launch(1, job("http", "ok")...)
 	l.Workload.Hook = forestall.Hook{Kind: forestall.HookHTTP, URL: "unix:hook.sock", Timeout: long}
 	n.start(l)
-	await(t, "the hook's socket", func() bool { return exists(filepath.Join(n.state, "hook.sock")) })
+	await(t, "the hook's socket", func() bool { return exists(filepath.Join(n.state, "up")) })
 	if err := n.Hook(context.Background(), "train", 1, false); err != nil {
 		t.Error(err)
 	}

@@ -243,10 +243,13 @@ func (s *Supervisor) slot(workload string) (*slot, error) {
 // begin makes the caller the only one to change the workload, until end.
 func (s *Supervisor) begin(ctx context.Context, sl *slot) error {
 	s.mu.Lock()
-	adopted := s.adopted
+	adopted, closed := s.adopted, s.closed
 	s.mu.Unlock()
-	if !adopted {
+	switch {
+	case !adopted:
 		return errors.New("workload supervisor: call Adopt before it is used")
+	case closed:
+		return ErrClosed
 	}
 	select {
 	case sl.op <- struct{}{}:

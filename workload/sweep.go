@@ -4,15 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
 // leftovers returns the processes of a run whose shim is gone: those that
-// carry its token in their environment, and those that cleared it but stayed in
-// the workload's process group and the shim's session.
-func leftovers(all []process, token string, shim shimRecord) []process {
+// carry its token in their environment, that hold its lock open, or that are in
+// the workload's process group and the shim's session. One that has left all
+// three is not found.
+func leftovers(all []process, token, lockPath string, shim shimRecord) []process {
 	byID := make(map[int]process, len(all))
 	for _, p := range all {
 		byID[p.PID] = p
@@ -22,7 +24,7 @@ func leftovers(all []process, token string, shim shimRecord) []process {
 		if p.dead() || p.PID == os.Getpid() {
 			continue
 		}
-		if inGroup(p, shim, byID) || hasToken(p.PID, token) {
+		if inGroup(p, shim, byID) || hasToken(p.PID, token) || holdsLock(p, lockPath, shim) {
 			found = append(found, p)
 		}
 	}
@@ -58,14 +60,38 @@ func hasToken(pid int, token string) bool {
 	return false
 }
 
+// holdsLock reports whether the process, which is not older than the run's
+// shim, has the run lock open. It compares names: a look at the file itself
+// could block on other files that the process has open.
+func holdsLock(p process, lockPath string, shim shimRecord) bool {
+	if shim.Shim.PID == 0 || p.Start < shim.Shim.Start {
+		return false
+	}
+	dir := "/proc/" + strconv.Itoa(p.PID) + "/fd/"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false // ended, or another user's
+	}
+	for _, e := range entries {
+		if name, err := os.Readlink(dir + e.Name()); err == nil && name == lockPath {
+			return true
+		}
+	}
+	return false
+}
+
 // sweep kills what is left of a run whose shim is gone and returns what it
 // found; none means that none is left.
-func sweep(token string, shim shimRecord) ([]process, error) {
+func (d runDir) sweep(token string, shim shimRecord) ([]process, error) {
+	lockPath, err := filepath.EvalSymlinks(d.path(lockFile))
+	if err != nil {
+		return nil, err
+	}
 	all, err := processes()
 	if err != nil {
 		return nil, err
 	}
-	found := leftovers(all, token, shim)
+	found := leftovers(all, token, lockPath, shim)
 	var errs []error
 	for _, p := range found {
 		errs = append(errs, p.signal(unix.SIGKILL))
