@@ -57,6 +57,7 @@ func crashChild(dir string) {
 // pruning. Every acknowledged checkpoint that was not pruned must be there and
 // whole, and nothing half-made may be visible.
 func TestKilledWhileSaving(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -87,7 +88,7 @@ func TestKilledWhileSaving(t *testing.T) {
 		if _, err := d.GC(t.Context()); err != nil {
 			t.Error(err)
 		}
-		d.Close()
+		closeDir(t, d)
 	}
 	t.Logf("%d checkpoints acknowledged over 10 kills", len(acknowledged))
 	if len(acknowledged) == 0 {

@@ -30,7 +30,7 @@ func TestOpenDirRefusesWhatIsNotAStore(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(mount, "lost+found"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	must[*Dir](t)(OpenDir(mount, small())).Close()
+	closeDir(t, must[*Dir](t)(OpenDir(mount, small())))
 }
 
 func TestOpenDirIsExclusive(t *testing.T) {
@@ -38,19 +38,19 @@ func TestOpenDirIsExclusive(t *testing.T) {
 	if _, err := OpenDir(d.Path(), small()); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
 		t.Errorf("error %v, want ErrLocked naming this process", err)
 	}
-	d.Close()
-	must[*Dir](t)(OpenDir(d.Path(), small())).Close()
+	closeDir(t, d)
+	closeDir(t, must[*Dir](t)(OpenDir(d.Path(), small())))
 }
 
 func TestOpenDirFindsAndCleans(t *testing.T) {
 	d, src := openDir(t, small()), state(t)
 	kept := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	rotten := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
-	d.Close()
+	closeDir(t, d)
 	flip(t, d.manifestPath(rotten.ID), 20)
 	writeFiles(t, d.path, map[string]string{"tmp/7": "half", "stage/3/0": "copy"})
 	d = must[*Dir](t)(OpenDir(d.Path(), small()))
-	defer d.Close()
+	defer closeDir(t, d)
 	noTemporaryFiles(t, d)
 	got := must[[]forestall.Checkpoint](t)(d.List(""))
 	if diff := cmp.Diff([]forestall.Checkpoint{kept}, got); diff != "" {
@@ -116,7 +116,7 @@ func TestFence(t *testing.T) {
 		if err := d.Fence(ctx, "w", c.raise); !errors.Is(err, c.is) {
 			t.Errorf("fence at %v: %v, want %v", c.raise, err, c.is)
 		}
-		d.Close()
+		closeDir(t, d)
 		d = must[*Dir](t)(OpenDir(d.Path(), small()))
 		if e := must[forestall.Epoch](t)(d.Fenced("w")); e != c.now {
 			t.Errorf("after fence at %v and reopening: %v, want %v", c.raise, e, c.now)
@@ -125,10 +125,10 @@ func TestFence(t *testing.T) {
 	if err := d.Fence(ctx, "a/b", 1); !errors.Is(err, forestall.ErrBadName) {
 		t.Errorf("bad name: %v", err)
 	}
-	d.Close()
+	closeDir(t, d)
 	flip(t, filepath.Join(d.path, fenceDir, "w"), 6)
 	d = must[*Dir](t)(OpenDir(d.Path(), small()))
-	defer d.Close()
+	defer closeDir(t, d)
 	if _, err := d.Fenced("w"); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("rotten fence: %v, want ErrCorrupt", err)
 	}

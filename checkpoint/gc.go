@@ -138,6 +138,9 @@ func (d *Dir) live(ctx context.Context) (map[hash]struct{}, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if _, err := parseHash(e.Name()); err != nil {
+			continue // not a manifest
+		}
 		path := d.manifestPath(e.Name())
 		b, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {

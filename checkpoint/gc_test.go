@@ -13,6 +13,7 @@ import (
 )
 
 func TestExpired(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 1, 10, 0, 0, 0, 0, time.UTC)
 	cp := func(id, workload string, epoch forestall.Epoch, daysOld int) forestall.Checkpoint {
 		return forestall.Checkpoint{ID: id, Workload: workload, Epoch: epoch, Time: now.AddDate(0, 0, -daysOld)}
@@ -41,6 +42,7 @@ func TestExpired(t *testing.T) {
 }
 
 func TestPruneFreesWhatNothingNeeds(t *testing.T) {
+	t.Parallel()
 	d, src := openDir(t, small()), state(t)
 	old := time.Now().Add(-48 * time.Hour)
 	first := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src, Time: old}))
@@ -61,6 +63,7 @@ func TestPruneFreesWhatNothingNeeds(t *testing.T) {
 // While checkpoints come and go, GC must not take a chunk that any of them
 // needs, although unchanged files are not written again.
 func TestGCBesideSave(t *testing.T) {
+	t.Parallel()
 	d := openDir(t, rested())
 	ctx, cancel := context.WithCancel(t.Context())
 	var savers, collector sync.WaitGroup
@@ -114,6 +117,7 @@ func TestGCBesideSave(t *testing.T) {
 }
 
 func TestGCSparesWhatPeersWereToldOf(t *testing.T) {
+	t.Parallel()
 	opt := small()
 	now := time.Now()
 	opt.Now = func() time.Time { return now }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,8 +47,15 @@ func openDir(t testing.TB, opt Options) *Dir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Close() })
+	t.Cleanup(func() { closeDir(t, d) })
 	return d
+}
+
+func closeDir(t testing.TB, d *Dir) {
+	t.Helper()
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // node is what a tree holds at one path.
@@ -198,4 +207,10 @@ func gathered(t testing.TB, reg prometheus.Gatherer, name string, labels ...stri
 		}
 	}
 	return sum
+}
+
+// serve puts a store on loopback until stop is called.
+func serve(t testing.TB, d *Dir) (p Peer, stop func()) {
+	srv := httptest.NewServer(http.StripPrefix("/peer/checkpoints", Handler(d)))
+	return Peer{Name: "served", URL: srv.URL + "/peer/checkpoints"}, srv.Close
 }

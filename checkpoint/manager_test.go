@@ -78,6 +78,7 @@ func newManager(t *testing.T, e *fakeEngine, m *Metrics) *Manager {
 }
 
 func TestCreate(t *testing.T) {
+	t.Parallel()
 	reg := prometheus.NewRegistry()
 	metrics := must[*Metrics](t)(NewMetrics(reg, time.Now))
 	e := &fakeEngine{targets: []Target{{Workload: "w", Epoch: 3, StateDir: state(t), Sequence: 41}}}
@@ -112,6 +113,7 @@ func TestCreate(t *testing.T) {
 }
 
 func TestCreateThatDoesNotCount(t *testing.T) {
+	t.Parallel()
 	boom := errors.New("boom")
 	for name, c := range map[string]struct {
 		change func(e *fakeEngine)
@@ -139,6 +141,7 @@ func TestCreateThatDoesNotCount(t *testing.T) {
 }
 
 func TestCreateOneAtATime(t *testing.T) {
+	t.Parallel()
 	e := &fakeEngine{targets: []Target{{Workload: "w", Epoch: 3, StateDir: state(t)}}}
 	m := newManager(t, e, nil)
 	unlock, err := m.busy.lock(t.Context(), "w")
@@ -156,6 +159,7 @@ func TestCreateOneAtATime(t *testing.T) {
 
 // TestRunKeepsTheInterval runs a day of a workload in virtual time.
 func TestRunKeepsTheInterval(t *testing.T) {
+	t.Parallel()
 	src := state(t)
 	synctest.Test(t, func(t *testing.T) {
 		e := &fakeEngine{targets: []Target{{Workload: "w", Epoch: 3, StateDir: src, Interval: time.Hour}}}
@@ -185,11 +189,12 @@ func TestRunKeepsTheInterval(t *testing.T) {
 		if n := len(held); n < 5 || n > 7 {
 			t.Errorf("%d checkpoints held, want those of the last 5 h", n)
 		}
-		m.store.Close()
+		closeDir(t, m.store)
 	})
 }
 
 func TestScheduleAfterFailures(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := schedule{interval: time.Minute, jitter: func() float64 { return 0 }, runs: map[string]*appointment{}}
 	targets := []Target{{Workload: "w", Epoch: 1}}
@@ -220,6 +225,7 @@ func TestScheduleAfterFailures(t *testing.T) {
 }
 
 func TestManagerRemovesNothingItStages(t *testing.T) {
+	t.Parallel()
 	src := state(t)
 	before := readTree(t, src)
 	e := &fakeEngine{targets: []Target{{Workload: "w", Epoch: 3, StateDir: src}}}

@@ -115,6 +115,11 @@ func (c client) pushChunks(ctx context.Context, p Peer, d *Dir, hashes []hash) e
 				return fmt.Errorf("read chunk: %w", err)
 			}
 			_, err = c.do(ctx, p, http.MethodPut, "/v1/chunks/"+missing[i].String(), file, maxSmall)
+			if errors.Is(err, ErrCorrupt) { // whose fault was it?
+				if _, own := d.readChunk(nil, missing[i]); own != nil {
+					return fmt.Errorf("the local copy: %w", own)
+				}
+			}
 			return err
 		})
 		if err != nil {

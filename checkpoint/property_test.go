@@ -12,6 +12,7 @@ import (
 // TestAnyTreeComesBack saves random trees, changes them, saves again, and
 // restores both states.
 func TestAnyTreeComesBack(t *testing.T) {
+	t.Parallel()
 	d := openDir(t, rested())
 	n := 0
 	rapid.Check(t, func(rt *rapid.T) {
@@ -88,6 +89,7 @@ func mutate(rt *rapid.T, dir string) {
 // TestGuardiansAndPlaces checks that placement names distinct peers, spreads
 // over zones, and moves no more than one when a member goes.
 func TestGuardiansAndPlaces(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 9).Draw(rt, "peers")
 		zones := rapid.IntRange(1, 4).Draw(rt, "zones")

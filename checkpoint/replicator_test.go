@@ -111,6 +111,7 @@ func await(t *testing.T, what string, cond func() bool) {
 }
 
 func TestPushReachesAQuorumThenAll(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, nil)
 	cp, want := c.save(t, 1)
 	replicas, err := c.repls[0].Push(t.Context(), cp.ID)
@@ -128,6 +129,7 @@ func TestPushReachesAQuorumThenAll(t *testing.T) {
 }
 
 func TestPushSendsOnlyWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 2, nil)
 	var chunks atomic.Int64
 	c.instead(func(_ string, _ http.ResponseWriter, r *http.Request) bool {
@@ -151,6 +153,7 @@ func TestPushSendsOnlyWhatIsMissing(t *testing.T) {
 }
 
 func TestPushWithFailedPeers(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name        string
 		consistency Consistency
@@ -195,6 +198,7 @@ func TestPushWithFailedPeers(t *testing.T) {
 // With a factor above the cluster's size the size decides, but nodes that are
 // known and down still count.
 func TestFactorOfASmallCluster(t *testing.T) {
+	t.Parallel()
 	alone := newCluster(t, 1, nil)
 	cp, _ := alone.save(t, 1)
 	if replicas, err := alone.repls[0].Push(t.Context(), cp.ID); err != nil || !slices.Equal(replicas, []string{"n1"}) {
@@ -211,6 +215,7 @@ func TestFactorOfASmallCluster(t *testing.T) {
 }
 
 func TestPushOfAStaleEpoch(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, nil)
 	cp, _ := c.save(t, 1)
 	c.broken[0].Store(true) // what a zombie sees of itself is not asked here
@@ -236,6 +241,7 @@ func TestPushOfAStaleEpoch(t *testing.T) {
 }
 
 func TestPushRetriesWhatThePeerDropped(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 2, nil)
 	var once sync.Once
 	c.instead(func(_ string, _ http.ResponseWriter, r *http.Request) bool {
@@ -252,6 +258,7 @@ func TestPushRetriesWhatThePeerDropped(t *testing.T) {
 }
 
 func TestFetchTriesTheNextPeer(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, func(cfg *ReplicatorConfig) { cfg.Consistency = ConsistencyAll })
 	cp, want := c.save(t, 1)
 	must[[]string](t)(c.repls[0].Push(t.Context(), cp.ID))
@@ -316,6 +323,7 @@ func (c *cluster) fresh(t *testing.T) *prometheus.Registry {
 }
 
 func TestRunEndsWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
 	hang := make(chan struct{})
 	defer close(hang)
 	c := newCluster(t, 2, func(cfg *ReplicatorConfig) { cfg.Consistency = ConsistencyOne })
@@ -342,6 +350,7 @@ func TestRunEndsWhatIsUnderWay(t *testing.T) {
 }
 
 func TestHandlerRefuses(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, nil)
 	cp, _ := c.save(t, 1)
 	raw := must[[]byte](t)(c.stores[0].manifestBytes(cp.ID))
@@ -374,6 +383,7 @@ func TestHandlerRefuses(t *testing.T) {
 }
 
 func TestPlacePrefersOtherZones(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 5, nil) // n1, n3, n5 in z0; n2, n4 in z1
 	for _, w := range []string{"a", "b", "c", "d", "e"} {
 		places := c.repls[0].Place(w)
@@ -385,5 +395,15 @@ func TestPlacePrefersOtherZones(t *testing.T) {
 				t.Errorf("n%d sees other guardians of %s: %v", i+1, w, got)
 			}
 		}
+	}
+}
+
+func TestPushSaysWhoseCopyIsRotten(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, nil)
+	cp, _ := c.save(t, 1)
+	file := flip(t, someChunk(t, c.stores[0], cp), 2000)
+	if _, err := c.repls[0].Push(t.Context(), cp.ID); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "the local copy") || !strings.Contains(err.Error(), file) {
+		t.Errorf("error %v, want ErrCorrupt naming %s", err, file)
 	}
 }

@@ -11,6 +11,7 @@ import (
 )
 
 func TestRestoreReplacesTheTarget(t *testing.T) {
+	t.Parallel()
 	d, src := openDir(t, small()), state(t)
 	want := readTree(t, src)
 	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
@@ -25,6 +26,7 @@ func TestRestoreReplacesTheTarget(t *testing.T) {
 }
 
 func TestRestoreFollowsALinkedStateDirectory(t *testing.T) {
+	t.Parallel()
 	d, src := openDir(t, small()), state(t)
 	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	link := filepath.Join(t.TempDir(), "link")
@@ -44,6 +46,7 @@ func TestRestoreFollowsALinkedStateDirectory(t *testing.T) {
 }
 
 func TestRestoreOfRottenDataLeavesTheTarget(t *testing.T) {
+	t.Parallel()
 	for name, damage := range map[string]func(t *testing.T, d *Dir, cp forestall.Checkpoint) string{
 		"bit in a chunk": func(t *testing.T, d *Dir, cp forestall.Checkpoint) string {
 			return flip(t, someChunk(t, d, cp), 2000)
@@ -125,6 +128,7 @@ func flip(t *testing.T, path string, at int64) string {
 }
 
 func TestRestoreRefusesAFile(t *testing.T) {
+	t.Parallel()
 	d, src := openDir(t, small()), state(t)
 	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	target := filepath.Join(t.TempDir(), "file")
@@ -138,6 +142,7 @@ func TestRestoreRefusesAFile(t *testing.T) {
 }
 
 func TestRestoreSweepsWhatKilledRestoresLeft(t *testing.T) {
+	t.Parallel()
 	d, src := openDir(t, small()), state(t)
 	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	parent := t.TempDir()
@@ -156,6 +161,7 @@ func TestRestoreSweepsWhatKilledRestoresLeft(t *testing.T) {
 }
 
 func TestSwapByRenaming(t *testing.T) {
+	t.Parallel()
 	parent := t.TempDir()
 	writeFiles(t, parent, map[string]string{"build/x": "new", "target/x": "old"})
 	if err := swapByRenaming(filepath.Join(parent, "build"), filepath.Join(parent, "target")); err != nil {

@@ -14,6 +14,7 @@ import (
 )
 
 func TestSaveAndRestoreTheSameTree(t *testing.T) {
+	t.Parallel()
 	for _, compression := range []string{CompressionZstd, CompressionNone} {
 		t.Run(compression, func(t *testing.T) {
 			opt := small()
@@ -46,6 +47,7 @@ func TestSaveAndRestoreTheSameTree(t *testing.T) {
 }
 
 func TestSaveReadsAndWritesOnlyWhatChanged(t *testing.T) {
+	t.Parallel()
 	d, src := openDir(t, rested()), state(t)
 	first := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 
@@ -78,6 +80,7 @@ func TestSaveReadsAndWritesOnlyWhatChanged(t *testing.T) {
 // A page that is dirty already can be written through a mapping without any
 // stamp moving, so a file that was touched just now must be read again.
 func TestSaveDoesNotTrustFreshFiles(t *testing.T) {
+	t.Parallel()
 	d := openDir(t, small())
 	src := t.TempDir()
 	writeFiles(t, src, map[string]string{"mapped": strings.Repeat("a", 8<<10)})
@@ -99,6 +102,7 @@ func TestSaveDoesNotTrustFreshFiles(t *testing.T) {
 }
 
 func TestSavePassesOverSockets(t *testing.T) {
+	t.Parallel()
 	d := openDir(t, small())
 	src := t.TempDir()
 	writeFiles(t, src, map[string]string{"f": "x"})
@@ -112,6 +116,7 @@ func TestSavePassesOverSockets(t *testing.T) {
 }
 
 func TestSaveRefuses(t *testing.T) {
+	t.Parallel()
 	d := openDir(t, small())
 	src := state(t)
 	must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Epoch: 5, Sequence: 3, Source: src}))
@@ -155,6 +160,7 @@ func TestSaveRefuses(t *testing.T) {
 }
 
 func TestSaveNoticesThatStateDoesNotStandStill(t *testing.T) {
+	t.Parallel()
 	d, src := openDir(t, small()), state(t)
 	p := must[*plan](t)(d.plan(t.Context(), Snapshot{Workload: "w", Source: src}))
 	defer p.end()
@@ -165,6 +171,7 @@ func TestSaveNoticesThatStateDoesNotStandStill(t *testing.T) {
 }
 
 func TestStageFreezes(t *testing.T) {
+	t.Parallel()
 	d, src := openDir(t, rested()), state(t)
 	must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	writeFiles(t, src, map[string]string{"log": "second"})
