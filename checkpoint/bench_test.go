@@ -75,6 +75,7 @@ func BenchmarkSaveIncremental(b *testing.B) {
 func BenchmarkSaveUnchanged(b *testing.B) {
 	src, size := benchState(b)
 	d := benchDir(b)
+	must[forestall.Checkpoint](b)(d.Save(b.Context(), Snapshot{Workload: "w", Source: src}))
 	b.SetBytes(size)
 	for b.Loop() {
 		if _, err := d.Save(b.Context(), Snapshot{Workload: "w", Source: src}); err != nil {
