@@ -87,6 +87,7 @@ type candidate struct {
 	risk       float64 // the worst probability of the node and the GPUs chosen
 	zoneDown   int     // failed nodes in its zone
 	workloads  int     //
+	beside     bool    // it holds the GPU that the workload flees from
 	suspicious bool    // it, or a GPU chosen, is graded suspect
 }
 
@@ -94,6 +95,7 @@ func (c candidate) compare(d candidate, p Placement) int {
 	return cmp.Or(
 		first(c.node == p.Prefer, d.node == p.Prefer),
 		first(!c.suspicious, !d.suspicious),
+		first(!c.beside, !d.beside),
 		c.rank(d, p.Strategy),
 		cmp.Compare(c.zoneDown, d.zoneDown),
 		cmp.Compare(c.workloads, d.workloads),
@@ -187,6 +189,7 @@ func (v vista) judge(s *State, w *WorkloadState, p Placement, name string) (c ca
 		return c, fmt.Sprintf("%d of %d GPUs usable", len(free), needs.GPUs)
 	}
 	c = candidate{node: name, gpus: pickGPUs(free, suspect, needs.GPUs, p.KeepGPUsNear), zoneDown: v.zoneDown[n.Zone], workloads: v.workloads[name]}
+	c.beside = p.Flee.NodeName() == name
 	c.local = w.Head != nil && slices.Contains(w.Head.Replicas, name)
 	load, known := v.loads[name]
 	if !known {

@@ -86,6 +86,9 @@ func TestFencingRandom(t *testing.T) {
 		first = n
 	}
 	n := schedules(t, 1000)
+	if testing.Short() {
+		n = schedules(t, 200)
+	}
 	var starts, entries int
 	for seed := first; seed < first+uint64(n); seed++ {
 		w, err := random(seed, mutation{})

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/stratoswarm/forestall"
 )
@@ -79,6 +80,9 @@ func (s *State) adopt() error {
 	for id, m := range s.Open {
 		if m == nil || m.ID != id || s.Workloads[m.Workload] == nil {
 			return fmt.Errorf("migration %q has no workload", id)
+		}
+		if m.At == nil {
+			m.At = map[forestall.Phase]time.Time{}
 		}
 	}
 	if s.Nodes == nil {

@@ -1,0 +1,228 @@
+package migrate
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stratoswarm/forestall"
+)
+
+func epochOf(e uint64) forestall.Epoch { return forestall.Epoch(e) }
+
+func actingPolicy(t *testing.T, change ...func(*PolicyConfig)) Policy {
+	t.Helper()
+	cfg := DefaultPolicyConfig()
+	cfg.Modes = Modes{forestall.Act, forestall.Act, forestall.Act}
+	cfg.Confirm = 1
+	for _, f := range change {
+		f(&cfg)
+	}
+	p, err := NewPolicy(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// brief writes decisions as "action mode workload component to".
+func brief(ds []forestall.Decision) (out []string) {
+	for _, d := range ds {
+		out = append(out, strings.TrimSpace(strings.Join([]string{string(d.Action), string(d.Mode), d.Workload, d.Component.String(), d.To}, " ")))
+	}
+	return out
+}
+
+func at(c forestall.Component, p float64, g forestall.Grade, now time.Time) forestall.Risk {
+	r := risk(c, p, g)
+	r.Time = now
+	return r
+}
+
+func TestPolicyReacts(t *testing.T) {
+	failure := func(c forestall.Component, k forestall.FailureKind) *FailureSeen {
+		return &FailureSeen{Failure: forestall.Failure{Component: c, Kind: k, Evidence: []string{"seen"}}}
+	}
+	for name, c := range map[string]struct {
+		prep []Command
+		want []string
+	}{
+		"nothing":              {},
+		"declared":             {prep: []Command{&Declare{job("b", 1)}}, want: []string{"start act b agent/b"}},
+		"node failed":          {prep: []Command{&NodeFailed{Name: "n1"}}, want: []string{"recover act a node/n1"}},
+		"node left":            {prep: []Command{&Leave{"n1"}}, want: []string{"recover act a node/n1"}},
+		"other node failed":    {prep: []Command{&NodeFailed{Name: "n2"}}},
+		"agent failed":         {prep: []Command{failure(forestall.Agent("a"), forestall.AgentFailure)}, want: []string{"recover act a agent/a n1"}},
+		"exited":               {prep: []Command{&Stopped{Workload: "a", Node: "n1", Epoch: 6, How: HowExited}}, want: []string{"recover act a agent/a n1"}},
+		"finished":             {prep: []Command{&Stopped{Workload: "a", Node: "n1", Epoch: 6, How: HowExited, Completed: true}}},
+		"retired":              {prep: []Command{&Retire{"a"}}},
+		"its GPU failed":       {prep: []Command{failure(forestall.GPU("n1", 1), forestall.GPUFailure)}, want: []string{"migrate act a gpu/n1/1"}},
+		"another GPU failed":   {prep: []Command{failure(forestall.GPU("n1", 2), forestall.GPUFailure)}},
+		"a partition was seen": {prep: []Command{failure(forestall.Node("n1"), forestall.NetworkPartition)}},
+		"busy":                 {prep: []Command{act("m", forestall.ActionMigrate, "a"), &NodeFailed{Name: "n1"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := running(t)
+			s.do(c.prep...)
+			p, err := NewPolicy(DefaultPolicyConfig()) // failures are answered whatever the modes
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, ds := p.Decide(PolicyState{}, Evidence{Now: s.now, Ledger: s.ledger.state})
+			if d := cmp.Diff(c.want, brief(ds)); d != "" {
+				t.Error(d)
+			}
+			_, again := p.Decide(PolicyState{}, Evidence{Now: s.now.Add(time.Second), Ledger: s.ledger.state})
+			for i := range ds {
+				if ds[i].ID != again[i].ID {
+					t.Errorf("decided again as %s, not %s", again[i].ID, ds[i].ID)
+				}
+				if len(ds[i].Reasons) == 0 {
+					t.Errorf("%s gives no reason", ds[i].ID)
+				}
+				s.do(&Propose{ds[i]})
+			}
+		})
+	}
+}
+
+func TestPolicyBacksOff(t *testing.T) {
+	s := running(t)
+	p, err := NewPolicy(DefaultPolicyConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waits []time.Duration
+	for range 6 {
+		s.do(&Stopped{Workload: "a", Node: s.workload("a").Node, Epoch: s.workload("a").Epoch, How: HowExited})
+		died := s.now
+		for {
+			_, ds := p.Decide(PolicyState{}, Evidence{Now: s.now, Ledger: s.ledger.state})
+			if len(ds) == 1 {
+				s.do(&Propose{ds[0]}, &Grant{Migration: ds[0].ID, Node: "n1", GPUs: []int{0, 1}})
+				e := forestall.Epoch(s.index)
+				waits = append(waits, s.now.Sub(died).Truncate(2*time.Second)-2*time.Second)
+				s.do(&Fenced{ds[0].ID, e, []string{"n1"}}, &Done{ds[0].ID, e})
+				break
+			}
+			s.now = s.now.Add(500 * time.Millisecond)
+		}
+	}
+	for i := 1; i < len(waits); i++ {
+		if waits[i] < waits[i-1] {
+			t.Errorf("pauses between restarts shrink: %v", waits)
+		}
+	}
+	if waits[0] != 0 || waits[5] < 8*time.Second {
+		t.Errorf("pauses between restarts: %v", waits)
+	}
+	s.now = s.now.Add(StableAfter)
+	s.do(&Stopped{Workload: "a", Node: "n1", Epoch: s.workload("a").Epoch, How: HowExited})
+	if _, ds := p.Decide(PolicyState{}, Evidence{Now: s.now, Ledger: s.ledger.state}); len(ds) != 1 {
+		t.Errorf("after a stable run it has to wait: %+v", s.workload("a"))
+	}
+}
+
+func TestPolicyPredicts(t *testing.T) {
+	n1, g0, g1 := forestall.Node("n1"), forestall.GPU("n1", 0), forestall.GPU("n1", 1)
+	for name, c := range map[string]struct {
+		risks func(now time.Time) []forestall.Risk
+		after time.Duration // since a started
+		want  []string
+	}{
+		"healthy": {func(now time.Time) []forestall.Risk { return []forestall.Risk{at(g0, .0001, forestall.Healthy, now)} }, 3 * time.Minute, nil},
+		"unknown": {func(now time.Time) []forestall.Risk { return []forestall.Risk{forestall.UnknownRisk(g0, now, "gone")} }, 3 * time.Minute, nil},
+		"NaN": {func(now time.Time) []forestall.Risk {
+			return []forestall.Risk{at(g0, math.NaN(), forestall.Failing, now)}
+		}, 3 * time.Minute, nil},
+		"stale": {func(now time.Time) []forestall.Risk {
+			return []forestall.Risk{at(g0, .9, forestall.Failing, now.Add(-time.Hour))}
+		}, 3 * time.Minute, nil},
+		"suspect":                  {func(now time.Time) []forestall.Risk { return []forestall.Risk{at(g0, .3, forestall.Suspect, now)} }, 3 * time.Minute, []string{"checkpoint act a gpu/n1/0"}},
+		"too soon":                 {func(now time.Time) []forestall.Risk { return []forestall.Risk{at(g0, .3, forestall.Suspect, now)} }, 30 * time.Second, nil},
+		"failing":                  {func(now time.Time) []forestall.Risk { return []forestall.Risk{at(g1, .9, forestall.Failing, now)} }, 3 * time.Minute, []string{"migrate act a gpu/n1/1", "checkpoint act a gpu/n1/1"}},
+		"failing but not worth it": {func(now time.Time) []forestall.Risk { return []forestall.Risk{at(g1, .05, forestall.Failing, now)} }, time.Second, nil},
+		"elsewhere": {func(now time.Time) []forestall.Risk {
+			return []forestall.Risk{at(forestall.GPU("n1", 5), .9, forestall.Failing, now), at(n1, .01, forestall.Healthy, now)}
+		}, 30 * time.Second, nil},
+		"node with two signs": {func(now time.Time) []forestall.Risk {
+			return []forestall.Risk{at(forestall.GPU("n1", 5), .9, forestall.Failing, now), at(forestall.GPU("n1", 6), .8, forestall.Failing, now), at(n1, .01, forestall.Healthy, now)}
+		}, 30 * time.Second, []string{"drain act a node/n1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := running(t)
+			now := s.workload("a").Started.Add(c.after)
+			_, ds := actingPolicy(t).Decide(PolicyState{}, Evidence{Now: now, Ledger: s.ledger.state, Risks: c.risks(now)})
+			if d := cmp.Diff(c.want, brief(ds)); d != "" {
+				t.Error(d)
+			}
+			for _, d := range ds {
+				if !(d.Price.Net() > 0) {
+					t.Errorf("%s at a price of %+v", d.ID, d.Price)
+				}
+			}
+		})
+	}
+}
+
+func TestPolicyConfirmsRepeatsAndObserves(t *testing.T) {
+	s := running(t)
+	now := s.workload("a").Started.Add(30 * time.Second)
+	p := actingPolicy(t, func(c *PolicyConfig) { c.Confirm, c.Modes.Migrate = 3, forestall.Observe })
+	var ps PolicyState
+	var said []string
+	for range 12 {
+		ev := Evidence{Now: now, Ledger: s.ledger.state, Risks: []forestall.Risk{at(forestall.GPU("n1", 0), .8, forestall.Failing, now)}}
+		before := ps.Alarms()
+		next, ds := p.Decide(ps, ev)
+		if d := cmp.Diff(before, ps.Alarms()); d != "" {
+			t.Fatalf("Decide changed its argument: %s", d)
+		}
+		ps = next
+		for _, d := range ds {
+			if d.Action == forestall.ActionMigrate {
+				said = append(said, now.Sub(s.workload("a").Started).String()+" "+string(d.Mode))
+			}
+		}
+		now = now.Add(10 * time.Second)
+	}
+	want := []string{"50s observe", "1m50s observe"} // the third evaluation, and a minute later
+	if d := cmp.Diff(want, said); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestPolicyHoldOut(t *testing.T) {
+	held := 0
+	for i := range 10_000 {
+		if heldOut(decision(forestall.ActionCheckpoint, &WorkloadState{Moves: uint64(i)}, forestall.Component{}, t0).ID, .1) {
+			held++
+		}
+	}
+	if held < 900 || held > 1100 {
+		t.Errorf("%d of 10,000 held out at a share of 0.1", held)
+	}
+	if heldOut("x", 0) {
+		t.Error("held out at a share of 0")
+	}
+}
+
+func TestPolicyConfigNamesTheField(t *testing.T) {
+	for want, change := range map[string]func(*PolicyConfig){
+		"tier migrate":        func(c *PolicyConfig) { c.Modes.Migrate = "on" },
+		"checkpoint_interval": func(c *PolicyConfig) { c.CheckpointInterval = 0 },
+		"hold_out":            func(c *PolicyConfig) { c.HoldOut = math.NaN() },
+		"margin":              func(c *PolicyConfig) { c.Margin = -1 },
+		"confirm":             func(c *PolicyConfig) { c.Confirm = 0 },
+		"retry_max":           func(c *PolicyConfig) { c.RetryMax = 1 },
+	} {
+		cfg := DefaultPolicyConfig()
+		change(&cfg)
+		if _, err := NewPolicy(cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
