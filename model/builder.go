@@ -124,5 +124,9 @@ func NewEnsemble(features []string, objectiveText string, trees []Tree) (*Ensemb
 			return nil, fmt.Errorf("%w: tree %d: %w", ErrFormat, i, err)
 		}
 	}
-	return b.finish()
+	e, err := b.finish()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return e, nil
 }

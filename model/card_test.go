@@ -1,0 +1,184 @@
+package model
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func smallCard() Card {
+	return Card{
+		Format: CardFormat, Name: "small", Version: "small-1", Kind: "gpu",
+		Features: []string{"temp", "load", "none", "site"},
+		Windows:  []Duration{Duration(10 * time.Second), Duration(time.Minute)},
+		Horizon:  Duration(2 * time.Minute), Lead: Duration(5 * time.Second),
+		Calibration: Calibration{Method: Platt, Slope: 0.01, Intercept: -1},
+		Thresholds:  &Thresholds{Suspect: 0.1, Failing: 0.5},
+		Training: Training{
+			From: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC),
+			DataSHA256: strings.Repeat("0f", 32), Notes: "made for a test",
+		},
+		Metrics:  map[string]float64{"average_precision": 0.5},
+		Monotone: map[string]int{"temp": 1, "load": -1},
+	}
+}
+
+// TestSaveLoad: a model comes back as it was saved, over an older one too, and
+// nothing else is left in the directory.
+func TestSaveLoad(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "model")
+	old := smallCard()
+	old.Version = "small-0"
+	for _, card := range []Card{old, smallCard()} {
+		if err := Save(dir, golden(t), card); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := smallCard()
+	want.TreesSHA256 = Digest(golden(t))
+	if d := cmp.Diff(want, m.Card); d != "" {
+		t.Errorf("card (-want +got):\n%s", d)
+	}
+	p, err := m.Probability([]float64{50, 1, -1, 0}) // 121.5
+	if want := Sigmoid(0.01*121.5 - 1); err != nil || p != want {
+		t.Errorf("probability %v, %v; want %v", p, err, want)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 2 {
+		t.Errorf("files %v, %v", files, err)
+	}
+}
+
+// TestSaveRefuses: what Load would refuse is not written, and the old model
+// stays.
+func TestSaveRefuses(t *testing.T) {
+	dir := t.TempDir()
+	if err := Save(dir, golden(t), smallCard()); err != nil {
+		t.Fatal(err)
+	}
+	if err := Save(dir, golden(t)[:200], smallCard()); !errors.Is(err, ErrFormat) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := Load(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	card := smallCard()
+	card.TreesSHA256 = Digest(golden(t))
+	encode := func(change func(*Card)) []byte {
+		c := card
+		change(&c)
+		b, err := c.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	good := encode(func(*Card) {})
+	for _, c := range []struct {
+		name       string
+		trees      []byte
+		card       []byte
+		want       error
+		mentioning string
+	}{
+		{"good", golden(t), good, nil, ""},
+		{"no card", golden(t), nil, fs.ErrNotExist, "card.json"},
+		{"no trees", nil, good, fs.ErrNotExist, "model.txt"},
+		{"other trees", append(golden(t), '\n'), good, ErrMismatch, "SHA-256"},
+		{"no digest", golden(t), encode(func(c *Card) { c.TreesSHA256 = "" }), ErrCard, "trees_sha256"},
+		{"feature name", golden(t), encode(func(c *Card) { c.Features, c.Monotone = []string{"temp", "load", "none", "sight"}, nil }), ErrMismatch, "sight"},
+		{"feature count", golden(t), encode(func(c *Card) { c.Features, c.Monotone = []string{"temp"}, nil }), ErrMismatch, "1"},
+		{"not JSON", golden(t), []byte("{"), ErrCard, ""},
+		{"unknown field", golden(t), bytes.Replace(good, []byte(`"name"`), []byte(`"nome"`), 1), ErrCard, "nome"},
+		{"format", golden(t), bytes.Replace(good, []byte(`"format": 1`), []byte(`"format": 2`), 1), ErrCard, "format is 2"},
+		{"twice", golden(t), append(good, good...), ErrCard, ""},
+		{"horizon", golden(t), encode(func(c *Card) { c.Horizon = 0 }), ErrCard, "horizon"},
+		{"windows", golden(t), encode(func(c *Card) { c.Windows = []Duration{2, 1} }), ErrCard, "windows"},
+		{"thresholds", golden(t), encode(func(c *Card) { c.Thresholds = &Thresholds{Suspect: 0.5, Failing: 0.1} }), ErrCard, "thresholds"},
+		{"monotone", golden(t), encode(func(c *Card) { c.Monotone = map[string]int{"temp": 2} }), ErrCard, "temp"},
+		{"monotone name", golden(t), encode(func(c *Card) { c.Monotone = map[string]int{"x": 1} }), ErrCard, `"x"`},
+		{"calibration", golden(t), encode(func(c *Card) { c.Calibration = Calibration{Method: "magic"} }), ErrCard, "magic"},
+		{"slope", golden(t), encode(func(c *Card) { c.Calibration = Calibration{Method: Platt, Slope: -1} }), ErrCard, "slope"},
+		{"points", golden(t), encode(func(c *Card) {
+			c.Calibration = Calibration{Method: Isotonic, Points: []Point{{0, 0.5}, {1, 0.4}}}
+		}), ErrCard, "point 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fsys := fstest.MapFS{}
+			if c.trees != nil {
+				fsys["m/model.txt"] = &fstest.MapFile{Data: c.trees}
+			}
+			if c.card != nil {
+				fsys["m/card.json"] = &fstest.MapFile{Data: c.card}
+			}
+			_, err := LoadFS(fsys, "m")
+			if !errors.Is(err, c.want) || err != nil && !strings.Contains(err.Error(), c.mentioning) {
+				t.Errorf("error %v; want %v mentioning %q", err, c.want, c.mentioning)
+			}
+		})
+	}
+}
+
+// TestRegressionNeedsCalibration: a regression score is no probability.
+func TestRegressionNeedsCalibration(t *testing.T) {
+	text := bytes.Replace(golden(t), []byte("objective=binary sigmoid:1"), []byte("objective=regression"), 1)
+	card := smallCard()
+	if _, err := New(text, card); err != nil {
+		t.Error(err)
+	}
+	card.Calibration = Calibration{}
+	if _, err := New(text, card); !errors.Is(err, ErrNoProbability) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestSecondOpinion: an evaluator that differs is found out, wherever the
+// difference is. It stands for a defect in ours.
+func TestSecondOpinion(t *testing.T) {
+	text := golden(t)
+	if err := secondOpinion(text, mustRead(t, text)); err != nil {
+		t.Fatal(err)
+	}
+	honest := mustRead(t, text)
+	for i, n := range honest.nodes {
+		lying := mustRead(t, text)
+		switch {
+		case n.meta&flagLeaf != 0:
+			lying.nodes[i].threshold += 1e-6
+		case n.meta&flagSet != 0:
+			lying.sets[0] = []uint32{32, 2}
+		default:
+			lying.nodes[i].threshold += 1e-6
+		}
+		if err := secondOpinion(text, lying); !errors.Is(err, ErrSecondOpinion) {
+			t.Errorf("node %d changed: error %v", i, err)
+		}
+		if n.meta&(flagLeaf|flagSet) != 0 || !slices.Contains(honest.roots, uint32(i)) {
+			continue // below the root a missing value has been decided already
+		}
+		lying = mustRead(t, text)
+		lying.nodes[i].meta ^= flagNaNLeft
+		if err := secondOpinion(text, lying); !errors.Is(err, ErrSecondOpinion) {
+			t.Errorf("node %d sends missing values the other way: error %v", i, err)
+		}
+	}
+	if err := secondOpinion([]byte("tree\n"), honest); !errors.Is(err, ErrSecondOpinion) {
+		t.Errorf("error %v", err)
+	}
+}
