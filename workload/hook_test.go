@@ -133,6 +133,7 @@ func TestFreezeAndThaw(t *testing.T) {
 	n := newNode(t)
 	dir := t.TempDir()
 	l := n.launch(1, job("tree", "2", dir)...)
+	l.Workload.Stop = long
 	l.Workload.Hook = forestall.Hook{Kind: forestall.HookCommand, Command: sh("printf $FORESTALL_FINAL >> asked"), Timeout: long}
 	n.start(l)
 	await(t, "the tree", func() bool { return len(tree(t, dir)) == 13 })

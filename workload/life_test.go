@@ -27,9 +27,10 @@ func kill(t *testing.T, pid int, sig unix.Signal) {
 }
 
 func TestLeaseExpiryKills(t *testing.T) {
+	t.Parallel() // they wait for a lease long enough for a busy machine to start in
 	n := newNode(t)
 	l := n.launch(1, sh("trap '' TERM; sleep 60 & sleep 60")...)
-	l.Deadline = Now().Add(300 * time.Millisecond)
+	l.Deadline = Now().Add(1500 * time.Millisecond)
 	st := n.start(l)
 	deadline := l.Deadline.Add(200 * time.Millisecond)
 	if err := n.Renew("train", 1, deadline); err != nil {
@@ -43,7 +44,7 @@ func TestLeaseExpiryKills(t *testing.T) {
 	}
 	await(t, "the workload's death", func() bool { return gone(st.PID) })
 	late := -deadline.Until(Now())
-	if late < 0 || late > 250*time.Millisecond { // the machine may be busy; it is 1 to 3 ms when it isn't
+	if late < 0 || late > time.Second { // 2 to 4 ms on a machine that isn't busy
 		t.Errorf("killed %v after the deadline", late)
 	}
 	t.Logf("seen dead %v after the deadline", late)
@@ -56,9 +57,10 @@ func TestLeaseExpiryKills(t *testing.T) {
 }
 
 func TestLeaseExpiresWithoutAnEngine(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	l := n.launch(1, "/bin/sleep", "60")
-	l.Deadline = Now().Add(200 * time.Millisecond)
+	l.Deadline = Now().Add(1500 * time.Millisecond)
 	st := n.start(l)
 	n.stop()
 	await(t, "the workload's death", func() bool { return gone(st.PID) })
@@ -289,13 +291,20 @@ func TestNeverTwoCopies(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	n := newNode(t)
-	logs := t.TempDir()
-	const rounds = 25
-	for epoch := forestall.Epoch(1); epoch <= rounds; epoch++ {
-		l := n.launch(epoch, job("live", filepath.Join(logs, "log"))...)
+	log := filepath.Join(t.TempDir(), "log")
+	begin := time.Now()
+	n.start(n.launch(1, job("live", log)...))
+	await(t, "the first copy", func() bool { return exists(log) })
+	up := time.Since(begin) // faults come around the time that a copy takes to come up
+	const last = 25
+	for epoch := forestall.Epoch(2); epoch <= last; epoch++ {
+		if _, err := n.Stop(context.Background(), "train", epoch-1, "next"); err != nil {
+			t.Fatalf("round %d: %v", epoch-1, err)
+		}
+		l := n.launch(epoch, job("live", log)...)
 		l.Workload.Stop = 20 * time.Millisecond
 		ctx, cancel := context.WithCancel(context.Background())
-		pause := time.Duration(rnd.IntN(15)) * time.Millisecond
+		pause := time.Duration(rnd.Int64N(2*int64(up) + 1))
 		fault := rnd.IntN(4)
 		if fault == 0 { // the start is given up half way
 			time.AfterFunc(pause, cancel)
@@ -303,7 +312,7 @@ func TestNeverTwoCopies(t *testing.T) {
 		err := n.Start(ctx, l)
 		cancel()
 		if err != nil && fault != 0 {
-			t.Fatalf("round %d: %v", epoch, err)
+			t.Fatalf("round %d, fault %d: %v", epoch, fault, err)
 		}
 		time.Sleep(pause) // the moment of the fault, not a wait
 		switch fault {
@@ -320,11 +329,8 @@ func TestNeverTwoCopies(t *testing.T) {
 		case 3: // the engine dies and returns
 			n.restart()
 		}
-		if _, err := n.Stop(context.Background(), "train", epoch, "next"); err != nil {
-			t.Fatalf("round %d, fault %d: %v", epoch, fault, err)
-		}
 	}
-	checkLives(t, filepath.Join(logs, "log"))
+	checkLives(t, log)
 }
 
 // checkLives reads "epoch pid nanos" lines and demands that each process's

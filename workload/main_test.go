@@ -20,6 +20,9 @@ import (
 
 // The test binary is also the shim and the workloads of the tests.
 func TestMain(m *testing.M) {
+	if os.Getenv("GORACE") == "" { // a shim under the race detector would sleep for a second at its end
+		os.Setenv("GORACE", "atexit_sleep_ms=0")
+	}
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "shim":
@@ -159,7 +162,7 @@ func gone(pid int) bool {
 
 // node is a supervisor with its directories.
 type node struct {
-	t *testing.T
+	t testing.TB
 	*Supervisor
 	dir, state string
 	stop       func()
@@ -167,7 +170,7 @@ type node struct {
 
 // newNode starts a supervisor in a new directory; everything is stopped at the
 // end of the test.
-func newNode(t *testing.T) *node {
+func newNode(t testing.TB) *node {
 	t.Helper()
 	root := t.TempDir()
 	n := &node{t: t, dir: filepath.Join(root, "run"), state: filepath.Join(root, "state")}
