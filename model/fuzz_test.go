@@ -15,7 +15,7 @@ func FuzzReadEnsemble(f *testing.F) {
 	f.Add(text)
 	f.Add(bytes.Replace(text, []byte("right_child=1 -3"), []byte("right_child=9 -3"), 1))
 	f.Add(bytes.Replace(text, []byte("num_leaves=3"), []byte("num_leaves=1000000000"), 1))
-	f.Add(bytes.Replace(text, []byte("\n\n\n"), []byte("\n\n\n\n"), -1))
+	f.Add(bytes.ReplaceAll(text, []byte("\n\n\n"), []byte("\n\n\n\n")))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		e, err := ReadEnsemble(bytes.NewReader(text))
 		if err != nil {

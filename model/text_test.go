@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -222,4 +223,32 @@ func TestRawDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { _, _ = e.Raw(row) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// TestTreeSizes: tree_sizes cut the written text exactly into its trees, which
+// is how LightGBM finds them.
+func TestTreeSizes(t *testing.T) {
+	trees := []Tree{{Leaves: []Leaf{{Value: 1_000_000, Count: 1_000_000}}}, {
+		Splits: []Split{{Category: []uint32{6}, Left: ^0, Right: ^1}},
+		Leaves: []Leaf{{Value: 1e-300, Count: 3}, {Value: -2, Count: 4}},
+	}}
+	var b strings.Builder
+	if err := WriteEnsemble(&b, []string{"x"}, "cross_entropy", trees); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	_, sizes, _ := strings.Cut(text, "tree_sizes=")
+	sizes, _, _ = strings.Cut(sizes, "\n")
+	rest := text[strings.Index(text, "Tree=0"):]
+	for i, s := range strings.Fields(sizes) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n > len(rest) || !strings.HasPrefix(rest, "Tree="+strconv.Itoa(i)+"\n") {
+			t.Fatalf("tree %d is not at its place: %.40q", i, rest)
+		}
+		rest = rest[n:]
+	}
+	if rest != "end of trees\n" {
+		t.Errorf("after the trees: %q", rest)
+	}
+	mustRead(t, []byte(text))
 }
