@@ -106,20 +106,31 @@ func (w *world) askLease(n *modelNode, epoch forestall.Epoch, back func(deadline
 	l := leaders[w.rng.IntN(len(leaders))]
 	sent := n.clock(w.now)
 	w.rpc(n, l, 2*modelTerm, func(reply func(any, error)) {
+		confirmed := func() bool { return l.leading && (w.leads(l) || w.broken.noVerify) }
+		book := func() error {
+			var ok bool
+			var reason string
+			l.ledger.View(func(s *State) { ok, reason = l.leases.Grant("w", n.name, epoch, s) })
+			if !ok {
+				return errors.New(reason)
+			}
+			return nil
+		}
+		bookFirst := w.rng.IntN(2) == 0 // both orders are right
+		var err error
+		if bookFirst {
+			err = book()
+		}
 		w.on(l, w.delay(), func() {
-			if !l.leading || !w.leads(l) && !w.broken.noVerify {
+			if !confirmed() {
 				reply(nil, errModelNotLeader)
 				return
 			}
 			w.on(l, w.delay(), func() { // it may dawdle between the confirmation and the answer
-				var ok bool
-				var reason string
-				l.ledger.View(func(s *State) { ok, reason = l.leases.Grant("w", n.name, epoch, s) })
-				if !ok {
-					reply(nil, errors.New(reason))
-					return
+				if !bookFirst {
+					err = book()
 				}
-				reply(nil, nil)
+				reply(nil, err)
 			})
 		})
 	}, func(_ any, err error) {
