@@ -184,6 +184,9 @@ func (e *Engine) openWorkloads() (err error) {
 	return err
 }
 
+// URL returns the base URL of the API.
+func (e *Engine) URL() string { return e.api.URL() }
+
 // alone reports whether this engine is its own cluster.
 func (e *Engine) alone() bool { return len(e.cfg.Cluster.Nodes) == 0 }
 

@@ -111,6 +111,9 @@ func (e *Engine) watchHeartbeats(ctx context.Context) error {
 
 // heartbeatsEnd stops expecting heartbeats of a workload that runs here no more.
 func (e *Engine) heartbeatsEnd(name string) {
+	if e.runsHere(name) { // again, under another epoch
+		return
+	}
 	if w, ok := e.spec(name); ok {
 		e.heartbeats.Forget(w.Component())
 		e.telemetry.store.Forget(w.Component())
