@@ -124,6 +124,8 @@ func (s *shim) explainHook(ctx context.Context, h forestall.Hook, err error) err
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("workload %q: its %s hook did not acknowledge within %v: %w", s.name(), h.Kind, h.Timeout, err)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("workload %q: its %s hook did not acknowledge within %v", s.name(), h.Kind, h.Timeout)
 	}
@@ -138,6 +140,11 @@ func (s *shim) signalHook(ctx context.Context, h forestall.Hook, q HookRequest) 
 	if err != nil {
 		return err
 	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	if err := s.awaitHandler(ctx, sig, tick.C); err != nil {
+		return err
+	}
 	if err := writeDurable(filepath.Join(dir, RequestFile), []byte(q.ID+" "+q.Reason+"\n")); err != nil {
 		return fmt.Errorf("write the request: %w", err)
 	}
@@ -149,8 +156,6 @@ func (s *shim) signalHook(ctx context.Context, h forestall.Hook, q HookRequest) 
 	if err != nil {
 		return fmt.Errorf("send %s: %w", h.Signal, err)
 	}
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
 	for {
 		if ack, err := os.ReadFile(filepath.Join(dir, h.AckFile)); err == nil && strings.TrimSpace(string(ack)) == q.ID {
 			return nil
@@ -159,6 +164,22 @@ func (s *shim) signalHook(ctx context.Context, h forestall.Hook, q HookRequest) 
 		case <-tick.C:
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+}
+
+// awaitHandler waits until the first process handles the signal: one that has
+// just started may not yet, and would die of it.
+func (s *shim) awaitHandler(ctx context.Context, sig unix.Signal, tick <-chan time.Time) error {
+	for {
+		ok, err := handles(s.record.Main.PID, sig)
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case <-tick:
+		case <-ctx.Done():
+			return fmt.Errorf("its first process has no handler for %s", unix.SignalName(sig))
 		}
 	}
 }

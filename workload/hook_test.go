@@ -43,11 +43,15 @@ func TestHooks(t *testing.T) {
 			hook:    forestall.Hook{Kind: forestall.HookSignal, Signal: "usr1", AckFile: "ack", Timeout: long},
 		},
 		{
-			name: "signal not acknowledged", command: sh("trap '' USR1; echo > up; sleep 60"), up: "up", want: "did not acknowledge within 100ms",
+			name: "signal not acknowledged", command: sh("trap : USR1; echo > up; while :; do sleep 0.01; done"), up: "up", want: "did not acknowledge within 100ms",
 			hook: forestall.Hook{Kind: forestall.HookSignal, Signal: "SIGUSR1", AckFile: "ack", Timeout: quick},
 		},
 		{
-			name: "signal kills", command: []string{"/bin/sleep", "60"}, want: "exited during its signal hook (killed by SIGUSR1)", is: ErrExited,
+			name: "signal not handled", command: []string{"/bin/sleep", "60"}, want: "did not acknowledge within 100ms: its first process has no handler for SIGUSR1",
+			hook: forestall.Hook{Kind: forestall.HookSignal, Signal: "SIGUSR1", AckFile: "ack", Timeout: quick},
+		},
+		{
+			name: "signal kills", command: sh("trap 'exit 5' USR1; while :; do sleep 0.01; done"), want: "exited during its signal hook (status 5)", is: ErrExited,
 			hook: forestall.Hook{Kind: forestall.HookSignal, Signal: "SIGUSR1", AckFile: "ack", Timeout: long},
 		},
 		{

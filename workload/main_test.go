@@ -21,7 +21,7 @@ import (
 // The test binary is also the shim and the workloads of the tests.
 func TestMain(m *testing.M) {
 	if os.Getenv("GORACE") == "" { // a shim under the race detector would sleep for a second at its end
-		os.Setenv("GORACE", "atexit_sleep_ms=0")
+		_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
 	if len(os.Args) > 1 {
 		switch os.Args[1] {

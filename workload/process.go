@@ -144,6 +144,22 @@ func (id processID) signal(sig unix.Signal) error {
 	return nil
 }
 
+// handles reports whether the process has a handler for the signal, which
+// would otherwise end it or be lost.
+func handles(pid int, sig unix.Signal) (bool, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return false, err
+	}
+	_, rest, ok := strings.Cut(string(b), "\nSigCgt:")
+	line, _, _ := strings.Cut(rest, "\n")
+	mask, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+	if !ok || err != nil {
+		return false, fmt.Errorf("read the signals that process %d handles: malformed status", pid)
+	}
+	return mask&(1<<(sig-1)) != 0, nil
+}
+
 // errQuit ends a wait whose quit channel was closed.
 var errQuit = errors.New("quit")
 
