@@ -76,6 +76,11 @@ func TestBuiltin(t *testing.T) {
 		{name: "GPU that warms up with its job", kind: forestall.KindGPU, hi: 0.01, with: readings{
 			"gpu_temperature_celsius": rises(40, 0.12), "gpu_memory_temperature_celsius": rises(45, 0.12), "gpu_utilization_ratio": is(1), "gpu_power_watts": rises(100, 1.2),
 		}},
+		{name: "GPU half a minute into a job, settling at 80 °C", kind: forestall.KindGPU, hi: 0.01, with: readings{
+			"gpu_temperature_celsius":        func(s int) float64 { return 80 - 45*math.Exp(-max(0, float64(s-270))/15) },
+			"gpu_memory_temperature_celsius": func(s int) float64 { return 88 - 48*math.Exp(-max(0, float64(s-270))/15) },
+			"gpu_power_watts":                func(s int) float64 { return map[bool]float64{true: 690, false: 70}[s >= 270] },
+		}},
 		{name: "GPU with one corrected error", kind: forestall.KindGPU, hi: 0.01, with: readings{
 			"gpu_ecc_sbe_total": func(s int) float64 { return float64(s / 295) },
 		}},

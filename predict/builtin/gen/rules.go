@@ -25,6 +25,11 @@ var gpuTable = table{
 			above("gpu_temperature_celsius_1m_delta", 8), atMost("gpu_power_watts_1m_delta", 60)),
 		when(3.2, above("gpu_memory_temperature_celsius_last", 78), above("gpu_memory_temperature_celsius_10s_slope", 0.25),
 			above("gpu_memory_temperature_celsius_1m_delta", 8), atMost("gpu_power_watts_1m_delta", 60)),
+		// Faster than a job that settles in would heat a board this hot.
+		when(3.2, above("gpu_temperature_celsius_last", 76), above("gpu_temperature_celsius_10s_slope", 0.6),
+			atMost("gpu_power_watts_10s_delta", 30)),
+		when(3.2, above("gpu_memory_temperature_celsius_last", 81), above("gpu_memory_temperature_celsius_10s_slope", 0.6),
+			atMost("gpu_power_watts_10s_delta", 30)),
 		// The same whatever the job does, where a healthy board never gets.
 		when(1.5, above("gpu_temperature_celsius_last", 80), above("gpu_temperature_celsius_10s_slope", 0.25)),
 		when(1.5, above("gpu_memory_temperature_celsius_last", 86), above("gpu_memory_temperature_celsius_10s_slope", 0.25)),
