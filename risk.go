@@ -82,7 +82,7 @@ type Risk struct {
 	Grade       Grade
 	Reasons     []Reason // largest contribution first; empty when Unknown
 	Model       string   // version of the model; empty when none judged it
-	Note        string   // why it is Unknown
+	Note        string   // why it is Unknown, or what a known one leaves out
 }
 
 // UnknownRisk returns the risk of a component that could not be judged.

@@ -33,12 +33,37 @@ func (e *Engine) decide(ctx context.Context) {
 	var decisions []forestall.Decision
 	e.ledger.View(func(s *migrate.State) {
 		e.policyState, decisions = e.policy.Decide(e.policyState, migrate.Evidence{
-			Now: now, Risks: e.reports.risks(now, e.timing.fresh), Ledger: s, Costs: measuredCosts(s),
+			Now: now, Risks: e.reports.risks(now, e.timing.fresh), Failures: e.lapsed(s, now), Ledger: s, Costs: measuredCosts(s),
 		})
 	})
 	for _, d := range decisions {
 		e.carryOut(ctx, d)
 	}
+}
+
+// lapsed returns the workloads that should be running and whose lease has run
+// out on every clock: their node neither renewed it nor said why. It may have
+// lost its data directory, or its engine may be stuck.
+func (e *Engine) lapsed(s *migrate.State, now time.Time) (failures []forestall.Failure) {
+	for _, name := range s.WorkloadNames() {
+		w := s.Workloads[name]
+		holder, held := w.Holder()
+		if !held || !w.Running {
+			continue
+		}
+		if expired, _ := e.leases.Expired(name, holder.Node, holder.Epoch); !expired {
+			continue
+		}
+		kind := forestall.ServiceFailure
+		if w.Spec.Kind == forestall.KindAgent {
+			kind = forestall.AgentFailure
+		}
+		failures = append(failures, forestall.Failure{
+			Component: w.Spec.Component(), Kind: kind, Time: now,
+			Evidence: []string{fmt.Sprintf("the lease of epoch %d ran out and node %s has not said why", holder.Epoch, holder.Node)},
+		})
+	}
+	return failures
 }
 
 func (e *Engine) carryOut(ctx context.Context, d forestall.Decision) {

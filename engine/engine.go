@@ -243,7 +243,10 @@ func (e *Engine) close() {
 // so that an operator sees as much of the end as possible.
 func (e *Engine) Run(ctx context.Context) error {
 	defer e.close()
-	if err := e.supervisor.Adopt(ctx); err != nil {
+	adopt, cancel := context.WithTimeout(ctx, time.Minute)
+	err := e.supervisor.Adopt(adopt)
+	cancel()
+	if err != nil {
 		return fmt.Errorf("take over running workloads: %w", err)
 	}
 	for _, s := range e.supervisor.List() {
@@ -294,8 +297,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.log.Info("engine runs", "version", e.version, "api", e.api.URL(), "peers", e.address, "profile", e.cfg.Cluster.Profile,
 		"data", e.cfg.Engine.DataDir, "checkpoints", e.cfg.FaultTolerance.CheckpointStorage)
-	err := group.Run()
-	if err != nil {
+	if err := group.Run(); err != nil {
 		e.log.Error("engine ends", "error", err)
 		return err
 	}

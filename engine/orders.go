@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/checkpoint"
 	"github.com/stratoswarm/forestall/detect"
 	"github.com/stratoswarm/forestall/migrate"
 	"github.com/stratoswarm/forestall/workload"
@@ -195,19 +196,25 @@ func (e *Engine) restore(ctx context.Context, o migrate.StartOrder, dir string) 
 	if o.Checkpoint == "" {
 		return os.MkdirAll(dir, 0o700)
 	}
-	if _, err := e.chunks.Get(o.Checkpoint); err != nil {
-		if err := e.replicas.Fetch(ctx, o.Checkpoint, o.Replicas); err != nil {
-			return fmt.Errorf("fetch checkpoint %s of %s: %w", short(o.Checkpoint), o.Workload.Name, err)
-		}
-	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return err
 	}
 	start := e.now()
-	if err := e.chunks.Restore(ctx, o.Checkpoint, dir); err != nil {
-		return fmt.Errorf("restore checkpoint %s of %s: %w", short(o.Checkpoint), o.Workload.Name, err)
+	name, id := o.Workload.Name, o.Checkpoint
+	err := e.chunks.Restore(ctx, id, dir)
+	if errors.Is(err, checkpoint.ErrCorrupt) {
+		e.log.Error("this node's copy of a checkpoint is damaged; asking its peers", "workload", name, "checkpoint", short(id), "error", err)
+		_ = e.chunks.Verify(ctx, id) // moves everything that is rotten aside
 	}
-	e.log.Info("state restored", "workload", o.Workload.Name, "checkpoint", short(o.Checkpoint), "took", e.now().Sub(start))
+	if err != nil {
+		if e.replicas.Fetch(ctx, id, o.Replicas) == nil {
+			err = e.chunks.Restore(ctx, id, dir)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("restore checkpoint %s of %s: %w; no peer could replace it; the state directory is as it was", short(id), name, err)
+	}
+	e.log.Info("state restored", "workload", name, "checkpoint", short(id), "took", e.now().Sub(start))
 	return nil
 }
 

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
+)
+
+// globals is what every command is given.
+type globals struct {
+	ctx      context.Context
+	out, err io.Writer
+	color    bool             // out is a terminal that shows colours
+	now      func() time.Time // for "3 s ago"
+}
+
+// newGlobals returns the globals of a program that writes to out and err.
+// Colour is for terminals, and not where NO_COLOR is set (no-color.org).
+func newGlobals(ctx context.Context, out, err io.Writer) *globals {
+	f, isFile := out.(*os.File)
+	color := isFile && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return &globals{ctx: ctx, out: out, err: err, color: color, now: time.Now}
+}
+
+// exitDegraded is the exit status of `forestall status` when the cluster
+// answers but can decide nothing.
+const exitDegraded = exitCode(3)
+
+// clientFlags are the flags of every command that asks an engine.
+type clientFlags struct {
+	API  string `name:"api" default:"http://127.0.0.1:7070" env:"FORESTALL_API" placeholder:"URL" help:"Base URL of the engine's API."`
+	JSON bool   `name:"json" help:"Print the API's answer as JSON, times and numbers exact."`
+}
+
+func (f clientFlags) client() *api.Client { return api.NewClient(f.API) }
+
+// show prints what the engine answered, as JSON or as render lays it out.
+func show[T any](g *globals, f clientFlags, v T, err error, render func(view, T)) error {
+	if err != nil {
+		return err
+	}
+	if f.JSON {
+		enc := json.NewEncoder(g.out)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		return enc.Encode(v)
+	}
+	render(view{out: g.out, color: g.color, now: g.now()}, v)
+	return nil
+}
+
+type statusCmd struct {
+	clientFlags
+}
+
+// Help adds to the command's help.
+func (statusCmd) Help() string {
+	return "The exit status is 0 when the cluster can agree on decisions, 3 when it answers but has no leader or no quorum, 1 when nothing answers."
+}
+
+func (c statusCmd) Run(g *globals) error {
+	s, err := c.client().Status(g.ctx)
+	if err := show(g, c.clientFlags, s, err, view.status); err != nil {
+		return err
+	}
+	if !s.CanAgree() {
+		return exitDegraded
+	}
+	return nil
+}
+
+type riskCmd struct {
+	clientFlags
+	Component string `arg:"" optional:"" help:"node/NAME, gpu/NODE/INDEX, agent/NAME or service/NAME; without it every component, the worst first."`
+}
+
+func (c riskCmd) Run(g *globals) error {
+	if c.Component == "" {
+		all, err := c.client().Risks(g.ctx)
+		sortRisks(all)
+		return show(g, c.clientFlags, all, err, view.risks)
+	}
+	component, err := forestall.ParseComponent(c.Component)
+	if err != nil {
+		return err
+	}
+	r, err := c.client().Risk(g.ctx, component)
+	return show(g, c.clientFlags, r, err, view.risk)
+}
+
+type workloadsCmd struct {
+	clientFlags
+}
+
+func (c workloadsCmd) Run(g *globals) error {
+	all, err := c.client().Workloads(g.ctx)
+	return show(g, c.clientFlags, all, err, view.workloads)
+}
+
+type checkpointsCmd struct {
+	clientFlags
+	Workload string `short:"w" placeholder:"NAME" help:"Only those of this workload."`
+}
+
+func (c checkpointsCmd) Run(g *globals) error {
+	all, err := c.client().Checkpoints(g.ctx, c.Workload)
+	return show(g, c.clientFlags, all, err, view.checkpoints)
+}
+
+type migrationsCmd struct {
+	clientFlags
+}
+
+func (c migrationsCmd) Run(g *globals) error {
+	all, err := c.client().Migrations(g.ctx)
+	return show(g, c.clientFlags, all, err, view.migrations)
+}
+
+type membersCmd struct {
+	clientFlags
+}
+
+func (c membersCmd) Run(g *globals) error {
+	all, err := c.client().Members(g.ctx)
+	return show(g, c.clientFlags, all, err, view.members)
+}
+
+type incidentsCmd struct {
+	clientFlags
+}
+
+func (c incidentsCmd) Run(g *globals) error {
+	all, err := c.client().Incidents(g.ctx)
+	return show(g, c.clientFlags, all, err, view.incidents)
+}

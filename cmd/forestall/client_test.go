@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// answering serves each path's value as JSON.
+func answering(t *testing.T, answers map[string]any) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, ok := answers[r.URL.RequestURI()]
+		if !ok {
+			http.Error(w, `{"status":404,"detail":"no component gpu/n9/0 is known to this engine"}`, http.StatusNotFound)
+			return
+		}
+		json.NewEncoder(w).Encode(answer) //nolint:errcheck // a test's answer
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func TestClientCommands(t *testing.T) {
+	lost := someStatus()
+	lost.Quorum = false
+	url := answering(t, map[string]any{
+		"/v1/status": someStatus(), "/v1/risk": someRisks(), "/v1/risk/gpu/n1/3": someRisks()[0], "/v1/workloads": someWorkloads(),
+		"/v1/checkpoints": someCheckpoints(), "/v1/checkpoints?workload=train-1": someCheckpoints()[:1], "/v1/migrations": someMigrations(),
+		"/v1/members": []any{}, "/v1/incidents": []any{},
+	})
+	degraded := answering(t, map[string]any{"/v1/status": lost})
+	tests := []struct {
+		args, out, err string
+	}{
+		{"status --api " + url, "leader n2, quorum", ""},
+		{"status --api " + degraded, "can decide nothing", "exit status 3"},
+		{"risk --api " + url, "6 components: 1 failing, 1 suspect, 2 unknown, 2 healthy.", ""},
+		{"risk gpu/n1/3 --api " + url, "failing: 87.3 % within 10 min", ""},
+		{"risk gpu/n1/3 --json --api " + url, `"value": null`, ""},
+		{"risk gpu/n9/0 --api " + url, "", "no component gpu/n9/0"},
+		{"risk n1 --api " + url, "", "has no kind"},
+		{"risk --json --api " + url, `"probability": null`, ""},
+		{"workloads --api " + url, "service/index", ""},
+		{"checkpoints --api " + url, "48 MiB", ""},
+		{"checkpoints --workload train-1 --json --api " + url, `"sequence": 92`, ""},
+		{"migrations --api " + url, "n1 > n2", ""},
+		{"members --api " + url, "no members", ""},
+		{"incidents --json --api " + url, "[]", ""},
+		{"incidents --api http://127.0.0.1:1", "", "is `forestall engine` running?"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			var out bytes.Buffer
+			var c struct {
+				Status      statusCmd      `cmd:""`
+				Risk        riskCmd        `cmd:""`
+				Workloads   workloadsCmd   `cmd:""`
+				Checkpoints checkpointsCmd `cmd:""`
+				Migrations  migrationsCmd  `cmd:""`
+				Members     membersCmd     `cmd:""`
+				Incidents   incidentsCmd   `cmd:""`
+			}
+			parser, err := kong.New(&c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			command, err := parser.Parse(strings.Fields(tt.args))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = command.Run(newGlobals(context.Background(), &out, &out))
+			if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+				t.Errorf("error %v, want %q", err, tt.err)
+			}
+			if !strings.Contains(out.String(), tt.out) {
+				t.Errorf("output lacks %q:\n%s", tt.out, &out)
+			}
+			var status exitCode
+			if strings.Contains(tt.err, "exit status") && (!errors.As(err, &status) || status != exitDegraded) {
+				t.Errorf("error %v, want exit status %d", err, exitDegraded)
+			}
+		})
+	}
+}

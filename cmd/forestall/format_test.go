@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
+)
+
+var update = flag.Bool("update", false, "write the golden files in testdata/format anew")
+
+// noon is the moment at which every golden is looked at.
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func judged(c forestall.Component, p float64, g forestall.Grade, why string) forestall.Risk {
+	return forestall.Risk{
+		Component: c, Time: noon.Add(-3 * time.Second), Horizon: 10 * time.Minute, Probability: p, Grade: g, Model: "demo-1",
+		Reasons: []forestall.Reason{
+			{Feature: "gpu_temperature_celsius:slope:1m", Value: 6.2, Contribution: 2.31, Text: why},
+			{Feature: "gpu_ecc_corrected_total:rate:5m", Value: math.NaN(), Contribution: -0.4, Text: "corrected ECC errors are not reported any more"},
+		},
+	}
+}
+
+func someRisks() []forestall.Risk {
+	all := []forestall.Risk{
+		judged(forestall.GPU("n1", 0), 0.00061, forestall.Healthy, "temperature 54 °C, steady"),
+		judged(forestall.GPU("n1", 10), 0.0000004, forestall.Healthy, "temperature 50 °C, steady"),
+		forestall.UnknownRisk(forestall.GPU("n3", 7), noon.Add(-45*time.Second), "no telemetry for 45 s: the source does not answer"),
+		judged(forestall.GPU("n2", 1), 0.142, forestall.Suspect, "NVLink replays 3.1 per second"),
+		forestall.UnknownRisk(forestall.Agent("train-2"), time.Time{}, "no heartbeat yet"),
+		judged(forestall.GPU("n1", 3), 0.873, forestall.Failing, "temperature rises by 6.2 °C per minute, now 91 °C"),
+	}
+	sortRisks(all)
+	return all
+}
+
+func someStatus() api.Status {
+	return api.Status{
+		Node: "n1", Version: "0.1.0", Started: noon.Add(-3 * time.Hour), Leader: "n2", Quorum: true, Voters: 3, Members: 3,
+		Mode:       map[string]forestall.Mode{"migrate": forestall.Observe, "checkpoint": forestall.Act},
+		Components: 31, Unknown: 2, ReplicationFactor: 3, EffectiveReplication: 3,
+	}
+}
+
+func someWorkloads() []api.WorkloadStatus {
+	head := someCheckpoints()[0]
+	return []api.WorkloadStatus{
+		{
+			Name: "index", Kind: forestall.KindService, Node: "n1", Epoch: 41, State: api.StateRunning, GPUs: []int{0, 1}, Head: &head,
+			Risk: judged(forestall.Service("index"), 0.004, forestall.Healthy, ""),
+		},
+		{
+			Name: "train-2", Kind: forestall.KindAgent, Node: "n3", Epoch: 97, State: api.StateFailed, Restarts: 3,
+			Risk: forestall.UnknownRisk(forestall.Agent("train-2"), noon, "no heartbeat yet"),
+			Note: "exit status 3; last line: \x1b[2J\nout of memory",
+		},
+	}
+}
+
+func someCheckpoints() []forestall.Checkpoint {
+	return []forestall.Checkpoint{
+		{
+			ID: strings.Repeat("5fa03c", 11)[:64], Workload: "train-1", Epoch: 41, Sequence: 92, Time: noon.Add(-9 * time.Second), Label: "before-move",
+			Size: 48 << 20, Added: 1234567, Took: 212 * time.Millisecond, Pause: 8300 * time.Microsecond, Replicas: []string{"n1", "n2"},
+		},
+		{ID: strings.Repeat("0b", 32), Workload: "index", Epoch: 7, Sequence: 1, Time: noon.Add(-26 * time.Hour), Size: 300, Added: 300, Took: 90 * time.Microsecond},
+	}
+}
+
+func someMigrations() []forestall.Migration {
+	at := noon.Add(-26 * time.Minute)
+	return []forestall.Migration{
+		{
+			Decision: forestall.Decision{
+				ID: "d-91", Action: forestall.ActionMigrate, Mode: forestall.Act, Time: noon.Add(-2 * time.Second), Component: forestall.GPU("n1", 3),
+				Workload: "train-1", From: "n1", To: "n2", Price: forestall.Price{Saves: 2412, Costs: 38}, Reasons: []string{"gpu/n1/3 fails within 10 min with probability 0.87"},
+			},
+			Phase: forestall.PhaseGranted, Epoch: 97, Attempt: 1,
+		},
+		{
+			Decision: forestall.Decision{
+				ID: "d-77", Action: forestall.ActionRecover, Mode: forestall.Act, Time: at, Component: forestall.Node("n2"), Workload: "serve", From: "n2", To: "n3",
+				Price: forestall.Price{Saves: 600, Costs: 12}, Reasons: []string{"n2 is gone"},
+			},
+			Phase: forestall.PhaseDone, Epoch: 48, Attempt: 1, Pause: 1840 * time.Millisecond,
+			At: map[forestall.Phase]time.Time{forestall.PhaseProposed: at, forestall.PhaseDone: at.Add(2100 * time.Millisecond)},
+		},
+		{
+			Decision: forestall.Decision{
+				ID: "d-70", Action: forestall.ActionMigrate, Mode: forestall.Observe, Time: at.Add(-3 * time.Hour), Workload: "index", From: "n3",
+				Price: forestall.Price{Saves: 90, Costs: 141}, Reasons: []string{"gpu/n3/1 suspect"},
+			},
+			Phase: forestall.PhaseAborted, Attempt: 2, Note: "no node has 2 free GPUs",
+		},
+	}
+}
+
+func TestGoldens(t *testing.T) {
+	alone := someStatus()
+	alone.Leader, alone.Quorum, alone.Members, alone.Voters, alone.EffectiveReplication = "", false, 1, 3, 1
+	alone.Notes = []string{"2 of 3 voters have not answered for 12 s"}
+	tests := []struct {
+		name   string
+		color  bool
+		render func(view)
+	}{
+		{"risk", false, func(v view) { v.risks(someRisks()) }},
+		{"risk-color", true, func(v view) { v.risks(someRisks()) }},
+		{"risk-none", false, func(v view) { v.risks(nil) }},
+		{"risk-one", false, func(v view) { v.risk(someRisks()[0]) }},
+		{"risk-one-unknown", false, func(v view) {
+			v.risk(forestall.UnknownRisk(forestall.GPU("n3", 7), noon, "no telemetry for 45 s"))
+		}},
+		{"status", false, func(v view) { v.status(someStatus()) }},
+		{"status-no-quorum", false, func(v view) { v.status(alone) }},
+		{"members", false, func(v view) {
+			v.members([]forestall.Member{
+				{Name: "n1", Address: "127.0.0.1:7400", API: "http://127.0.0.1:7070", Zone: "a", GPUs: 8, Voter: true, State: forestall.MemberAlive},
+				{Name: "n2", Address: "127.0.0.1:7401", API: "http://127.0.0.1:7071", GPUs: 8, Voter: true, Leader: true, State: forestall.MemberSuspect, LastSeen: 4200 * time.Millisecond},
+				{Name: "n3", GPUs: 0},
+			})
+		}},
+		{"workloads", false, func(v view) { v.workloads(someWorkloads()) }},
+		{"workloads-none", false, func(v view) { v.workloads(nil) }},
+		{"checkpoints", false, func(v view) { v.checkpoints(someCheckpoints()) }},
+		{"migrations", false, func(v view) { v.migrations(someMigrations()) }},
+		{"incidents", false, func(v view) {
+			v.incidents([]forestall.Incident{
+				{Component: forestall.GPU("n2", 6), Kind: forestall.GPUFailure, Start: noon.Add(-26 * time.Minute), Evidence: []string{"XID 79: GPU has fallen off the bus", "device vanished"}},
+				{Component: forestall.Node("n3"), Kind: forestall.NodeCrash, Start: noon.Add(-72 * time.Hour), End: noon.Add(-72*time.Hour + 95*time.Second)},
+			})
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			tt.render(view{out: &out, color: tt.color, now: noon})
+			file := filepath.Join("testdata", "format", tt.name+".txt")
+			got := strings.ReplaceAll(out.String(), "\x1b", "\\e") // so that a golden can be read
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatalf("%v; write it with go test ./cmd/forestall -run TestGoldens -update", err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+func TestQuantities(t *testing.T) {
+	check := func(got, want string) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	check(textBytes(0), "0 B")
+	check(textBytes(1023), "1023 B")
+	check(textBytes(1<<20-1), "1.0 MiB")
+	check(textBytes(math.MaxInt64), "8.0 EiB")
+	check(textDuration(0), "-")
+	check(textDuration(59*time.Second), "59 s")
+	check(textDuration(95*time.Second), "1 min 35 s")
+	check(textDuration(2*time.Minute), "2 min")
+	check(textDuration(119*time.Minute), "119 min")
+	check(textDuration(47*time.Hour), "47 h")
+	check(textDuration(7*24*time.Hour), "7 d")
+	check(textAgo(noon, noon.Add(time.Second)), "now")
+	check(textAgo(noon, time.Time{}), "never")
+	check(textRisk(forestall.Risk{Grade: forestall.Failing, Probability: 0.99999}), ">99.9 %")
+	check(textRisk(forestall.Risk{}), "unknown")
+}

@@ -1,0 +1,104 @@
+// Command forestall predicts that a part of a compute cluster is about to
+// fail, saves and moves its work before it does, and recovers it when the
+// prediction missed.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// cli is every command; its tags are the help text.
+type cli struct {
+	Demo   demoCmd   `cmd:"" help:"Run a 3-node cluster with simulated GPUs on this machine: one failure forestalled, one recovered."`
+	Engine engineCmd `cmd:"" help:"Run the engine of this node."`
+	Config configCmd `cmd:"" help:"Print the effective configuration, or check a file."`
+
+	Status      statusCmd      `cmd:"" group:"Ask an engine" help:"Show the cluster's health in one look."`
+	Risk        riskCmd        `cmd:"" group:"Ask an engine" help:"Show failure probabilities and their reasons."`
+	Workloads   workloadsCmd   `cmd:"" group:"Ask an engine" help:"List workloads, where they run and their newest checkpoints."`
+	Checkpoints checkpointsCmd `cmd:"" group:"Ask an engine" help:"List checkpoints."`
+	Migrations  migrationsCmd  `cmd:"" group:"Ask an engine" help:"List moves, recoveries and starts, with reasons and phases."`
+	Members     membersCmd     `cmd:"" group:"Ask an engine" help:"List the cluster's nodes."`
+	Incidents   incidentsCmd   `cmd:"" group:"Ask an engine" help:"List failures, open and closed."`
+
+	Version versionCmd `cmd:"" help:"Print the version."`
+
+	Shim   shimCmd   `cmd:"" hidden:"" help:"Hold one workload (started by the engine)."`
+	Worker workerCmd `cmd:"" hidden:"" passthrough:"" help:"A small workload for the demo and the tests."`
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// exitCode lets a command end with a status of its own and no further message.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// run parses args, carries the command out and returns the exit status: 0, 1
+// for an error, 2 for a wrong command line, or what the command chose.
+func run(args []string, stdout, stderr io.Writer) int {
+	var c cli
+	code := -1
+	parser, err := kong.New(&c,
+		kong.Name("forestall"),
+		kong.Description("Forestall predicts failures of nodes, GPUs, agents and services, saves and moves their work before they happen, and recovers it when the prediction missed."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(status int) { code = status }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.ShortUsageOnError(),
+		kong.Vars{"default_config": defaultConfigFile},
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "forestall:", err)
+		return 1
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if code >= 0 { // --help was printed
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "forestall: %v\nTry 'forestall --help'.\n", err)
+		return 2
+	}
+	ctx := context.Background()
+	if command.Command() != "shim" { // it has rules of its own for signals
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+	}
+	g := newGlobals(ctx, stdout, stderr)
+	err = command.Run(g)
+	var status exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	}
+	fmt.Fprintf(stderr, "forestall %s: %v\n", command.Command(), err)
+	return 1
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run(g *globals) error {
+	fmt.Fprintf(g.out, "forestall %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return nil
+}
