@@ -42,7 +42,7 @@ func newSight(ev Evidence, cfg PolicyConfig) sight {
 type stake struct {
 	p       float64 // that at least one of the components fails within the horizon, taken as independent
 	horizon time.Duration
-	worst   forestall.Risk // the likeliest to fail
+	worst   forestall.Risk // by its grade, then its probability
 }
 
 // over returns the stake over the components that are known; false if none is.
@@ -55,13 +55,22 @@ func (v sight) over(components []forestall.Component) (stake, bool) {
 			continue
 		}
 		survive *= 1 - r.Probability
-		if !found || r.Probability > st.worst.Probability {
+		if !found || worse(r, st.worst) {
 			st.worst, st.horizon = r, r.Horizon
 		}
 		found = true
 	}
 	st.p = 1 - survive
 	return st, found
+}
+
+// worse goes by the grade first: components of different kinds have models, and
+// thresholds, of their own.
+func worse(a, b forestall.Risk) bool {
+	if a.Grade != b.Grade {
+		return a.Grade > b.Grade
+	}
+	return a.Probability > b.Probability
 }
 
 // predict returns the predictive decisions for a running workload: at most one
@@ -88,7 +97,9 @@ func (p Policy) predict(w *WorkloadState, v sight, before PolicyState, next *Pol
 	return ds
 }
 
-// checkpoint weighs a preemptive checkpoint.
+// checkpoint weighs a preemptive checkpoint. However cheap one is, it needs a
+// component that is at least suspect: work at no unusual risk is what periodic
+// checkpoints are for.
 func (p Policy) checkpoint(w *WorkloadState, st stake, ev Evidence, before PolicyState, next *PolicyState) (forestall.Decision, bool) {
 	age := w.unsaved(ev.Now)
 	d := decision(forestall.ActionCheckpoint, w, st.worst.Component, ev.Now)
@@ -104,7 +115,7 @@ func (p Policy) checkpoint(w *WorkloadState, st stake, ev Evidence, before Polic
 	}
 	single := p
 	single.cfg.Confirm = 1
-	return d, single.due(d, age >= p.cfg.CheckpointGap && d.Price.Net() > 0, before, next)
+	return d, single.due(d, st.worst.Grade >= forestall.Suspect && age >= p.cfg.CheckpointGap && d.Price.Net() > 0, before, next)
 }
 
 // flee weighs leaving the hardware: a move when what the workload itself uses

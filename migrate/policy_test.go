@@ -195,6 +195,31 @@ func TestPolicyConfirmsRepeatsAndObserves(t *testing.T) {
 	}
 }
 
+// A checkpoint that costs next to nothing pays at any probability; only a
+// component at risk is a reason for it.
+func TestPolicyCheapCheckpointNeedsARisk(t *testing.T) {
+	s := running(t)
+	now := s.workload("a").Started.Add(3 * time.Minute)
+	gpu := forestall.GPU("n1", 0)
+	for name, c := range map[string]struct {
+		risks []forestall.Risk
+		want  []string
+	}{
+		"healthy":           {[]forestall.Risk{at(gpu, .02, forestall.Healthy, now)}, nil},
+		"suspect":           {[]forestall.Risk{at(gpu, .02, forestall.Suspect, now)}, []string{"checkpoint act a gpu/n1/0"}},
+		"suspect elsewhere": {[]forestall.Risk{at(gpu, .02, forestall.Healthy, now), at(forestall.GPU("n1", 7), .4, forestall.Suspect, now)}, nil},
+		"suspect, and likelier by another model's scale": {
+			[]forestall.Risk{at(gpu, .02, forestall.Suspect, now), at(forestall.Node("n1"), .04, forestall.Healthy, now)}, []string{"checkpoint act a gpu/n1/0"},
+		},
+	} {
+		costs := map[string]Costs{"a": {CheckpointPause: 10 * time.Millisecond}}
+		_, ds := actingPolicy(t).Decide(PolicyState{}, Evidence{Now: now, Ledger: s.ledger.state, Risks: c.risks, Costs: costs})
+		if d := cmp.Diff(c.want, brief(ds)); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+}
+
 func TestPolicyHoldOut(t *testing.T) {
 	held := 0
 	for i := range 10_000 {
