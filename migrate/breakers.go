@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 
@@ -44,7 +43,7 @@ func (b *breakers) of(node string) circuitbreaker.CircuitBreaker[any] {
 func (b *breakers) tripped(node string) string {
 	c := b.of(node)
 	if left := c.RemainingDelay(); c.IsOpen() && left > 0 {
-		return fmt.Sprintf("circuit open for another %s after %d failed starts", left.Round(time.Second), b.cfg.Failures)
+		return fmt.Sprintf("circuit open for another %s after %d failed starts", span(left), b.cfg.Failures)
 	}
 	return ""
 }

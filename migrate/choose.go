@@ -179,7 +179,7 @@ func (v vista) judge(s *State, w *WorkloadState, p Placement, name string) (c ca
 	case len(needs.Nodes) > 0 && !slices.Contains(needs.Nodes, name):
 		return c, "not in its list of nodes"
 	case v.grade(forestall.Node(name)) == forestall.Failing:
-		return c, fmt.Sprintf("likely to fail itself (probability %.2f)", v.probability(forestall.Node(name)))
+		return c, fmt.Sprintf("likely to fail itself (%s)", percent(v.probability(forestall.Node(name))))
 	}
 	if free := n.MemoryBytes - v.memory[name]; n.MemoryBytes > 0 && needs.MemoryBytes > free {
 		return c, fmt.Sprintf("%d of %d bytes of memory free", max(free, 0), needs.MemoryBytes)

@@ -298,7 +298,7 @@ func TestBreaker(t *testing.T) {
 			t.Errorf("tripped early: %s", why)
 		}
 		fail(1, errors.New("refused"))
-		if why := b.tripped("n1"); why != "circuit open for another 1m0s after 5 failed starts" {
+		if why := b.tripped("n1"); why != "circuit open for another 1m after 5 failed starts" {
 			t.Errorf("tripped: %q", why)
 		}
 		if b.tripped("n2") != "" || b.enter("n1") == nil {

@@ -171,7 +171,7 @@ func (m *mover) move(s *State, env surroundings, cause error) deed {
 		return m.entry(&GiveUp{open.ID, fmt.Sprintf("%d targets tried; %s", open.Attempt, tried)})
 	}
 	if env.now.Sub(m.began) >= m.cfg.RecoveryTimeout {
-		return m.entry(&GiveUp{open.ID, fmt.Sprintf("recovery_timeout %s has passed; %s", m.cfg.RecoveryTimeout, tried)})
+		return m.entry(&GiveUp{open.ID, fmt.Sprintf("recovery_timeout %s has passed; %s", span(m.cfg.RecoveryTimeout), tried)})
 	}
 	node, gpus, err := m.choose(s, env, map[string]string{open.To: "has just failed to start it"})
 	if err != nil { // the same node, in a new epoch, is better than none

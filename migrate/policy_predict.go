@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -15,25 +15,33 @@ import (
 type sight struct {
 	ev    Evidence
 	risks map[forestall.Component]forestall.Risk
-	signs map[string][]string // node -> what says that it is failing, independent of each other
+	signs map[string][]sign // node -> its parts that fail, one sign each, the weightiest first
 }
 
 func newSight(ev Evidence, cfg PolicyConfig) sight {
-	v := sight{ev, map[forestall.Component]forestall.Risk{}, map[string][]string{}}
+	v := sight{ev, map[forestall.Component]forestall.Risk{}, map[string][]sign{}}
+	failed := map[forestall.Component]bool{}
+	for _, i := range ev.Ledger.AllIncidents() {
+		c := i.Component
+		if c.Kind == forestall.KindGPU && i.End.IsZero() && !failed[c] {
+			failed[c] = true
+			v.signs[c.NodeName()] = append(v.signs[c.NodeName()], sign{component: c, failed: true})
+		}
+	}
 	for _, r := range ev.Risks {
 		known := r.Grade != forestall.Unknown && r.Probability >= 0 && r.Probability <= 1
 		if !known || ev.Now.Sub(r.Time).Abs() > cfg.MaxRiskAge {
 			continue
 		}
 		v.risks[r.Component] = r
-		if node := r.Component.NodeName(); node != "" && r.Grade == forestall.Failing {
-			v.signs[node] = append(v.signs[node], fmt.Sprintf("%s is failing (probability %.2f)", r.Component, r.Probability))
+	}
+	for c, r := range v.risks {
+		if node := c.NodeName(); node != "" && r.Grade == forestall.Failing && !failed[c] {
+			v.signs[node] = append(v.signs[node], sign{component: c, risk: r})
 		}
 	}
-	for _, i := range ev.Ledger.AllIncidents() {
-		if node := i.Component.NodeName(); node != "" && i.End.IsZero() && i.Component.Kind == forestall.KindGPU {
-			v.signs[node] = append(v.signs[node], fmt.Sprintf("%s has failed", i.Component))
-		}
+	for _, signs := range v.signs {
+		slices.SortFunc(signs, compareSigns)
 	}
 	return v
 }
@@ -108,10 +116,10 @@ func (p Policy) checkpoint(w *WorkloadState, st stake, ev Evidence, before Polic
 		d.ID += fmt.Sprintf("-%d", w.Head.Sequence)
 	}
 	d.Price = priceCheckpoint(st, age, p.interval(w), ev.Costs[w.Spec.Name].or(p.cfg.Defaults), w.Spec.CostPerSecond())
-	d.Reasons = reasons(st, fmt.Sprintf("%s of work not saved; %s", age.Round(time.Second), priced(d.Price)))
+	d.Reasons = []string{riskSentence(st.worst), span(age) + " of work is not saved", priced(d.Price)}
 	if d.Mode == forestall.Act && heldOut(d.ID, p.cfg.HoldOut) {
 		d.Mode = forestall.Observe
-		d.Reasons = append(d.Reasons, fmt.Sprintf("held out: a share of %.3g is left undone, so that the model can learn from what follows", p.cfg.HoldOut))
+		d.Reasons = append(d.Reasons, fmt.Sprintf("held out: %s of these are left undone, so that the model can learn from what follows", percent(p.cfg.HoldOut)))
 	}
 	single := p
 	single.cfg.Confirm = 1
@@ -124,17 +132,19 @@ func (p Policy) flee(w *WorkloadState, st stake, v sight, before PolicyState, ne
 	ev := v.ev
 	signs := v.signs[w.Node]
 	action, mode, component := forestall.ActionMigrate, p.cfg.Modes.Migrate, st.worst.Component
+	why := append([]string{riskSentence(st.worst)}, sentences(signs, component)...)
 	if st.worst.Grade != forestall.Failing {
 		if len(signs) < 2 {
 			return forestall.Decision{}, false
 		}
 		action, mode, component = forestall.ActionDrain, p.cfg.Modes.Drain, forestall.Node(w.Node)
 		st.p = max(st.p, v.nodeRisk(w.Node))
+		why = sentences(signs, component)
 	}
 	d := decision(action, w, component, ev.Now)
 	d.Mode = mode
 	d.Price = priceMove(st, w.unsaved(ev.Now), p.interval(w), ev.Costs[w.Spec.Name].or(p.cfg.Defaults), w.Spec.CostPerSecond())
-	d.Reasons = reasons(st, append(signs[:len(signs):len(signs)], priced(d.Price))...)
+	d.Reasons = append(why, priced(d.Price))
 	wanted := p.cfg.Margin * d.Price.Costs
 	if p.alarmed(d, before) {
 		wanted = 0
@@ -166,21 +176,6 @@ func (w *WorkloadState) unsaved(now time.Time) time.Duration {
 		since = w.Head.Time
 	}
 	return max(0, now.Sub(since))
-}
-
-// reasons puts the risk into words, the weightiest first.
-func reasons(st stake, more ...string) []string {
-	out := []string{fmt.Sprintf("%s is %s: probability %.2f within %s", st.worst.Component, st.worst.Grade, st.worst.Probability, st.worst.Horizon)}
-	var because []string
-	for _, r := range st.worst.Reasons[:min(3, len(st.worst.Reasons))] {
-		if r.Contribution > 0 && r.Text != "" {
-			because = append(because, r.Text)
-		}
-	}
-	if len(because) > 0 {
-		out = append(out, "because "+strings.Join(because, ", "))
-	}
-	return append(out, more...)
 }
 
 // heldOut decides by the ID alone, so that every leader decides alike.

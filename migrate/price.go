@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -36,8 +35,4 @@ func priceMove(st stake, unsaved, interval time.Duration, c Costs, perSecond flo
 		Saves: st.p * (lost + c.Recovery).Seconds() * perSecond,
 		Costs: c.MovePause.Seconds() * perSecond,
 	}
-}
-
-func priced(p forestall.Price) string {
-	return fmt.Sprintf("expected to save %.1f GPU-seconds for %.1f", p.Saves, p.Costs)
 }
