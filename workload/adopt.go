@@ -61,6 +61,9 @@ func (s *Supervisor) adopt(ctx context.Context, sl *slot) error {
 	if e, ok := sl.dir.exit(); ok && e.Epoch == l.Epoch && sl.dir.acknowledged(l.Epoch) {
 		return nil
 	}
+	if err := sl.dir.markStopped(l.Epoch); err != nil {
+		return err
+	}
 	why := forestall.Exit{Code: -1, Reason: "not started: the engine ended before its shim could start it"}
 	if record, ok := sl.dir.shim(); ok && record.Epoch == l.Epoch {
 		why.Reason = "ended while no engine ran, shim gone"

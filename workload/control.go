@@ -92,7 +92,7 @@ func (s *Supervisor) Stop(ctx context.Context, workload string, upTo forestall.E
 		return forestall.Exit{}, fmt.Errorf("stop workload %q: %w", workload, err)
 	}
 	defer s.end(sl)
-	if _, err := sl.dir.raiseFloor(upTo); err != nil {
+	if err := sl.dir.markStopped(upTo); err != nil {
 		return forestall.Exit{}, fmt.Errorf("stop workload %q: %w", workload, err)
 	}
 	r := s.current(sl)

@@ -10,8 +10,9 @@
 //     without touching a workload.
 //   - A [Supervisor] lives in the engine: it starts shims, finds them again
 //     after a restart ([Supervisor.Adopt]) and talks to them over a unix socket.
-//   - A floor is the highest epoch that may no longer start on this node. It is
-//     on disk before anything that depends on it happens.
+//   - A floor is the highest epoch that may no longer start on this node, and
+//     beside it the highest of which it was said that it is over. Both are on
+//     disk before anything that depends on them happens.
 //
 // The promise is that of docs/adr/0001-fencing.md: on this node no two runs of
 // a workload are alive at once, no epoch is started twice, and none lives

@@ -236,35 +236,6 @@ func TestRestartOfTheEngineKeepsTheRun(t *testing.T) {
 	n.exit()
 }
 
-// A launch whose engine died before the shim had the lock: the next engine
-// reports it, and the late shim starts nothing.
-func TestLateShimStartsNothing(t *testing.T) {
-	n := newNode(t)
-	n.stop()
-	dir := runDir(filepath.Join(n.dir, "train"))
-	if err := os.Mkdir(string(dir), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	l := n.launch(3, "/bin/sh", "-c", "touch ran")
-	l.Boot, l.Token = n.Supervisor.boot, "token"
-	if _, err := dir.raiseFloor(3); err != nil {
-		t.Fatal(err)
-	}
-	if err := writeRecord(dir.path(launchFile), "launch", l); err != nil {
-		t.Fatal(err)
-	}
-	n.boot()
-	if e := n.exit(); e.Epoch != 3 || !strings.Contains(e.Reason, "not started") {
-		t.Errorf("exit %+v", e)
-	}
-	if err := n.spawn(context.Background(), dir); !errors.Is(err, forestall.ErrStaleEpoch) {
-		t.Errorf("late shim: %v", err)
-	}
-	if exists(filepath.Join(n.state, "ran")) {
-		t.Error("the late shim started the workload")
-	}
-}
-
 func TestDamagedFloorStartsNothing(t *testing.T) {
 	n := newNode(t)
 	if err := n.RaiseFloor("train", 5); err != nil {

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stratoswarm/forestall"
 )
 
@@ -25,6 +27,9 @@ func TestMain(m *testing.M) {
 	}
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
+		case "late-shim": // forked by an engine and not yet anywhere
+			_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
+			fallthrough
 		case "shim":
 			if err := RunShim(context.Background(), os.Args[3]); err != nil {
 				fmt.Fprintln(os.Stderr, err)
@@ -189,13 +194,19 @@ func newNode(t testing.TB) *node {
 // boot starts a supervisor as an engine does.
 func (n *node) boot() {
 	n.t.Helper()
-	s, err := NewSupervisor(Config{Dir: n.dir, Node: "n1", Shim: []string{os.Args[0], "shim"}})
-	if err == nil {
-		err = s.Adopt(context.Background())
+	if err := n.tryBoot(context.Background()); err != nil {
+		n.t.Fatal(err)
 	}
+}
+
+// tryBoot starts a supervisor, which then runs although Adopt may have failed.
+func (n *node) tryBoot(adopt context.Context) error {
+	n.t.Helper()
+	s, err := NewSupervisor(Config{Dir: n.dir, Node: "n1", Shim: []string{os.Args[0], "shim"}})
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	err = s.Adopt(adopt)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -205,6 +216,7 @@ func (n *node) boot() {
 		}
 	}()
 	n.Supervisor, n.stop = s, func() { cancel(); <-done }
+	return err
 }
 
 // restart ends the supervisor and starts another one on its directory.

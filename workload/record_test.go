@@ -16,7 +16,7 @@ import (
 
 func TestRecords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "floor")
-	if err := writeRecord(path, "floor", floorRecord{7}); err != nil {
+	if err := writeRecord(path, "floor", floorRecord{Floor: 7}); err != nil {
 		t.Fatal(err)
 	}
 	var got floorRecord
@@ -52,13 +52,19 @@ func TestFloorOnlyRises(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer os.RemoveAll(root)
-		var highest forestall.Epoch
-		for _, e := range rapid.SliceOfN(rapid.Uint64Max(20), 1, 6).Draw(t, "epochs") {
-			highest = max(highest, forestall.Epoch(e))
-			raised, err := runDir(root).raiseFloor(forestall.Epoch(e))
-			stored, readErr := runDir(root).floor()
-			if err != nil || readErr != nil || raised != highest || stored != highest {
-				t.Fatalf("raised to %d: %d, stored %d, want %d (%v, %v)", e, raised, stored, highest, err, readErr)
+		var want floorRecord
+		for range rapid.IntRange(1, 6).Draw(t, "marks") {
+			e := forestall.Epoch(rapid.Uint64Max(20).Draw(t, "epoch"))
+			want.Floor = max(want.Floor, e)
+			mark := runDir(root).markLaunched
+			if rapid.Bool().Draw(t, "stopped") {
+				want.Stopped = max(want.Stopped, e)
+				mark = runDir(root).markStopped
+			}
+			err := mark(e)
+			got, readErr := runDir(root).floor()
+			if err != nil || readErr != nil || got != want {
+				t.Fatalf("after %d: %+v, want %+v (%v, %v)", e, got, want, err, readErr)
 			}
 		}
 	})

@@ -34,9 +34,11 @@ const (
 	outputLog  = "output.log"
 )
 
-// floorRecord is the highest epoch that may no longer start here.
+// floorRecord keeps the two numbers of ADR 1. An engine forks no shim for an
+// epoch up to Floor; a shim that one has forked starts nothing up to Stopped.
 type floorRecord struct {
-	Floor forestall.Epoch `json:"floor"`
+	Floor   forestall.Epoch `json:"floor"`             // the highest epoch launched or stopped
+	Stopped forestall.Epoch `json:"stopped,omitempty"` // the highest epoch said to be over, at most Floor
 }
 
 // shimRecord marks an epoch as used: it is written before the workload starts
@@ -61,23 +63,38 @@ type Exited struct {
 	forestall.Exit
 }
 
-// floor returns the recorded floor, 0 if there is none yet.
-func (d runDir) floor() (forestall.Epoch, error) {
+// floor returns the recorded floor, zero if there is none yet.
+func (d runDir) floor() (floorRecord, error) {
 	var r floorRecord
 	err := readRecord(d.path(floorFile), "floor", &r)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return 0, fmt.Errorf("%w; nothing is started until it is removed, which is safe once no older run of the workload lives anywhere", err)
+		return r, fmt.Errorf("%w; nothing is started until it is removed, which is safe once no older run of the workload lives anywhere", err)
 	}
-	return r.Floor, nil
+	return r, nil
 }
 
-// raiseFloor makes the floor at least e, durably, and returns it.
-func (d runDir) raiseFloor(e forestall.Epoch) (forestall.Epoch, error) {
-	floor, err := d.floor()
-	if err != nil || floor >= e {
-		return floor, err
+// markLaunched raises the floor to e, durably, before a shim is forked for it.
+func (d runDir) markLaunched(e forestall.Epoch) error {
+	return d.raiseFloor(floorRecord{Floor: e})
+}
+
+// markStopped makes sure, durably, that no shim that has yet to look at the
+// floor starts an epoch up to e. One that has looked holds the lock: whoever
+// says that e is over takes the lock after this.
+func (d runDir) markStopped(e forestall.Epoch) error {
+	return d.raiseFloor(floorRecord{Floor: e, Stopped: e})
+}
+
+func (d runDir) raiseFloor(to floorRecord) error {
+	old, err := d.floor()
+	if err != nil {
+		return err
 	}
-	return e, writeRecord(d.path(floorFile), "floor", floorRecord{e})
+	raised := floorRecord{max(old.Floor, to.Floor), max(old.Stopped, to.Stopped)}
+	if raised == old {
+		return nil
+	}
+	return writeRecord(d.path(floorFile), "floor", raised)
 }
 
 // optional reads a record that may be missing or, after a crash of the disk,

@@ -170,8 +170,7 @@ func (s *shim) checkUnused() error {
 	if err != nil {
 		return err
 	}
-	floor, err := s.dir.floor()
-	if err != nil {
+	if err := s.checkFloor(); err != nil {
 		return err
 	}
 	used, _ := s.dir.shim()
@@ -180,10 +179,25 @@ func (s *shim) checkUnused() error {
 	switch {
 	case s.launch.Boot != boot:
 		return fmt.Errorf("workload %q: epoch %d was to start before the machine's last boot: %w", s.name(), e, forestall.ErrStaleEpoch)
-	case floor != e:
-		return fmt.Errorf("workload %q: epoch %d is not this node's newest, which is %d: %w", s.name(), e, floor, forestall.ErrStaleEpoch)
 	case used.Epoch >= e || exit.Epoch >= e:
 		return fmt.Errorf("workload %q: epoch %d was started before: %w", s.name(), e, forestall.ErrStaleEpoch)
+	}
+	return nil
+}
+
+// checkFloor refuses an epoch that was overtaken or stopped since its launch.
+// The shim holds the lock: a stop that is marked later than this look waits
+// until the run is gone.
+func (s *shim) checkFloor() error {
+	floor, err := s.dir.floor()
+	e := s.launch.Epoch
+	switch {
+	case err != nil:
+		return err
+	case floor.Stopped >= e:
+		return fmt.Errorf("workload %q: epoch %d was stopped before it started: %w", s.name(), e, forestall.ErrStaleEpoch)
+	case floor.Floor != e:
+		return fmt.Errorf("workload %q: epoch %d is not this node's newest, which is %d: %w", s.name(), e, floor.Floor, forestall.ErrStaleEpoch)
 	}
 	return nil
 }
@@ -247,7 +261,8 @@ func (s *shim) use() error {
 	return writeRecord(s.dir.path(shimFile), "shim", s.record)
 }
 
-// fork starts the workload, unless its lease has run out.
+// fork starts the workload, unless it was stopped meanwhile or its lease has
+// run out.
 func (s *shim) fork() error {
 	w := s.launch.Workload
 	path, err := lookCommand(w.Command[0], w.StateDir, s.env)
@@ -262,6 +277,9 @@ func (s *shim) fork() error {
 		// inherit before they start children keep the first three.
 		Files: []uintptr{lockFD, s.output.Fd(), s.output.Fd(), lockFD, guardFD},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	}
+	if err := s.checkFloor(); err != nil {
+		return err
 	}
 	if s.deadline.Passed(Now()) {
 		return fmt.Errorf("workload %q: epoch %d: %w before the start", w.Name, s.launch.Epoch, ErrExpired)

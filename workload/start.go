@@ -62,7 +62,7 @@ func (s *Supervisor) start(ctx context.Context, l Launch) error {
 		return fmt.Errorf("workload %q: clear what an earlier run left: %w", name, err)
 	}
 	l.Token, l.Boot = rand.Text(), s.boot
-	if _, err := sl.dir.raiseFloor(l.Epoch); err != nil {
+	if err := sl.dir.markLaunched(l.Epoch); err != nil {
 		return fmt.Errorf("workload %q: record epoch %d as started: %w", name, l.Epoch, err)
 	}
 	if err := writeRecord(sl.dir.path(launchFile), "launch", l); err != nil {
@@ -102,8 +102,8 @@ func (s *Supervisor) admit(sl *slot, l Launch) (running bool, err error) {
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("workload %q: %w", name, err)
-	case l.Epoch <= floor:
-		return false, fmt.Errorf("workload %q: epoch %d may not start here any more, only epochs above %d: %w", name, l.Epoch, floor, forestall.ErrStaleEpoch)
+	case l.Epoch <= floor.Floor:
+		return false, fmt.Errorf("workload %q: epoch %d may not start here any more, only epochs above %d: %w", name, l.Epoch, floor.Floor, forestall.ErrStaleEpoch)
 	case l.Deadline.Passed(Now()):
 		return false, fmt.Errorf("workload %q: epoch %d: %w before the start", name, l.Epoch, ErrExpired)
 	}

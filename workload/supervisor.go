@@ -199,11 +199,12 @@ func (s *Supervisor) Floor(workload string) forestall.Epoch {
 		s.log.Error("floor not read", "workload", workload, "err", err)
 		return math.MaxUint64
 	}
-	return floor
+	return floor.Floor
 }
 
 // RaiseFloor makes sure, durably, that no epoch up to e is started here any
-// more. What runs goes on.
+// more. What runs, or is about to because its shim has seen the old floor, goes
+// on; Stop ends that too.
 func (s *Supervisor) RaiseFloor(workload string, e forestall.Epoch) error {
 	sl, err := s.slot(workload)
 	if err != nil {
@@ -213,8 +214,7 @@ func (s *Supervisor) RaiseFloor(workload string, e forestall.Epoch) error {
 		return err
 	}
 	defer s.end(sl)
-	_, err = sl.dir.raiseFloor(e)
-	return err
+	return sl.dir.markStopped(e)
 }
 
 // slot returns the workload's, making its run directory if need be.
