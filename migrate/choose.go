@@ -41,6 +41,7 @@ type Placement struct {
 	Workload     string              //
 	Flee         forestall.Component // never this node or GPU; zero: nothing
 	Prefer       string              // taken whatever the strategy says, if it can take it
+	Avoid        string              // taken only if no other can
 	Exclude      map[string]string   // nodes not to take, and why
 	Conditions   Conditions
 }
@@ -87,6 +88,7 @@ type candidate struct {
 	risk       float64 // the worst probability of the node and the GPUs chosen
 	zoneDown   int     // failed nodes in its zone
 	workloads  int     //
+	avoided    bool    //
 	beside     bool    // it holds the GPU that the workload flees from
 	suspicious bool    // it, or a GPU chosen, is graded suspect
 }
@@ -94,6 +96,7 @@ type candidate struct {
 func (c candidate) compare(d candidate, p Placement) int {
 	return cmp.Or(
 		first(c.node == p.Prefer, d.node == p.Prefer),
+		first(!c.avoided, !d.avoided),
 		first(!c.suspicious, !d.suspicious),
 		first(!c.beside, !d.beside),
 		c.rank(d, p.Strategy),
@@ -189,7 +192,7 @@ func (v vista) judge(s *State, w *WorkloadState, p Placement, name string) (c ca
 		return c, fmt.Sprintf("%d of %d GPUs usable", len(free), needs.GPUs)
 	}
 	c = candidate{node: name, gpus: pickGPUs(free, suspect, needs.GPUs, p.KeepGPUsNear), zoneDown: v.zoneDown[n.Zone], workloads: v.workloads[name]}
-	c.beside = p.Flee.NodeName() == name
+	c.avoided, c.beside = p.Avoid == name, p.Flee.NodeName() == name
 	c.local = w.Head != nil && slices.Contains(w.Head.Replicas, name)
 	load, known := v.loads[name]
 	if !known {

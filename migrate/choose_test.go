@@ -55,7 +55,23 @@ func TestChoose(t *testing.T) {
 			prep: []Command{&FailureSeen{Failure: forestall.Failure{Component: forestall.GPU("n2", 3), Kind: forestall.GPUFailure}}},
 			node: "n2", gpus: []int{4, 5, 6, 7},
 		},
-		"fled GPU avoided on the same node": {p: Placement{Workload: "a", Prefer: "n1", KeepGPUsNear: true, Flee: forestall.GPU("n1", 0)}, node: "n1", gpus: []int{2, 3}},
+		"away from a failing GPU, to another node": {
+			p: Placement{Workload: "a", Strategy: LoadBalanced, KeepGPUsNear: true, Flee: forestall.GPU("n1", 0), Conditions: Conditions{
+				Loads: map[string]float64{"n1": 0, "n2": .9, "n3": .8},
+			}}, node: "n3", gpus: []int{0, 1},
+		},
+		"away from a failing GPU, on the same node when there is no other": {
+			p: Placement{Workload: "a", Strategy: LoadBalanced, KeepGPUsNear: true, Flee: forestall.GPU("n1", 0)}, prep: []Command{&Leave{"n2"}, &Leave{"n3"}},
+			node: "n1", gpus: []int{2, 3},
+		},
+		"an avoided node after every other, though it is the fastest": {
+			p:    Placement{Workload: "a", Strategy: FastestNode, KeepGPUsNear: true, Avoid: "n1", Conditions: Conditions{Risks: []forestall.Risk{risk(forestall.Node("n3"), .3, forestall.Suspect)}}},
+			prep: []Command{&Head{forestall.Checkpoint{ID: "c", Workload: "a", Epoch: 6, Replicas: []string{"n1"}}}, &Leave{"n2"}},
+			node: "n3", gpus: []int{0, 1},
+		},
+		"an avoided node when there is no other": {p: Placement{Workload: "a", KeepGPUsNear: true, Avoid: "n1"}, prep: []Command{&Leave{"n2"}, &Leave{"n3"}}, node: "n1", gpus: []int{0, 1}},
+		"an avoided node that is preferred":      {p: Placement{Workload: "a", KeepGPUsNear: true, Avoid: "n1", Prefer: "n1"}, node: "n1", gpus: []int{0, 1}},
+		"fled GPU avoided on the same node":      {p: Placement{Workload: "a", Prefer: "n1", KeepGPUsNear: true, Flee: forestall.GPU("n1", 0)}, node: "n1", gpus: []int{2, 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := fleet(t)

@@ -139,6 +139,26 @@ func TestExecutor(t *testing.T) {
 			prep: func(c *cluster) { c.do(&NodeFailed{Name: "n1"}, recover1); c.hang["stop n1 6"] = true }, id: "r", want: "done n2",
 			calls: []string{"fence", "stop n1 6", "stop n1 6", "start n2"}, // an attempt takes 10 s, the lease 11
 		},
+		"nobody says why it stopped: elsewhere first": {
+			prep: func(c *cluster) {
+				c.do(&Head{forestall.Checkpoint{ID: "c", Workload: "a", Epoch: 6, Replicas: []string{"n1"}}}, act("r", forestall.ActionRecover, "a"))
+			}, id: "r", want: "done n2",
+			calls: []string{"fence", "stop n1 6", "start n2 c"},
+		},
+		"nobody says why it stopped, and there is no other node": {
+			prep: func(c *cluster) {
+				c.do(&Leave{"n2"}, &Leave{"n3"}, act("r", forestall.ActionRecover, "a"))
+			}, id: "r", want: "done n1",
+			calls: []string{"fence", "stop n1 6", "start n1"},
+		},
+		"a failing GPU, no target named: another node": {
+			prep: func(c *cluster) {
+				m := act("m", forestall.ActionMigrate, "a")
+				m.Decision.Component = forestall.GPU("n1", 0)
+				c.do(m)
+			}, id: "m", want: "done n2",
+			calls: []string{"save n1", "fence", "stop n1 6", "start n2 final-m"},
+		},
 		"no final checkpoint on a healthy source: nothing moves": {
 			prep: func(c *cluster) { c.fail["save n1"] = boom; c.do(migrate1) }, id: "m", want: "aborted n2 no final checkpoint: connection refused",
 			calls: []string{"save n1", "save n1", "save n1", "resume n1"},
@@ -185,7 +205,7 @@ func TestExecutor(t *testing.T) {
 				}
 				c.do(act("r", forestall.ActionRecover, "a"))
 			}, id: "r",
-			want: "aborted n1 gave up: 3 targets tried; n1 could not start it: no such command: workload cannot be started",
+			want: "aborted n2 gave up: 3 targets tried; n2 could not start it: no such command: workload cannot be started",
 		},
 		"no node can take it": {
 			prep: func(c *cluster) {

@@ -195,6 +195,9 @@ func (m *mover) choose(s *State, env surroundings, exclude map[string]string) (s
 	open := s.Open[m.step.Migration]
 	p := Placement{Workload: m.workload, Flee: open.Component, KeepGPUsNear: m.cfg.KeepGPUsNear, Exclude: map[string]string{}, Conditions: env.conditions}
 	p.Strategy = m.cfg.RecoveryStrategy
+	if open.Action == forestall.ActionRecover {
+		p.Avoid = open.From // unless the decision prefers it
+	}
 	if saves(open.Action) {
 		p.Strategy = m.cfg.MigrationStrategy
 		if !withinNode(open.Decision) {

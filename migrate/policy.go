@@ -21,7 +21,7 @@ func NewPolicy(cfg PolicyConfig) (Policy, error) { return Policy{cfg}, cfg.Valid
 type Evidence struct {
 	Now      time.Time
 	Risks    []forestall.Risk    // of components that hold workloads; others are passed over
-	Failures []forestall.Failure // of GPUs, agents and services, seen and perhaps not in the ledger yet
+	Failures []forestall.Failure // of GPUs, agents and services, seen and not told to the ledger: a run's own node is silent about it
 	Ledger   *State              // only read
 	Costs    map[string]Costs    // measured, by workload; what is missing or zero is taken from the configuration
 }

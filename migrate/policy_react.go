@@ -27,12 +27,12 @@ func (p Policy) react(w *WorkloadState, ev Evidence) (forestall.Decision, bool) 
 	if w.Epoch == 0 {
 		return decision(forestall.ActionStart, w, self, ev.Now, "declared and not started yet"), true
 	}
-	if why, failed := ownFailure(w, ev); failed || !w.Running {
+	if why, told, failed := ownFailure(w, ev); failed || !w.Running {
 		if !failed {
-			why = notRunning(w)
+			why, told = notRunning(w), true
 		}
 		d := decision(forestall.ActionRecover, w, self, ev.Now, why...)
-		if s.Alive(w.Node) && w.GaveUp == "" && w.Tries <= 1 {
+		if told && s.Alive(w.Node) && w.GaveUp == "" && w.Tries <= 1 {
 			d.To = w.Node // it need not be the node's fault; after that, elsewhere may be better
 		}
 		return d, true
@@ -67,18 +67,20 @@ func lostNode(s *State, node string) []string {
 	return []string{fmt.Sprintf("node %s is no member any more", node)}
 }
 
-// ownFailure reports a failure of the workload's present run.
-func ownFailure(w *WorkloadState, ev Evidence) (why []string, failed bool) {
+// ownFailure reports a failure of the workload's present run, and whether it
+// was told to the ledger: a failure that was not is one that the run's node is
+// silent about.
+func ownFailure(w *WorkloadState, ev Evidence) (why []string, told, failed bool) {
 	self := w.Spec.Component()
 	if i, open := ev.Ledger.Incident(self); open && i.Epoch == w.Epoch {
-		return append([]string{fmt.Sprintf("%s failed in epoch %d", self, w.Epoch)}, i.Evidence...), true
+		return append([]string{fmt.Sprintf("%s failed in epoch %d", self, w.Epoch)}, i.Evidence...), true, true
 	}
 	for _, f := range ev.Failures {
 		if f.Component == self && f.Time.After(w.Started) {
-			return append([]string{fmt.Sprintf("%s failed", self)}, f.Evidence...), true
+			return append([]string{fmt.Sprintf("%s failed", self)}, f.Evidence...), false, true
 		}
 	}
-	return nil, false
+	return nil, false, false
 }
 
 func notRunning(w *WorkloadState) []string {

@@ -89,6 +89,44 @@ func TestPolicyReacts(t *testing.T) {
 	}
 }
 
+// The lease of a run has ended and its node has not said why: it may be stuck,
+// or have lost its data.
+func TestPolicyReactsToALapsedLease(t *testing.T) {
+	s := running(t)
+	p, err := NewPolicy(DefaultPolicyConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := s.workload("a").Started
+	lapsed := forestall.Failure{Component: forestall.Agent("a"), Kind: forestall.AgentFailure, Evidence: []string{"its lease ran out and its node has not said why"}}
+	decide := func(established time.Time) []forestall.Decision {
+		lapsed.Time = established
+		_, ds := p.Decide(PolicyState{}, Evidence{Now: started.Add(time.Minute), Ledger: s.ledger.state, Failures: []forestall.Failure{lapsed}})
+		return ds
+	}
+	if ds := decide(started.Add(-time.Second)); len(ds) != 0 {
+		t.Errorf("a failure of an earlier run is answered: %v", brief(ds))
+	}
+	ds := decide(started.Add(time.Minute))
+	if d := cmp.Diff([]string{"recover act a agent/a"}, brief(ds)); d != "" { // to no node in particular
+		t.Fatal(d)
+	}
+	if d := cmp.Diff([]string{"agent/a failed", "its lease ran out and its node has not said why"}, ds[0].Reasons); d != "" {
+		t.Error(d)
+	}
+	s.do(&Propose{ds[0]})
+	if ds := decide(started.Add(time.Minute)); len(ds) != 0 {
+		t.Errorf("answered twice: %v", brief(ds))
+	}
+
+	told := running(t) // its node has said what happened: it is tried there again
+	told.do(&FailureSeen{Failure: lapsed, Epoch: 6})
+	_, ds = p.Decide(PolicyState{}, Evidence{Now: told.now, Ledger: told.ledger.state, Failures: []forestall.Failure{lapsed}})
+	if d := cmp.Diff([]string{"recover act a agent/a n1"}, brief(ds)); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestPolicyBacksOff(t *testing.T) {
 	s := running(t)
 	p, err := NewPolicy(DefaultPolicyConfig())
