@@ -36,7 +36,7 @@ func (c demoCmd) Validate() error {
 func (demoCmd) Help() string {
 	return "Takes about a minute. Everything runs in processes of this machine, listens on 127.0.0.1 and is kept in one temporary " +
 		"directory; at the end, and at Ctrl-C, all of it is stopped and removed. " + demoDisclaimer +
-		" The exit status is 0 when all happened that should, 1 otherwise (the engines' logs are kept then), 130 after Ctrl-C."
+		" The exit status is 0 when all happened that should, 1 otherwise (the engines' logs are kept then), 130 when Ctrl-C came before the summary."
 }
 
 const exitInterrupted = exitCode(130)
@@ -88,7 +88,8 @@ func (s *demoShow) keep(ctx context.Context, g *globals) {
 	fmt.Fprintf(out, `
 The cluster goes on until Ctrl-C; then nothing is left of it.
   web page  %s/
-  commands  forestall status --api %s     (risk, workloads, migrations, checkpoints, incidents, members)
+  commands  forestall status --api %s
+            and risk, workloads, migrations, checkpoints, incidents, members
   metrics   %s/metrics
   files     %s
 `, n.url, n.url, n.url, s.cluster.dir)
@@ -156,7 +157,7 @@ func (s *demoShow) finish(err error) {
 	case errors.As(err, &missed):
 		s.sum.check(false, missed.what, "not seen within %s: %s%s", missed.limit.Round(time.Second), missed.why, busyMachine())
 	case err != nil:
-		s.sum.check(false, "it went without an error", "%v%s", err, busyMachine())
+		s.sum.check(false, "it went without an error", "%v", err)
 	}
 	s.sum.settle()
 	s.sum.Took = time.Since(s.began).Seconds()
@@ -262,5 +263,3 @@ func (s *demoShow) draw() {
 	}
 	s.out.frame(f)
 }
-
-var errNoVictim = errors.New("no victim")

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -21,6 +22,9 @@ const (
 	demoFailure     = "thermal_runaway"
 	demoFailureOver = 30 * time.Second
 )
+
+// errNoVictim is wrapped when nothing fits to let it fail.
+var errNoVictim = errors.New("no victim")
 
 // formCluster waits for a leader, for running workloads with checkpoints, and
 // until every GPU can be judged.

@@ -113,7 +113,7 @@ func (c *demoCluster) dead() error {
 		select {
 		case <-n.ended:
 			if n.killed.IsZero() {
-				return fmt.Errorf("the engine of %s has ended (%s); its log ends with:\n%s", n.name, n.cmd.ProcessState, lastLines(n.log, 5))
+				return fmt.Errorf("the engine of %s has ended (%s); its log ends with:\n%s", n.name, n.cmd.ProcessState, lastLines(n.log, 2))
 			}
 		default:
 		}

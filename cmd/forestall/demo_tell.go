@@ -205,7 +205,7 @@ func (t *demoTeller) migrations(s demoSight) (events []demoEvent) {
 	for _, m := range s.migrations {
 		for _, phase := range demoPhases {
 			at, entered := m.At[phase]
-			if !entered || !t.once(fmt.Sprintf("migration/%s/%d/%s", m.ID, m.Attempt, phase)) {
+			if !entered || !t.once(fmt.Sprintf("migration/%s/%s/%d", m.ID, phase, at.UnixNano())) {
 				continue
 			}
 			if text, color := phaseWords(m, phase); text != "" {

@@ -164,7 +164,7 @@ func TestDemoTell(t *testing.T) {
 		events = append(events, teller.tell(s)...)
 	}
 	lagging := demoMoved()
-	lagging.migrations = nil
+	lagging.migrations, lagging.incidents = nil, nil
 	events = append(events, teller.tell(lagging)...)
 	events = append(events, teller.tell(demoMoved())...)
 	var out bytes.Buffer
