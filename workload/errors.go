@@ -2,6 +2,9 @@ package workload
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"syscall"
 
 	"github.com/stratoswarm/forestall"
 )
@@ -17,6 +20,12 @@ var (
 	ErrRunning = errors.New("still running")
 	// ErrFrozen means that a stopped workload was asked to do something.
 	ErrFrozen = errors.New("frozen")
+	// ErrWorkload means that the cause is the workload's own, so that another
+	// node would fare no better: its command is not found, not executable or
+	// can't be executed, its state directory can't be made or entered, its
+	// definition is invalid. What the node lacks, such as processes, memory,
+	// files or space on a disk, is not of this kind.
+	ErrWorkload = errors.New("cannot start")
 	// ErrExited means that the workload ended while it was asked to do something.
 	ErrExited = errors.New("exited")
 	// ErrClosed means that the supervisor's Run has ended.
@@ -30,6 +39,22 @@ var codes = map[string]error{
 	"not_running": ErrNotRunning,
 	"frozen":      ErrFrozen,
 	"exited":      ErrExited,
+	"workload":    ErrWorkload,
+}
+
+// nodeErrors are a node's, whatever was tried on it.
+var nodeErrors = []syscall.Errno{
+	syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE,
+	syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS,
+}
+
+// cannotStart says why a workload can't start, by [ErrWorkload] unless it is
+// the node that can't do it.
+func cannotStart(workload string, err error) error {
+	if slices.ContainsFunc(nodeErrors, func(e syscall.Errno) bool { return errors.Is(err, e) }) {
+		return fmt.Errorf("workload %q: %w", workload, err)
+	}
+	return fmt.Errorf("workload %q %w: %w", workload, ErrWorkload, err)
 }
 
 // wireError is an error on its way from a shim to its supervisor.

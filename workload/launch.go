@@ -30,10 +30,10 @@ type Launch struct {
 }
 
 func (l Launch) validate() error {
-	if err := l.Workload.Validate(); err != nil {
-		return err
-	}
 	name := l.Workload.Name
+	if err := l.Workload.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrWorkload, err)
+	}
 	if l.Workload.StateDir == "" {
 		return fmt.Errorf("workload %q: no state directory; the engine must choose one before the launch", name)
 	}
@@ -47,7 +47,7 @@ func (l Launch) validate() error {
 	}
 	if h := l.Workload.Hook; h.Kind == forestall.HookSignal {
 		if _, err := parseSignal(h.Signal); err != nil {
-			return fmt.Errorf("workload %q: hook: %w", name, err)
+			return cannotStart(name, fmt.Errorf("hook: %w", err))
 		}
 	}
 	return nil

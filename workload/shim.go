@@ -206,7 +206,7 @@ func (s *shim) checkFloor() error {
 func (s *shim) open() (err error) {
 	w := s.launch.Workload
 	if err := os.MkdirAll(w.StateDir, 0o700); err != nil {
-		return fmt.Errorf("workload %q: create the state directory: %w", w.Name, err)
+		return cannotStart(w.Name, fmt.Errorf("create the state directory: %w", err))
 	}
 	s.env = s.launch.environ(os.Environ())
 	s.deadline = s.launch.Deadline
@@ -267,7 +267,7 @@ func (s *shim) fork() error {
 	w := s.launch.Workload
 	path, err := lookCommand(w.Command[0], w.StateDir, s.env)
 	if err != nil {
-		return fmt.Errorf("workload %q: %w", w.Name, err)
+		return cannotStart(w.Name, err)
 	}
 	lockFD, guardFD := s.lock.f.Fd(), s.guard.read.Fd()
 	attr := &syscall.ProcAttr{
@@ -286,7 +286,7 @@ func (s *shim) fork() error {
 	}
 	pid, err := syscall.ForkExec(path, w.Command, attr)
 	if err != nil {
-		return fmt.Errorf("workload %q: start %s: %w", w.Name, path, err)
+		return cannotStart(w.Name, fmt.Errorf("execute %s in %s: %w", path, w.StateDir, err))
 	}
 	s.record.Started = time.Now().UTC()
 	s.record.Main = processID{PID: pid}

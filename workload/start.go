@@ -26,6 +26,7 @@ const startLimit = 10 * time.Second
 // epoch up to the floor ([forestall.ErrStaleEpoch]), a deadline that has passed
 // ([ErrExpired]) and a workload of which another epoch lives ([ErrRunning]).
 // After any other error the epoch is used up: the next attempt needs a new one.
+// [ErrWorkload] tells a fault of the workload from one of the node.
 func (s *Supervisor) Start(ctx context.Context, l Launch) error {
 	err := s.start(ctx, l)
 	switch {

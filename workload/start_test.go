@@ -3,6 +3,7 @@ package workload
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -138,23 +139,27 @@ func TestRefusedStarts(t *testing.T) {
 
 func TestStartSaysWhatIsWrong(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+	text := filepath.Join(t.TempDir(), "text")
+	if err := errors.Join(os.WriteFile(file, []byte("x"), 0o600), os.WriteFile(text, []byte("x"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {
 		name string
 		edit func(*Launch)
 		want string
+		own  bool // the workload's own fault
 	}{
-		{"command not found", func(l *Launch) { l.Workload.Command = []string{"no-such-program"} }, `command "no-such-program": not found in PATH`},
-		{"command missing", func(l *Launch) { l.Workload.Command = []string{"/no/such/program"} }, "/no/such/program: no such file"},
-		{"not executable", func(l *Launch) { l.Workload.Command = []string{file} }, "is not executable"},
-		{"no state directory", func(l *Launch) { l.Workload.StateDir = "" }, "no state directory"},
-		{"state directory is a file", func(l *Launch) { l.Workload.StateDir = filepath.Join(file, "state") }, "create the state directory"},
+		{"command not found", func(l *Launch) { l.Workload.Command = []string{"no-such-program"} }, `command "no-such-program": not found in PATH`, true},
+		{"command missing", func(l *Launch) { l.Workload.Command = []string{"/no/such/program"} }, "/no/such/program: no such file", true},
+		{"not executable", func(l *Launch) { l.Workload.Command = []string{file} }, "is not executable", true},
+		{"not a program", func(l *Launch) { l.Workload.Command = []string{text} }, "exec format error", true},
+		{"no state directory", func(l *Launch) { l.Workload.StateDir = "" }, "no state directory", false},
+		{"state directory is a file", func(l *Launch) { l.Workload.StateDir = filepath.Join(file, "state") }, "create the state directory", true},
 		{"no such signal", func(l *Launch) {
 			l.Workload.Hook = forestall.Hook{Kind: forestall.HookSignal, Signal: "SIGFOO", AckFile: "ack", Timeout: time.Second}
-		}, `"SIGFOO" is not a signal`},
-		{"no epoch", func(l *Launch) { l.Epoch = 0 }, "not an epoch"},
+		}, `"SIGFOO" is not a signal`, true},
+		{"no epoch", func(l *Launch) { l.Epoch = 0 }, "not an epoch", false},
+		{"no command", func(l *Launch) { l.Workload.Command = nil }, "command: is empty", true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -165,6 +170,9 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want one with %q", err, tt.want)
 			}
+			if own := errors.Is(err, ErrWorkload); own != tt.own {
+				t.Errorf("the workload's own fault: %t: %v", own, err)
+			}
 			if list := n.List(); len(list) != 0 {
 				t.Errorf("runs %+v", list)
 			}
@@ -172,6 +180,20 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 				t.Errorf("the next epoch: %v", err)
 			}
 		})
+	}
+}
+
+func TestWhatTheNodeLacksIsNotTheWorkloadsFault(t *testing.T) {
+	for err, own := range map[error]bool{
+		&os.PathError{Op: "mkdir", Path: "/data", Err: syscall.ENOSPC}:  false,
+		fmt.Errorf("execute /bin/sleep: %w", syscall.EAGAIN):            false,
+		&os.PathError{Op: "mkdir", Path: "/data", Err: syscall.ENOTDIR}: true,
+		fmt.Errorf("execute /bin/sleep: %w", syscall.EACCES):            true,
+	} {
+		got := newWireError(cannotStart("train", err))
+		if errors.Is(got, ErrWorkload) != own || !strings.Contains(got.Error(), err.Error()) {
+			t.Errorf("%v: %v, want ErrWorkload: %t", err, got, own)
+		}
 	}
 }
 
