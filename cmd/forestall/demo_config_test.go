@@ -100,7 +100,7 @@ func TestDemoPorts(t *testing.T) {
 	if err != nil {
 		t.Skip("the port was taken meanwhile:", err)
 	}
-	defer u.Close()
+	defer func() { _ = u.Close() }()
 	if demoBlockFree(ports[0]) {
 		t.Errorf("ports from %d count as free although UDP %d is taken", ports[0], ports[0]+2)
 	}

@@ -278,17 +278,20 @@ func TestDemoHandover(t *testing.T) {
 		{
 			"a move loses nothing",
 			append(append(first[:101:101], final), demoEntries(44, resumed, 100, 110)...),
-			demoHandover{stopped: last.Time, resumed: resumed.Add(demoStepEvery)}, "",
+			demoHandover{stopped: last.Time, resumed: resumed.Add(demoStepEvery)},
+			"",
 		},
 		{
 			"a recovery repeats what was not saved",
 			append(first[:101:101], demoEntries(44, resumed, 77, 90)...),
-			demoHandover{stopped: last.Time, resumed: resumed.Add(demoStepEvery), redone: 23, undone: 23 * demoStepEvery}, "",
+			demoHandover{stopped: last.Time, resumed: resumed.Add(demoStepEvery), redone: 23, undone: 23 * demoStepEvery},
+			"",
 		},
 		{
 			"a state from nowhere",
 			append(first[:101:101], demoEntries(44, resumed, 103, 105)...),
-			demoHandover{stopped: last.Time, resumed: resumed.Add(demoStepEvery), skipped: 3}, "",
+			demoHandover{stopped: last.Time, resumed: resumed.Add(demoStepEvery), skipped: 3},
+			"",
 		},
 		{"not there yet", first, demoHandover{}, "no run of epoch 44 follows another one"},
 		{"no step yet", append(first[:101:101], demoEntries(44, resumed, 100, 100)...), demoHandover{stopped: last.Time}, "epoch 44 has done no step yet"},
