@@ -58,6 +58,9 @@ func (s *Supervisor) adopt(ctx context.Context, sl *slot) error {
 		s.log.Info("workload adopted", "workload", l.Workload.Name, "epoch", l.Epoch, "pid", record.Main.PID, "frozen", now.Frozen)
 		return s.attach(sl, l, record, now)
 	}
+	if err := ctx.Err(); err != nil { // its shim may live; the next engine finds it
+		return fmt.Errorf("looked for the shim of epoch %d: %w", l.Epoch, err)
+	}
 	if e, ok := sl.dir.exit(); ok && e.Epoch == l.Epoch && sl.dir.acknowledged(l.Epoch) {
 		return nil
 	}

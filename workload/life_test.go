@@ -236,6 +236,24 @@ func TestRestartOfTheEngineKeepsTheRun(t *testing.T) {
 	n.exit()
 }
 
+func TestAdoptionGivenUpKillsNothing(t *testing.T) {
+	n := newNode(t)
+	st := n.start(n.launch(4, "/bin/sleep", "60"))
+	n.stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := n.tryBoot(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("adoption: %v", err)
+	}
+	if gone(st.PID) {
+		t.Error("the run was killed")
+	}
+	n.restart()
+	if list := n.List(); len(list) != 1 || list[0].PID != st.PID {
+		t.Errorf("adopted %+v, want %+v", list, st)
+	}
+}
+
 func TestDamagedFloorStartsNothing(t *testing.T) {
 	n := newNode(t)
 	if err := n.RaiseFloor("train", 5); err != nil {
