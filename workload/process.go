@@ -23,12 +23,7 @@ type process struct {
 	processID
 	state                  byte // R, S, D, T, t, Z, X, ...
 	parent, group, session int
-	cpuTicks               uint64 // user and system
-	rssPages               int64
 }
-
-// ticksPerSecond is the unit of /proc/PID/stat on every Linux that Go runs on.
-const ticksPerSecond = 100
 
 func (p process) dead() bool    { return p.state == 'Z' || p.state == 'X' || p.state == 'x' }
 func (p process) stopped() bool { return p.state == 'T' || p.state == 't' }
@@ -40,8 +35,8 @@ func parseStat(b []byte) (process, error) {
 		return process{}, errors.New("malformed stat line: no command name")
 	}
 	fields := strings.Fields(string(b[end+1:]))
-	if len(fields) < 22 || len(fields[0]) != 1 {
-		return process{}, fmt.Errorf("malformed stat line: %d fields after the name, want at least 22", len(fields))
+	if len(fields) < 20 || len(fields[0]) != 1 {
+		return process{}, fmt.Errorf("malformed stat line: %d fields after the name, want at least 20", len(fields))
 	}
 	var bad error
 	number := func(s string) int64 {
@@ -57,8 +52,6 @@ func parseStat(b []byte) (process, error) {
 		parent:    int(number(fields[1])),
 		group:     int(number(fields[2])),
 		session:   int(number(fields[3])),
-		cpuTicks:  uint64(number(fields[11]) + number(fields[12])),
-		rssPages:  number(fields[21]),
 	}
 	return p, bad
 }

@@ -278,37 +278,27 @@ type Status struct {
 	Started  time.Time //
 	Frozen   bool
 	Stopping bool
-	CPU      time.Duration // used so far by the processes alive now, user and system
-	RSS      int64         // bytes resident; shared pages count in each process
 }
 
-// List returns the live runs by name.
+// List returns the live runs by name. It asks neither the shims nor the kernel.
 func (s *Supervisor) List() []Status {
-	all, err := processes()
-	if err != nil {
-		s.log.Error("processes not listed", "err", err)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []Status
 	for _, sl := range s.slots {
 		if r := sl.run; r != nil {
-			list = append(list, r.status(all))
+			list = append(list, r.status())
 		}
 	}
 	slices.SortFunc(list, func(a, b Status) int { return strings.Compare(a.Workload.Name, b.Workload.Name) })
 	return list
 }
 
-func (r *run) status(all []process) Status {
+func (r *run) status() Status {
 	st := Status{
 		Launch: r.launch, PID: r.shim.Main.PID, ShimPID: r.shim.Shim.PID, Started: r.shim.Started,
 		Frozen: r.frozen, Stopping: r.stopping,
 	}
 	st.Deadline = r.deadline
-	for _, p := range descendants(all, st.ShimPID) {
-		st.CPU += time.Duration(p.cpuTicks) * time.Second / ticksPerSecond
-		st.RSS += p.rssPages * int64(os.Getpagesize())
-	}
 	return st
 }
