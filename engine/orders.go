@@ -165,6 +165,9 @@ func (e *Engine) start(ctx context.Context, o migrate.StartOrder) (done, error) 
 		Workload: w, Epoch: o.Epoch, Node: e.name, GPUs: o.GPUs, Deadline: deadline,
 		HeartbeatURL: e.api.URL() + "/v1/heartbeats/" + w.Component().String(),
 	})
+	if errors.Is(err, workload.ErrWorkload) { // not this node's fault
+		return done{}, fmt.Errorf("%w on %s: %w", migrate.ErrWorkload, e.name, err)
+	}
 	if err != nil {
 		return done{}, fmt.Errorf("start %s on %s: %w", name, e.name, err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/consensus"
+	"github.com/stratoswarm/forestall/migrate"
 )
 
 // Engines talk to each other in JSON over HTTP on the peer port: reports and
@@ -35,6 +36,7 @@ var peerCodes = map[string]error{
 	"stale_epoch": forestall.ErrStaleEpoch,
 	"not_leader":  errNotLeader,
 	"uncertain":   consensus.ErrUncertain,
+	"workload":    migrate.ErrWorkload,
 }
 
 func newPeerError(err error) peerError {
