@@ -47,7 +47,7 @@ type Placement struct {
 }
 
 // Choose returns a node for the workload and its GPUs on it, in order. The
-// error wraps [ErrNoTarget] and says of every node why it can't.
+// error wraps [ErrNoTarget] and says of the nodes, up to 32, why they can't.
 //
 // A node that has failed or left, or is itself graded failing, and a GPU that
 // has failed, is graded failing or is taken, are never chosen. Ties go to the
@@ -73,11 +73,17 @@ func Choose(s *State, p Placement) (node string, gpus []int, err error) {
 		if len(refused) == 0 {
 			refused = []string{"no node has joined"}
 		}
+		if n := len(refused) - maxRefusals; n > 0 {
+			refused = append(refused[:maxRefusals], fmt.Sprintf("and %d more nodes", n))
+		}
 		return "", nil, fmt.Errorf("%w: %s: %s", ErrNoTarget, p.Workload, strings.Join(refused, "; "))
 	}
 	best := slices.MinFunc(able, func(a, b candidate) int { return a.compare(b, p) })
 	return best.node, best.gpus, nil
 }
+
+// maxRefusals bounds the error's length, which the ledger keeps.
+const maxRefusals = 32
 
 // candidate is a node that can take the workload.
 type candidate struct {
@@ -187,9 +193,9 @@ func (v vista) judge(s *State, w *WorkloadState, p Placement, name string) (c ca
 	if free := n.MemoryBytes - v.memory[name]; n.MemoryBytes > 0 && needs.MemoryBytes > free {
 		return c, fmt.Sprintf("%d of %d bytes of memory free", max(free, 0), needs.MemoryBytes)
 	}
-	free, suspect := v.usableGPUs(s, n, p)
+	free, suspect, unfit := v.usableGPUs(s, n, p)
 	if len(free) < needs.GPUs {
-		return c, fmt.Sprintf("%d of %d GPUs usable", len(free), needs.GPUs)
+		return c, fmt.Sprintf("%d of %d GPUs free%s", len(free), needs.GPUs, unfit)
 	}
 	c = candidate{node: name, gpus: pickGPUs(free, suspect, needs.GPUs, p.KeepGPUsNear), zoneDown: v.zoneDown[n.Zone], workloads: v.workloads[name]}
 	c.avoided, c.beside = p.Avoid == name, p.Flee.NodeName() == name
@@ -216,20 +222,31 @@ func stateWord(s forestall.MemberState) string {
 }
 
 // usableGPUs returns the node's free GPUs that are neither failed, failing nor
-// fled from, in order, and which of them are suspect.
-func (v vista) usableGPUs(s *State, n *Node, p Placement) (free []int, suspect map[int]bool) {
+// fled from, in order, which of them are suspect, and in words how many of the
+// free ones it leaves out.
+func (v vista) usableGPUs(s *State, n *Node, p Placement) (free []int, suspect map[int]bool, unfit string) {
 	taken := s.TakenGPUs(n.Name, p.Workload)
 	suspect = map[int]bool{}
+	var failed, failing int
 	for g := range n.GPUs {
 		gpu := forestall.GPU(n.Name, g)
-		if taken[g] != "" || gpu == p.Flee || v.grade(gpu) == forestall.Failing {
-			continue
+		_, broken := s.Incident(gpu)
+		switch {
+		case taken[g] != "":
+		case broken:
+			failed++
+		case gpu == p.Flee || v.grade(gpu) == forestall.Failing:
+			failing++
+		default:
+			suspect[g] = v.grade(gpu) == forestall.Suspect
+			free = append(free, g)
 		}
-		if _, failed := s.Incident(gpu); failed {
-			continue
-		}
-		suspect[g] = v.grade(gpu) == forestall.Suspect
-		free = append(free, g)
 	}
-	return free, suspect
+	if failed > 0 {
+		unfit += fmt.Sprintf(", %d failed", failed)
+	}
+	if failing > 0 {
+		unfit += fmt.Sprintf(", %d failing", failing)
+	}
+	return free, suspect, unfit
 }

@@ -87,9 +87,9 @@ func TestChoose(t *testing.T) {
 func TestChooseSaysWhyNot(t *testing.T) {
 	s := fleet(t)
 	_, _, err := Choose(s.ledger.state, Placement{Workload: "big", Exclude: map[string]string{"n2": "circuit open"}, Conditions: Conditions{
-		Risks: []forestall.Risk{risk(forestall.Node("n3"), .9, forestall.Failing)},
+		Risks: []forestall.Risk{risk(forestall.Node("n3"), .9, forestall.Failing), risk(forestall.GPU("n1", 4), .8, forestall.Failing)},
 	}})
-	want := "no node can take it: big: n1: 6 of 9 GPUs usable; n2: circuit open; n3: likely to fail itself (90 %); n4: failed; n5: left"
+	want := "no node can take it: big: n1: 5 of 9 GPUs free, 1 failing; n2: circuit open; n3: likely to fail itself (90 %); n4: failed; n5: left"
 	if !errors.Is(err, ErrNoTarget) || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

@@ -48,7 +48,7 @@ type envelope struct {
 // id names the intention, not the attempt: a command retried because its reply
 // was lost keeps it and takes effect once. An empty one is for commands that
 // may be applied again without harm: [Join], [Leave], [NodeBack], [Declare],
-// [Retire], [Head], [SetBudget].
+// [Retire], [Head], [SetBudget], [Wait].
 func Encode(id string, at time.Time, c Command) ([]byte, error) {
 	if len(id) > maxIDBytes {
 		return nil, fmt.Errorf("%w: its ID has %d bytes, at most %d are allowed", ErrBadCommand, len(id), maxIDBytes)
@@ -136,6 +136,8 @@ func newCommand(kind string) Command {
 		return new(Done)
 	case "abort":
 		return new(Abort)
+	case "wait":
+		return new(Wait)
 	case "resumed":
 		return new(Resumed)
 	case "give_up":

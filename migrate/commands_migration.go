@@ -207,6 +207,30 @@ func (c *Abort) apply(s *State, at stamp) any {
 	return nil
 }
 
+// Wait records why an open migration does not get on. May be repeated.
+type Wait struct {
+	Migration string `json:"migration"`
+	Note      string `json:"note"` // why
+}
+
+func (*Wait) kind() string { return "wait" }
+
+func (c *Wait) check() error {
+	if c.Note == "" {
+		return fmt.Errorf("%w: waiting needs a reason", ErrBadCommand)
+	}
+	return nil
+}
+
+func (c *Wait) apply(s *State, _ stamp) any {
+	m, _, err := s.migration(c.Migration)
+	if err != nil {
+		return err
+	}
+	m.Note = c.Note
+	return nil
+}
+
 // saves reports whether the action begins with a final checkpoint.
 func saves(a forestall.Action) bool {
 	return a == forestall.ActionMigrate || a == forestall.ActionDrain

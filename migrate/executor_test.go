@@ -207,16 +207,6 @@ func TestExecutor(t *testing.T) {
 			}, id: "r",
 			want: "aborted n2 gave up: 3 targets tried; n2 could not start it: no such command: workload cannot be started",
 		},
-		"no node can take it": {
-			prep: func(c *cluster) {
-				for _, n := range []string{"n1", "n2", "n3"} {
-					c.do(&NodeFailed{Name: n})
-				}
-				c.do(recover1)
-			}, id: "r",
-			want: "aborted gave up: no node can take it: a: n1: failed; n2: failed; n3: failed",
-			// nothing to stop: by then every lease has run out
-		},
 		"retired": {
 			prep:  func(c *cluster) { c.do(migrate1, &Retire{"a"}) },
 			id:    "m",

@@ -57,6 +57,7 @@ func anyCommand(t *rapid.T, s *State) Command {
 		&Done{migration, epoch},
 		&Abort{migration, "no"},
 		&GiveUp{migration, "no"},
+		&Wait{migration, "full"},
 		&Resumed{name, "d1"},
 		&FailureSeen{Failure: forestall.Failure{Component: component, Kind: forestall.AgentFailure}},
 		&FailureSeen{Failure: forestall.Failure{Component: forestall.GPU(node, gpus[0]), Kind: forestall.GPUFailure}},

@@ -23,7 +23,8 @@ type mover struct {
 	result    Command   // to be proposed until it is applied or refused
 
 	migration string    // the open one
-	began     time.Time // when this leader first saw it
+	began     time.Time // when this leader first saw it, or had last waited for its first target
+	said      time.Time // when it last wrote down why it waits
 }
 
 // deed is one thing to do. At most one of call and command is set; with none,
@@ -54,7 +55,7 @@ func (m *mover) next(s *State, env surroundings) deed {
 		return deed{idle: true}
 	}
 	if step.Migration != m.migration {
-		m.migration, m.began = step.Migration, env.now
+		m.migration, m.began, m.said = step.Migration, env.now, time.Time{}
 	}
 	if wait := m.notBefore.Sub(env.now); wait > 0 {
 		return deed{wait: wait}
@@ -69,7 +70,7 @@ func (m *mover) next(s *State, env surroundings) deed {
 	case StepSave:
 		return m.save(s, w, env)
 	case StepGrant:
-		return m.grant(s, env)
+		return m.grant(s, w, env)
 	case StepFence:
 		return m.ask(m.cfg.FenceTimeout, StartOrder{})
 	case StepStop:
@@ -95,14 +96,17 @@ func (m *mover) entry(c Command) deed {
 
 func (m *mover) save(s *State, w *WorkloadState, env surroundings) deed {
 	open := s.Open[m.step.Migration]
-	if m.tries == 0 {
-		if _, _, err := m.choose(s, env, nil); err != nil {
-			return m.entry(&Abort{m.step.Migration, err.Error()})
-		}
+	_, failed := s.Incident(open.Component)
+	if m.tries > 0 && failed {
+		return m.grant(s, w, env)
 	}
-	if m.tries > 0 {
-		if _, failed := s.Incident(open.Component); failed {
-			return m.grant(s, env)
+	if m.tries == 0 {
+		_, _, err := m.choose(s, env, nil)
+		switch {
+		case err != nil && failed: // staying is no better
+			return m.withoutTarget(open, env, err)
+		case err != nil:
+			return m.entry(&Abort{open.ID, err.Error()})
 		}
 	}
 	if m.tries >= m.cfg.StepAttempts {
@@ -111,8 +115,11 @@ func (m *mover) save(s *State, w *WorkloadState, env surroundings) deed {
 	return m.ask(m.cfg.SaveTimeout+w.Spec.Hook.Timeout, StartOrder{})
 }
 
-func (m *mover) grant(s *State, env surroundings) deed {
+func (m *mover) grant(s *State, w *WorkloadState, env surroundings) deed {
 	open := s.Open[m.step.Migration]
+	if h, held := w.Holder(); held && w.Running && open.Action == forestall.ActionRecover && open.Component == forestall.Node(h.Node) && s.Alive(h.Node) {
+		return m.entry(&Abort{open.ID, fmt.Sprintf("node %s is back before another could take it, and its run has not ended", h.Node)})
+	}
 	node, gpus, err := m.choose(s, env, nil)
 	if err != nil {
 		return m.withoutTarget(open, env, err)
@@ -127,19 +134,35 @@ func (m *mover) grant(s *State, env surroundings) deed {
 	return m.entry(g)
 }
 
-// withoutTarget waits for a node; a saved workload stands still meanwhile, so
-// that one is let go soon.
+// withoutTarget waits for a node, with the reason in the ledger. A workload that
+// may stand still for its move meanwhile is let go, soon if it surely does; one
+// that was granted has recovery_timeout, see move; any other waits for as long
+// as it takes.
 func (m *mover) withoutTarget(open *forestall.Migration, env surroundings, err error) deed {
-	waited := env.now.Sub(m.began)
+	saving := m.step.Kind == StepSave
+	limit := time.Duration(1<<63 - 1)
 	switch {
-	case saves(open.Action) && open.Phase == forestall.PhaseSaved && waited >= m.cfg.SaveTimeout:
-		return m.entry(&Abort{open.ID, err.Error()})
-	case waited >= m.cfg.RecoveryTimeout:
-		return m.entry(&GiveUp{open.ID, err.Error()})
+	case open.Phase == forestall.PhaseSaved || saving && m.tries > 0:
+		limit = m.cfg.SaveTimeout
+	case saving: // an earlier leader may have had it stand still
+		limit = m.cfg.RecoveryTimeout
+	case open.Phase == forestall.PhaseProposed:
+		m.began = env.now
 	}
-	m.cause = err
-	return deed{wait: m.cfg.BackoffMax}
+	if env.now.Sub(m.began) >= limit {
+		return m.entry(&Abort{open.ID, err.Error()})
+	}
+	note := "waiting: " + err.Error()
+	if note == open.Note || !m.said.IsZero() && env.now.Sub(m.said) < waitEvery {
+		return deed{wait: m.cfg.BackoffMax}
+	}
+	m.said = env.now
+	return deed{command: &Wait{open.ID, note}}
 }
+
+// waitEvery is how often at most the reason of waiting is written down anew:
+// risks and breakers, which it may speak of, change all the time.
+const waitEvery = 30 * time.Second
 
 // stop asks the node of an earlier run to end it, unless its lease has run out
 // meanwhile: then it has ended without being asked.
@@ -178,7 +201,7 @@ func (m *mover) move(s *State, env surroundings, cause error) deed {
 		node, gpus, err = m.choose(s, env, nil)
 	}
 	if err != nil {
-		return m.withoutTarget(open, env, err)
+		return m.withoutTarget(open, env, fmt.Errorf("%s; %w", tried, err))
 	}
 	return m.entry(&Retry{Migration: open.ID, Attempt: open.Attempt + 1, Node: node, GPUs: gpus, Note: tried})
 }
@@ -193,10 +216,13 @@ func (m *mover) lost(s *State, w *WorkloadState) error {
 
 func (m *mover) choose(s *State, env surroundings, exclude map[string]string) (string, []int, error) {
 	open := s.Open[m.step.Migration]
-	p := Placement{Workload: m.workload, Flee: open.Component, KeepGPUsNear: m.cfg.KeepGPUsNear, Exclude: map[string]string{}, Conditions: env.conditions}
+	p := Placement{Workload: m.workload, KeepGPUsNear: m.cfg.KeepGPUsNear, Exclude: map[string]string{}, Conditions: env.conditions}
 	p.Strategy = m.cfg.RecoveryStrategy
 	if open.Action == forestall.ActionRecover {
 		p.Avoid = open.From // unless the decision prefers it
+	}
+	if saves(open.Action) || open.Component.Kind == forestall.KindGPU {
+		p.Flee = open.Component // a recovery may go back to a node that is back
 	}
 	if saves(open.Action) {
 		p.Strategy = m.cfg.MigrationStrategy
@@ -247,6 +273,10 @@ func (m *mover) called(c *call, value any, err error, now time.Time) {
 // it decides.
 func (m *mover) proposed(c Command, err error, now time.Time) {
 	if err == nil {
+		return
+	}
+	if _, waits := c.(*Wait); waits {
+		m.said, m.notBefore = time.Time{}, now.Add(m.cfg.BackoffMax)
 		return
 	}
 	if refused(err) {

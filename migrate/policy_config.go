@@ -29,7 +29,7 @@ type PolicyConfig struct {
 	Confirm            int           // evaluations in a row that a move's condition must hold
 	Margin             float64       // gain that a move must promise to begin, as a share of its cost; to stay wanted it must not cost more than it saves
 	HoldOut            float64       // share of preemptive checkpoints left undone, so that the model can learn from what follows
-	Repeat             time.Duration // before the same decision is said again
+	Repeat             time.Duration // before the same decision is said again, or a move that was aborted
 	MaxRiskAge         time.Duration // an older risk is unknown
 	Defaults           Costs         // for what was not measured yet
 	RetryMin           time.Duration // before the second restart in a row, doubling

@@ -149,7 +149,18 @@ func (p Policy) flee(w *WorkloadState, st stake, v sight, before PolicyState, ne
 	if p.alarmed(d, before) {
 		wanted = 0
 	}
-	return d, p.due(d, d.Price.Net() > wanted, before, next)
+	return d, p.due(d, d.Price.Net() > wanted && !p.rests(w, ev), before, next)
+}
+
+// rests reports whether a move of the workload was given up so lately that the
+// next one would fare no better: there is no room, or its hook does not answer.
+func (p Policy) rests(w *WorkloadState, ev Evidence) bool {
+	for _, m := range slices.Backward(ev.Ledger.Closed) {
+		if m.Workload == w.Spec.Name {
+			return saves(m.Action) && m.Phase == forestall.PhaseAborted && ev.Now.Sub(m.At[m.Phase]).Abs() < p.cfg.Repeat
+		}
+	}
+	return false
 }
 
 // nodeRisk is the greatest probability among a node's failing parts.

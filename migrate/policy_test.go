@@ -258,6 +258,39 @@ func TestPolicyCheapCheckpointNeedsARisk(t *testing.T) {
 	}
 }
 
+// A move that had to be given up is not proposed again at each evaluation,
+// which would spend the whole budget on it.
+func TestPolicyRestsAfterAnAbortedMove(t *testing.T) {
+	s := running(t)
+	p := actingPolicy(t)
+	gpu := forestall.GPU("n1", 0)
+	moves := func(now time.Time) (moves []forestall.Decision) {
+		_, ds := p.Decide(PolicyState{}, Evidence{Now: now, Ledger: s.ledger.state, Risks: []forestall.Risk{at(gpu, .9, forestall.Failing, now)}})
+		for _, d := range ds {
+			if d.Action == forestall.ActionMigrate {
+				moves = append(moves, d)
+			}
+		}
+		return moves
+	}
+	ds := moves(s.now.Add(time.Minute))
+	if len(ds) != 1 {
+		t.Fatal(brief(ds))
+	}
+	s.do(&Propose{ds[0]}, &Abort{ds[0].ID, "no room"}, &Resumed{"a", ds[0].ID})
+	aborted := s.now.Add(-time.Second)
+	if ds := moves(aborted.Add(59 * time.Second)); len(ds) != 0 {
+		t.Errorf("proposed again at once: %v", brief(ds))
+	}
+	if ds := moves(aborted.Add(time.Minute)); len(ds) != 1 {
+		t.Error("never proposed again")
+	}
+	s.do(&FailureSeen{Failure: forestall.Failure{Component: gpu, Kind: forestall.GPUFailure}})
+	if ds := moves(s.now); len(ds) != 1 {
+		t.Error("a GPU that has failed has to wait")
+	}
+}
+
 func TestPolicyHoldOut(t *testing.T) {
 	held := 0
 	for i := range 10_000 {
