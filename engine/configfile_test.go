@@ -77,7 +77,7 @@ func TestConfigRoundTrip(t *testing.T) {
 func TestBadConfig(t *testing.T) {
 	for _, tc := range []struct{ name, toml, want string }{
 		{"unknown key", "[fault_tolerance]\ncheckpoint_intervall = \"5m\"", `line 2: unknown key "fault_tolerance.checkpoint_intervall"; did you mean "fault_tolerance.checkpoint_interval"?`},
-		{"unknown section", "[fault_tolerence]\n", `unknown key "fault_tolerence"; did you mean "fault_tolerance"?`},
+		{"unknown section", "[fault_tolerances]\n", `unknown key "fault_tolerances"; did you mean "fault_tolerance"?`},
 		{"key in the wrong section", "[cluster]\nheartbeat_interval = \"5s\"", `did you mean "fault_tolerance.heartbeat_interval"?`},
 		{"bare number", "[fault_tolerance]\ncheckpoint_interval = 5", `duration "5" is not one such as`},
 		{"bad duration", "[fault_tolerance]\ncheckpoint_interval = \"1.5h\"", `duration "1.5h" is not one such as`},

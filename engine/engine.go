@@ -230,7 +230,7 @@ func (e *Engine) close() {
 		}
 	}
 	if e.node != nil {
-		e.node.Close()
+		_ = e.node.Close() // it was to end at once
 	}
 }
 
@@ -329,11 +329,11 @@ func (e *Engine) servePeers(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	limit, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	limit, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
 	if e.peers.Shutdown(limit) != nil {
-		e.peers.Close()
+		_ = e.peers.Close() // cuts what did not end in time
 	}
-	<-served
+	<-served //nolint:errcheck // http.ErrServerClosed
 	return nil
 }

@@ -18,21 +18,24 @@ func (e *Engine) join(ctx context.Context) error {
 	}
 	e.thawLeftovers(ctx)
 	for _, wc := range e.cfg.Workloads {
-		w := wc.workload()
-		if have, ok := e.spec(w.Name); ok && reflect.DeepEqual(have, w) {
-			continue
-		}
-		if err := e.propose(ctx, "", &migrate.Declare{Workload: w}); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			e.log.Error("workload not declared", "workload", w.Name, "error", err)
-			continue
-		}
-		e.log.Info("workload declared", "workload", w.Name, "gpus", w.Needs.GPUs)
+		e.declare(ctx, wc.workload())
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// declare makes the ledger know a configured workload as it is configured.
+func (e *Engine) declare(ctx context.Context, w forestall.Workload) {
+	if have, ok := e.spec(w.Name); ok && reflect.DeepEqual(have, w) {
+		return
+	}
+	err := e.propose(ctx, "", &migrate.Declare{Workload: w})
+	switch {
+	case err == nil:
+		e.log.Info("workload declared", "workload", w.Name, "gpus", w.Needs.GPUs)
+	case ctx.Err() == nil:
+		e.log.Error("workload not declared", "workload", w.Name, "error", err)
+	}
 }
 
 // await waits until the ledger fulfils the condition; false when ctx ended.

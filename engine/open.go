@@ -134,7 +134,7 @@ func (e *Engine) openGPUs(t *telemetry) error {
 	defer cancel()
 	devices, err := source.Devices(ctx)
 	if err != nil {
-		source.Close()
+		_ = source.Close() // nothing was read from it
 		e.gpuNote = err.Error()
 		return nil
 	}

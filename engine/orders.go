@@ -298,7 +298,7 @@ func (n nodes) Stop(ctx context.Context, node, name string, upTo forestall.Epoch
 }
 
 func (n nodes) Start(ctx context.Context, node string, o migrate.StartOrder) error {
-	_, err := order(ctx, n.Engine, node, "/peer/order/start", o, n.Engine.start)
+	_, err := order(ctx, n.Engine, node, "/peer/order/start", o, n.start)
 	return err
 }
 
