@@ -178,6 +178,9 @@ func (v view) Workloads() []api.WorkloadStatus {
 				Name: name, Kind: w.Spec.Kind, Node: w.Node, Epoch: w.Epoch,
 				GPUs: slices.Clone(w.GPUs), Head: w.Head, Risk: jobRisk(w, risks), Note: w.GaveUp,
 			}
+			if m := s.Open[w.Migration]; m != nil && m.Note != "" {
+				status.Note = m.Note
+			}
 			status.State, status.Since = workloadState(s, w)
 			if run, ok := runs[runKey{name, w.Epoch}]; ok {
 				status.PID = run.PID
