@@ -57,7 +57,7 @@ func (m *mover) next(s *State, env surroundings) deed {
 	if step.Migration != m.migration {
 		m.migration, m.began, m.said = step.Migration, env.now, time.Time{}
 	}
-	if wait := m.notBefore.Sub(env.now); wait > 0 {
+	if wait := m.patience(env); wait > 0 {
 		return deed{wait: wait}
 	}
 	if m.result != nil {
@@ -158,6 +158,18 @@ func (m *mover) withoutTarget(open *forestall.Migration, env surroundings, err e
 	}
 	m.said = env.now
 	return deed{command: &Wait{open.ID, note}}
+}
+
+// patience is how long to wait before the next attempt. A stop waits no longer
+// than until the lease has run out, since then it need not be asked for.
+func (m *mover) patience(env surroundings) time.Duration {
+	wait := m.notBefore.Sub(env.now)
+	if m.step.Kind == StepStop {
+		if expired, remaining := env.leases.Expired(m.workload, m.step.Node, m.step.Epoch); expired || remaining < wait {
+			return remaining
+		}
+	}
+	return wait
 }
 
 // waitEvery is how often at most the reason of waiting is written down anew:
