@@ -1,0 +1,192 @@
+package train
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// A value is held as the number of its bin, one byte. missingBin holds what is
+// missing and, of a categorical feature, what is rare or unknown.
+const (
+	missingBin   = 255
+	maxBins      = 255 // value bins of a feature
+	minInBin     = 3   // rows of a bin of several values, as in LightGBM
+	maxCategory  = 1<<16 - 1
+	kZero        = 1e-35 // LightGBM's kZeroThreshold: what counts as 0 where zero is missing
+	maxThreshold = math.MaxFloat64
+)
+
+// binning maps the values of one feature to bins.
+type binning struct {
+	n           int // value bins in use
+	zeroMissing bool
+
+	// Numerical: bin b holds what is above bounds[b-1] and at most bounds[b];
+	// from the last bin on the bound is +Inf.
+	bounds [256]float64
+
+	// Categorical: the code of each bin, the most frequent first, and back.
+	codes []int
+	bins  map[int]uint8
+}
+
+func (b *binning) categorical() bool { return b.bins != nil }
+
+// bin returns the bin of a value. It cannot fail for a numerical feature.
+func (b *binning) bin(v float64) (uint8, error) {
+	if b.bins != nil {
+		return b.category(v)
+	}
+	if v != v || b.zeroMissing && v >= -kZero && v <= kZero {
+		return missingBin, nil
+	}
+	at := 0
+	for step := 128; step > 0; step >>= 1 {
+		if v > b.bounds[at+step-1] {
+			at += step
+		}
+	}
+	return uint8(at), nil
+}
+
+// category returns the bin of a category's code.
+func (b *binning) category(v float64) (uint8, error) {
+	if v != v || v < 0 {
+		return missingBin, nil // LightGBM takes a negative code for missing
+	}
+	if v != math.Trunc(v) || v > maxCategory {
+		return 0, fmt.Errorf("category %v: the codes of a categorical column are whole numbers from 0 to %d", v, maxCategory)
+	}
+	if bin, ok := b.bins[int(v)]; ok {
+		return bin, nil
+	}
+	return missingBin, nil
+}
+
+// threshold returns the largest value of a numerical bin, as a split holds it.
+func (b *binning) threshold(bin int) float64 { return min(b.bounds[bin], maxThreshold) }
+
+// valueCount is a distinct value and how often it occurs.
+type valueCount struct {
+	value float64
+	count int
+}
+
+// distinct sorts values in place and counts each; what is missing is left out.
+func distinct(values []float64, zeroMissing bool) []valueCount {
+	slices.Sort(values) // NaN first
+	var out []valueCount
+	for _, v := range values {
+		switch {
+		case v != v || zeroMissing && v >= -kZero && v <= kZero:
+		case len(out) > 0 && out[len(out)-1].value == v:
+			out[len(out)-1].count++
+		default:
+			out = append(out, valueCount{v, 1})
+		}
+	}
+	return out
+}
+
+// numerical makes at most most bins of about as many rows each. A value that
+// alone would fill a bin gets one of its own. This is LightGBM's GreedyFindBin
+// (src/io/bin.cpp).
+func numerical(values []float64, most int, zeroMissing bool) *binning {
+	b := &binning{zeroMissing: zeroMissing}
+	for i := range b.bounds {
+		b.bounds[i] = math.Inf(1)
+	}
+	d := distinct(values, zeroMissing)
+	if len(d) == 0 {
+		return b
+	}
+	var ends []int // index into d of the last value of each bin but the last
+	if len(d) <= most {
+		ends = fewValues(d)
+	} else {
+		ends = equalCounts(d, most)
+	}
+	for i, end := range ends {
+		b.bounds[i] = between(d[end].value, d[end+1].value)
+	}
+	b.n = len(ends) + 1
+	return b
+}
+
+// fewValues gives each value a bin, joining those that are too rare.
+func fewValues(d []valueCount) (ends []int) {
+	rows := 0
+	for i := range len(d) - 1 {
+		if rows += d[i].count; rows >= minInBin {
+			ends = append(ends, i)
+			rows = 0
+		}
+	}
+	return ends
+}
+
+// equalCounts fills bins up to the mean of what the frequent values leave.
+func equalCounts(d []valueCount, most int) (ends []int) {
+	total := 0
+	for _, v := range d {
+		total += v.count
+	}
+	most = max(1, min(most, total/minInBin))
+	mean := float64(total) / float64(most)
+	big := make([]bool, len(d))
+	restBins, rest := most, total
+	for i, v := range d {
+		if float64(v.count) >= mean {
+			big[i] = true
+			restBins--
+			rest -= v.count
+		}
+	}
+	mean = float64(rest) / float64(restBins)
+	rows := 0
+	for i := 0; i < len(d)-1 && len(ends) < most-1; i++ {
+		if !big[i] {
+			rest -= d[i].count
+		}
+		rows += d[i].count
+		if !big[i] && float64(rows) < mean && !(big[i+1] && float64(rows) >= max(1, mean/2)) {
+			continue
+		}
+		ends = append(ends, i)
+		rows = 0
+		if !big[i] {
+			restBins--
+			mean = float64(rest) / float64(restBins)
+		}
+	}
+	return ends
+}
+
+// between returns a number from [a, b), about half way; both are finite.
+func between(a, b float64) float64 {
+	mid := a/2 + b/2
+	if mid < a || mid >= b {
+		return a
+	}
+	return mid
+}
+
+// categories gives each of the most frequent codes a bin of its own.
+func categories(values []float64, most int) (*binning, error) {
+	d := distinct(values, false)
+	slices.SortStableFunc(d, func(a, b valueCount) int { return cmp.Compare(b.count, a.count) })
+	b := &binning{bins: map[int]uint8{}}
+	for _, v := range d {
+		if _, err := b.category(v.value); err != nil {
+			return nil, err
+		}
+		if code := int(v.value); v.value >= 0 && len(b.codes) < most {
+			b.bins[code] = uint8(len(b.codes))
+			b.codes = append(b.codes, code)
+		}
+	}
+	b.n = len(b.codes)
+	return b, nil
+}

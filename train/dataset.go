@@ -1,0 +1,219 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Dataset is a table made ready for training: each value is held as the number
+// of its bin, in one byte. It does not change once built and may be used by
+// several trainings at a time.
+type Dataset struct {
+	features []string
+	binnings []*binning
+	rows     int
+
+	// bins holds the rows one after the other, width words each. Byte f%8 of
+	// word f/8 is the bin of feature f; what follows the last feature is 0.
+	bins  []uint64
+	width int
+
+	label  []float64
+	weight []float64 // nil: all 1
+	digest string    // SHA-256 of the file, hex; "" if it came from memory
+	spec   Spec
+}
+
+// Spec says what the columns of a table mean and how they are binned.
+type Spec struct {
+	Label       string   // column to predict
+	Drop        []string // columns that are no features
+	Weight      string   // column of each row's weight, at least 0; "" for none
+	Categorical []string // features whose values are codes: whole numbers from 0, without an order
+	Objective   Objective
+	ZeroMissing bool   // a value of 0 is missing, as LightGBM's zero_as_missing
+	MaxBin      int    // bins of a feature, 2 to 255; 0 for 255
+	Seed        uint64 // of the sample of rows that the bins are made from
+	Threads     int    // 0: one per processor; the result does not depend on it
+}
+
+// Validate reports a field that is not usable.
+func (s *Spec) Validate() error {
+	switch {
+	case s.Label == "":
+		return errors.New("label: name the column to predict")
+	case s.MaxBin != 0 && (s.MaxBin < 2 || s.MaxBin > maxBins):
+		return fmt.Errorf("max_bin is %d; it must be between 2 and %d", s.MaxBin, maxBins)
+	case s.Threads < 0:
+		return fmt.Errorf("threads is %d; it must be positive, or 0 for one per processor", s.Threads)
+	case s.Weight == s.Label:
+		return fmt.Errorf("weight: column %q is the label", s.Label)
+	}
+	return s.Objective.validate()
+}
+
+// Rows returns the number of rows.
+func (d *Dataset) Rows() int { return d.rows }
+
+// Features returns the names of the features, in the order of the table.
+func (d *Dataset) Features() []string { return slices.Clone(d.features) }
+
+// Positives returns the number of rows whose label is 1.
+func (d *Dataset) Positives() (n int) {
+	for _, y := range d.label {
+		if y == 1 {
+			n++
+		}
+	}
+	return n
+}
+
+// Digest returns the SHA-256 of the file that the rows came from, in hex, or ""
+// if they came from memory.
+func (d *Dataset) Digest() string { return d.digest }
+
+// Labels returns the label of each row; a caller must not change it.
+func (d *Dataset) Labels() []float64 { return d.label }
+
+// NewDataset bins columns of values in memory, NaN where one is missing. weight
+// may be nil. Of the spec only the names in Categorical, Objective, ZeroMissing
+// and MaxBin matter.
+func NewDataset(features []string, columns [][]float64, label, weight []float64, spec Spec) (*Dataset, error) {
+	spec.Label = "label"
+	if err := spec.Validate(); err != nil {
+		return nil, err
+	}
+	if len(features) != len(columns) || len(features) == 0 {
+		return nil, fmt.Errorf("%d names for %d columns", len(features), len(columns))
+	}
+	d := newDataset(features, spec, len(label), weight != nil)
+	check := labelCheck{objective: spec.Objective}
+	for i, y := range label {
+		if err := check.add(y); err != nil {
+			return nil, fmt.Errorf("row %d: %w", i, err)
+		}
+		if weight != nil {
+			if err := checkWeight(weight[i]); err != nil {
+				return nil, fmt.Errorf("row %d: %w", i, err)
+			}
+		}
+	}
+	if err := check.finish(); err != nil {
+		return nil, err
+	}
+	copy(d.label, label)
+	copy(d.weight, weight)
+	d.binnings = make([]*binning, len(features))
+	for f, column := range columns {
+		if len(column) != len(label) {
+			return nil, fmt.Errorf("column %q has %d values for %d labels", features[f], len(column), len(label))
+		}
+		var err error
+		if d.binnings[f], err = spec.binning(features[f], slices.Clone(column)); err != nil {
+			return nil, err
+		}
+		for i, v := range column {
+			if math.IsInf(v, 0) {
+				return nil, fmt.Errorf("column %q, row %d: the value is infinite", features[f], i)
+			}
+			if err := d.set(i, f, v); err != nil {
+				return nil, fmt.Errorf("column %q, row %d: %w", features[f], i, err)
+			}
+		}
+	}
+	return d, nil
+}
+
+func newDataset(features []string, spec Spec, rows int, weighted bool) *Dataset {
+	width := (len(features) + 7) / 8
+	d := &Dataset{
+		features: features,
+		rows:     rows,
+		bins:     make([]uint64, rows*width),
+		width:    width,
+		label:    make([]float64, rows),
+		spec:     spec,
+	}
+	if weighted {
+		d.weight = make([]float64, rows)
+	}
+	return d
+}
+
+// set puts the bin of value v into row i.
+func (d *Dataset) set(i, f int, v float64) error {
+	bin, err := d.binnings[f].bin(v)
+	if err != nil {
+		return err
+	}
+	d.bins[i*d.width+f/8] |= uint64(bin) << (f % 8 * 8)
+	return nil
+}
+
+// at returns the bin of feature f in row i.
+func (d *Dataset) at(i, f int) uint8 { return uint8(d.bins[i*d.width+f/8] >> (f % 8 * 8)) }
+
+// binning makes the bins of a feature from its values, which it reorders.
+func (s *Spec) binning(name string, values []float64) (*binning, error) {
+	most := s.MaxBin
+	if most == 0 {
+		most = maxBins
+	}
+	var b *binning
+	if slices.Contains(s.Categorical, name) {
+		var err error
+		if b, err = categories(values, most); err != nil {
+			return nil, fmt.Errorf("column %q: %w", name, err)
+		}
+	} else {
+		b = numerical(values, most, s.ZeroMissing)
+	}
+	if b.n == 0 {
+		return nil, fmt.Errorf("column %q is missing in every row; leave it out with --drop %s", name, name)
+	}
+	return b, nil
+}
+
+// labelCheck finds labels that cannot be learnt.
+type labelCheck struct {
+	objective Objective
+	n         int
+	first     float64
+	varies    bool
+}
+
+func (c *labelCheck) add(y float64) error {
+	switch {
+	case y != y:
+		return errors.New("the label is missing; leave such rows out")
+	case math.IsInf(y, 0):
+		return errors.New("the label is infinite")
+	case c.objective == Binary && y != 0 && y != 1:
+		return fmt.Errorf("the label is %v; it must be 0 or 1 (for a number to predict use objective %s)", y, L2)
+	}
+	if c.n == 0 {
+		c.first = y
+	}
+	c.n++
+	c.varies = c.varies || y != c.first
+	return nil
+}
+
+func (c *labelCheck) finish() error {
+	if c.n == 0 {
+		return errors.New("there are no rows")
+	}
+	if !c.varies {
+		return fmt.Errorf("the label is %v in every row, so there is nothing to learn", c.first)
+	}
+	return nil
+}
+
+func checkWeight(w float64) error {
+	if !(w >= 0) || math.IsInf(w, 0) {
+		return fmt.Errorf("the weight is %v; it must be finite and at least 0", w)
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package train
+
+import "math"
+
+// The gradient and the hessian of a row are held together in one int64, as
+// whole numbers of a step each: the gradient in the upper 32 bits, signed, the
+// hessian in the lower 32, unsigned. Adding two such numbers adds both at once,
+// exactly and in any order, so that sums, and with them the trees, do not depend
+// on the number of threads. The steps are chosen for each tree so that the sum
+// over all rows still fits.
+type packed = int64
+
+func pack(gradient int32, hessian uint32) packed {
+	return int64(gradient)<<32 + int64(hessian)
+}
+
+// unpack returns gradient and hessian in steps.
+func unpack(p packed) (gradient, hessian float64) {
+	return float64(p >> 32), float64(uint32(p))
+}
+
+// maxSum bounds the sums of gradients and hessians, in steps. A bit is left for
+// what rounding adds.
+const maxSum = 1<<31 - 1
+
+// gradientBlock is how many rows are summed at a time. It is fixed, so that
+// floating point sums do not depend on the number of threads either.
+const gradientBlock = 4096
+
+// gradients holds what the next tree is fitted to.
+type gradients struct {
+	rows []packed
+	sums [][2]float64 // of each block: |gradient| and hessian
+	// steps per unit of gradient and hessian
+	perGradient, perHessian float64
+}
+
+func newGradients(rows int) *gradients {
+	return &gradients{
+		rows: make([]packed, rows),
+		sums: make([][2]float64, (rows+gradientBlock-1)/gradientBlock),
+	}
+}
+
+// compute sets the gradients for the rows' current scores. tree moves the
+// dither, so that the same row is not always rounded the same way.
+func (g *gradients) compute(d *Dataset, p *Params, score []float64, tree int) {
+	n := threads(p.Threads)
+	parallel(n, len(g.sums), func(_, block int) {
+		first := block * gradientBlock
+		last := min(first+gradientBlock, d.rows)
+		g.sums[block] = g.derive(d, p, score, first, last)
+	})
+	var sum [2]float64
+	for _, s := range g.sums {
+		sum[0] += s[0]
+		sum[1] += s[1]
+	}
+	room := float64(maxSum - len(g.rows))
+	g.perGradient, g.perHessian = steps(room, sum[0]), steps(room, sum[1])
+	parallel(n, len(g.sums), func(_, block int) {
+		first := block * gradientBlock
+		last := min(first+gradientBlock, d.rows)
+		g.quantise(first, last, uint32(tree))
+	})
+}
+
+// steps returns how many steps a unit may have for a sum to fit into room.
+func steps(room, sum float64) float64 {
+	if sum == 0 {
+		return 1
+	}
+	return min(room/sum, 1<<40)
+}
+
+// derive puts the first and second derivatives of the loss of some rows into
+// g.rows, as two float32, and sums them.
+func (g *gradients) derive(d *Dataset, p *Params, score []float64, first, last int) (sum [2]float64) {
+	label, score, out := d.label[first:last], score[first:last], g.rows[first:last]
+	for i := range out {
+		gradient, hessian := score[i]-label[i], 1.0
+		if d.spec.Objective == Binary {
+			q := 1 / (1 + math.Exp(-score[i]))
+			gradient, hessian = q-label[i], q*(1-q)
+			if label[i] == 1 {
+				gradient, hessian = gradient*p.PosWeight, hessian*p.PosWeight
+			}
+		}
+		if d.weight != nil {
+			w := d.weight[first+i]
+			gradient, hessian = gradient*w, hessian*w
+		}
+		sum[0] += math.Abs(gradient)
+		sum[1] += hessian
+		out[i] = int64(math.Float32bits(float32(gradient)))<<32 | int64(math.Float32bits(float32(hessian)))
+	}
+	return sum
+}
+
+// quantise turns derived rows into packed ones. Each is rounded up or down so
+// that neighbours' errors cancel: the offsets are a golden-ratio sequence.
+func (g *gradients) quantise(first, last int, tree uint32) {
+	const golden, silver = 0x9e3779b1, 0x85ebca6b
+	for i := first; i < last; i++ {
+		both := uint64(g.rows[i])
+		gradient := float64(math.Float32frombits(uint32(both>>32))) * g.perGradient
+		hessian := float64(math.Float32frombits(uint32(both))) * g.perHessian
+		at := uint32(i) + tree*0x3c6ef372
+		gradient = math.Floor(gradient + float64(at*golden)/(1<<32))
+		hessian = math.Floor(hessian + float64(at*silver)/(1<<32))
+		g.rows[i] = pack(int32(gradient), uint32(hessian))
+	}
+}
+
+// initialScore is the best constant score: the log-odds of the positives or the
+// mean.
+func initialScore(d *Dataset, p *Params) float64 {
+	var sum, total float64
+	for i, y := range d.label {
+		w := 1.0
+		if d.weight != nil {
+			w = d.weight[i]
+		}
+		if d.spec.Objective == Binary && y == 1 {
+			w *= p.PosWeight
+		}
+		sum += w * y
+		total += w
+	}
+	if !(total > 0) {
+		return 0
+	}
+	mean := sum / total
+	if d.spec.Objective == Binary {
+		mean = min(max(mean, 1e-15), 1-1e-15)
+		return math.Log(mean / (1 - mean))
+	}
+	return mean
+}

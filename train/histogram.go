@@ -1,0 +1,74 @@
+package train
+
+// A histogram holds the sum of the gradients of a leaf's rows for each bin of
+// each feature. It is laid out as a row's words are: for each word the bins of
+// its eight features, 256 each.
+type histogram []packed
+
+const (
+	wordFeatures = 8
+	wordBins     = wordFeatures * 256
+)
+
+func newHistogram(d *Dataset) histogram { return make(histogram, d.width*wordBins) }
+
+// feature returns the bins of feature f.
+func (h histogram) feature(f int) *[256]packed { return (*[256]packed)(h[f*256:]) }
+
+// word returns the bins of the features in word w.
+func (h histogram) word(w int) *[wordBins]packed { return (*[wordBins]packed)(h[w*wordBins:]) }
+
+// blockRows is how many rows go through a histogram at a time: few enough that
+// they stay in the second-level cache until the last word, while the bins of
+// one word, 16 KiB, stay in the first.
+const blockRows = 512
+
+// add adds rows to the histogram, at most blockRows.
+func (h histogram) add(d *Dataset, rows []uint32, gradients []packed) {
+	var (
+		at  [blockRows]uint32 // of a row's first word
+		sum [blockRows]packed
+	)
+	n := len(rows)
+	width := uint32(d.width)
+	for i, row := range rows {
+		at[i] = row * width
+		sum[i] = gradients[row]
+	}
+	for w := range d.width {
+		addWord(h.word(w), d.bins[w:], at[:n], sum[:n])
+	}
+}
+
+// addWord is the innermost loop of training: eight additions for each row.
+func addWord(h *[wordBins]packed, bins []uint64, at []uint32, sum []packed) {
+	sum = sum[:len(at)]
+	for i, a := range at {
+		b, s := bins[a], sum[i]
+		h[b&255] += s
+		h[256+b>>8&255] += s
+		h[512+b>>16&255] += s
+		h[768+b>>24&255] += s
+		h[1024+b>>32&255] += s
+		h[1280+b>>40&255] += s
+		h[1536+b>>48&255] += s
+		h[1792+b>>56] += s
+	}
+}
+
+// addTo adds the bins of one word of h to another histogram's.
+func (h histogram) addTo(other histogram, w int) {
+	from, to := h.word(w), other.word(w)
+	for i, v := range from {
+		to[i] += v
+	}
+}
+
+// subtract takes the bins of one word of other away: what is left of a leaf
+// without one of its two parts is the other part.
+func (h histogram) subtract(other histogram, w int) {
+	from, to := other.word(w), h.word(w)
+	for i, v := range from {
+		to[i] -= v
+	}
+}

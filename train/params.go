@@ -1,0 +1,138 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Objective is what a model is trained for.
+type Objective string
+
+// The objectives.
+const (
+	Binary Objective = "binary"     // log loss of a label 0 or 1; the score is log-odds
+	L2     Objective = "regression" // squared error of a number
+)
+
+func (o Objective) validate() error {
+	if o != Binary && o != L2 {
+		return fmt.Errorf("objective is %q; it must be %s or %s", string(o), Binary, L2)
+	}
+	return nil
+}
+
+// Metric judges a model on a validation set.
+type Metric string
+
+// The metrics. Binary models are judged by log loss, average precision or ROC
+// AUC, regressions by the root of the mean squared error.
+const (
+	LogLoss Metric = "logloss"
+	AP      Metric = "ap"
+	AUC     Metric = "auc"
+	RMSE    Metric = "rmse"
+)
+
+// Params are the parameters of the trees. The defaults are LightGBM's.
+type Params struct {
+	Trees        int     // at most
+	Leaves       int     // of a tree, at most
+	LearningRate float64 // each tree's share of its best values
+	MaxDepth     int     // splits from the root to a leaf, at most; 0: not bounded
+
+	MinLeaf    int     // rows of a leaf, at least
+	MinHessian float64 // sum of second derivatives of a leaf, at least
+	MinGain    float64 // of a split, in the loss
+	L1, L2     float64 // penalties on the leaves' values
+
+	SampleRows     float64 // share of the rows that each tree sees, (0,1]
+	SampleFeatures float64 // share of the features that each tree may use, (0,1]
+
+	PosWeight float64        // weight of positive rows (LightGBM's scale_pos_weight)
+	Monotone  map[string]int // feature to +1: never lowers the score as it grows, or -1: never raises it
+
+	EarlyStopping int    // stop after so many trees without a better validation; 0: never
+	Metric        Metric // "": log loss, or RMSE for a regression
+
+	Seed    uint64
+	Threads int // 0: one per processor; the model does not depend on it
+}
+
+// DefaultParams returns LightGBM's defaults.
+func DefaultParams() Params {
+	return Params{
+		Trees: 100, Leaves: 31, LearningRate: 0.1, MinLeaf: 20, MinHessian: 1e-3,
+		SampleRows: 1, SampleFeatures: 1, PosWeight: 1, Seed: 1,
+	}
+}
+
+// maxLeaves is far above what is useful and bounds memory.
+const maxLeaves = 1 << 16
+
+// maxDepth keeps within what a model may be.
+const maxDepth = 500
+
+// Validate reports the first field that is not usable, with the accepted
+// values.
+func (p *Params) Validate() error {
+	finite := func(v float64) bool { return v >= 0 && !math.IsInf(v, 0) }
+	switch {
+	case p.Trees < 1:
+		return fmt.Errorf("trees is %d; it must be at least 1", p.Trees)
+	case p.Leaves < 2 || p.Leaves > maxLeaves:
+		return fmt.Errorf("leaves is %d; it must be between 2 and %d", p.Leaves, maxLeaves)
+	case !(p.LearningRate > 0) || p.LearningRate > 1:
+		return fmt.Errorf("learning_rate is %v; it must be above 0 and at most 1", p.LearningRate)
+	case p.MaxDepth < 0 || p.MaxDepth > maxDepth:
+		return fmt.Errorf("max_depth is %d; it must be between 1 and %d, or 0 for no bound", p.MaxDepth, maxDepth)
+	case p.MinLeaf < 1:
+		return fmt.Errorf("min_leaf is %d; it must be at least 1", p.MinLeaf)
+	case !finite(p.MinHessian):
+		return fmt.Errorf("min_hessian is %v; it must be finite and at least 0", p.MinHessian)
+	case !finite(p.MinGain):
+		return fmt.Errorf("min_gain is %v; it must be finite and at least 0", p.MinGain)
+	case !finite(p.L1):
+		return fmt.Errorf("l1 is %v; it must be finite and at least 0", p.L1)
+	case !finite(p.L2):
+		return fmt.Errorf("l2 is %v; it must be finite and at least 0", p.L2)
+	case !(p.SampleRows > 0 && p.SampleRows <= 1):
+		return fmt.Errorf("sample_rows is %v; it must be above 0 and at most 1", p.SampleRows)
+	case !(p.SampleFeatures > 0 && p.SampleFeatures <= 1):
+		return fmt.Errorf("sample_features is %v; it must be above 0 and at most 1", p.SampleFeatures)
+	case !finite(p.PosWeight) || p.PosWeight == 0:
+		return fmt.Errorf("pos_weight is %v; it must be finite and above 0", p.PosWeight)
+	case p.EarlyStopping < 0:
+		return fmt.Errorf("early_stopping is %d; it must be at least 1, or 0 for never", p.EarlyStopping)
+	case p.Threads < 0:
+		return fmt.Errorf("threads is %d; it must be at least 1, or 0 for one per processor", p.Threads)
+	}
+	return nil
+}
+
+// validateFor reports what does not fit the data.
+func (p *Params) validateFor(d *Dataset) error {
+	objective := d.spec.Objective
+	allowed := []Metric{"", LogLoss, AP, AUC}
+	if objective == L2 {
+		allowed = []Metric{"", RMSE}
+	}
+	if !slices.Contains(allowed, p.Metric) {
+		return fmt.Errorf("metric %q does not judge objective %s; it must be one of %v", p.Metric, objective, allowed[1:])
+	}
+	if objective == L2 && p.PosWeight != 1 {
+		return fmt.Errorf("pos_weight is for objective %s; a regression takes a weight column", Binary)
+	}
+	for name, sign := range p.Monotone {
+		f := slices.Index(d.features, name)
+		switch {
+		case f < 0:
+			return fmt.Errorf("monotone: %q is not among the features", name)
+		case sign != 1 && sign != -1:
+			return fmt.Errorf("monotone: %s is %d; it must be +1 or -1", name, sign)
+		case d.binnings[f].categorical():
+			return fmt.Errorf("monotone: %s is categorical and has no order", name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/stratoswarm/forestall/model"
+)
+
+// Result is a trained ensemble, whole however the training ended.
+type Result struct {
+	Features  []string
+	Objective string // as the model's text names it: "binary sigmoid:1" or "regression"
+	Trees     []model.Tree
+	Monotone  map[string]int
+
+	// Scores holds the raw score of each training row, the sum of its leaves in
+	// the order of the trees, as far as Trees go.
+	Scores []float64
+
+	Metric      Metric  // that the validation set was judged by; "" without one
+	Best        float64 // its value after the last of Trees
+	Stopped     bool    // early: the validation set got no better
+	Interrupted bool    // the context ended before the last tree
+}
+
+// Progress is what is known after a tree.
+type Progress struct {
+	Tree, Trees int // this one, from 1, and how many at most
+	Leaves      int
+	Metric      Metric  // "" without a validation set
+	Valid       float64 // its value on the validation set after this tree
+}
+
+// Train fits trees to a dataset. valid, which may be nil, must have been read
+// by [Dataset.ReadLike] of the same dataset; with it and EarlyStopping the
+// training ends when that many trees have not improved the metric, and the
+// trees after the best are dropped. report, which may be nil, is called after
+// each tree.
+//
+// The same data, parameters and seed give the same trees, bit by bit, for any
+// number of threads. When the context ends, training stops after the tree at
+// hand and what there is is returned without an error, unless it is nothing.
+func Train(ctx context.Context, d, valid *Dataset, p Params, report func(Progress)) (*Result, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	if err := p.validateFor(d); err != nil {
+		return nil, err
+	}
+	if valid != nil && !slices.Equal(valid.binnings, d.binnings) {
+		return nil, errors.New("the validation set was not read into the bins of the training set")
+	}
+	if valid == nil && p.EarlyStopping > 0 {
+		return nil, errors.New("early stopping needs a validation set")
+	}
+	b := newBooster(d, valid, p)
+	for tree := range p.Trees {
+		if ctx.Err() != nil {
+			b.result.Interrupted = true
+			break
+		}
+		b.step(tree)
+		if report != nil {
+			report(b.progress(tree))
+		}
+		if b.stop() {
+			b.result.Stopped = true
+			break
+		}
+	}
+	if len(b.result.Trees) == 0 {
+		return nil, fmt.Errorf("train: no tree was finished: %w", context.Cause(ctx))
+	}
+	b.finish()
+	return b.result, nil
+}
+
+// booster adds tree after tree to the scores of the rows.
+type booster struct {
+	d, valid  *Dataset
+	p         *Params
+	result    *Result
+	rng       *rand.Rand
+	gradients *gradients
+	grower    *grower
+	score     []float64
+	judge     *judge // nil without a validation set
+}
+
+func newBooster(d, valid *Dataset, p Params) *booster {
+	r := &Result{Features: d.Features(), Objective: string(d.spec.Objective), Monotone: p.Monotone}
+	if d.spec.Objective == Binary {
+		r.Objective = "binary sigmoid:1"
+	}
+	b := &booster{
+		d: d, valid: valid, p: &p, result: r,
+		rng:       rand.New(rand.NewPCG(p.Seed, 0x7472656573)),
+		gradients: newGradients(d.rows),
+		grower:    newGrower(d, &p),
+		score:     make([]float64, d.rows),
+	}
+	start := initialScore(d, &p)
+	for i := range b.score {
+		b.score[i] = start
+	}
+	if valid != nil {
+		b.judge = newJudge(valid, &p)
+		r.Metric = b.judge.metric
+	}
+	return b
+}
+
+// step grows one tree and adds it to the scores.
+func (b *booster) step(tree int) {
+	b.gradients.compute(b.d, b.p, b.score, tree)
+	b.sampleFeatures()
+	n := b.sampleRows(tree)
+	b.grower.grow(b.gradients, n)
+
+	t := b.tree(tree)
+	values := make([]float64, len(t.Leaves))
+	for i := range t.Leaves {
+		values[i] = t.Leaves[i].Value
+	}
+	// The first tree's leaves hold the initial score, which the rows have
+	// already: from then on a score is the sum of a row's leaves, bit by bit.
+	b.apply(b.d, b.score, values, tree == 0, n)
+	if b.judge != nil {
+		b.apply(b.valid, b.judge.score, values, tree == 0, 0)
+		b.judge.add(len(b.result.Trees))
+	}
+	b.result.Trees = append(b.result.Trees, t)
+}
+
+// apply adds the leaves' values to the rows' scores. For the grower's own data,
+// grown on all rows, it knows which rows each leaf has; otherwise it asks the
+// tree.
+func (b *booster) apply(d *Dataset, score, values []float64, first bool, grown int) {
+	g := b.grower
+	if first {
+		clear(score)
+	}
+	if d == b.d && grown == d.rows {
+		parallel(g.threads, len(g.leaves), func(_, i int) {
+			for _, row := range g.rows[g.leaves[i].begin:g.leaves[i].end] {
+				score[row] += values[i]
+			}
+		})
+		return
+	}
+	parallel(g.threads, (d.rows+gradientBlock-1)/gradientBlock, func(_, block int) {
+		for row := block * gradientBlock; row < min((block+1)*gradientBlock, d.rows); row++ {
+			score[row] += values[g.leafOf(d, row)]
+		}
+	})
+}
+
+// sampleFeatures chooses those that the next tree may use.
+func (b *booster) sampleFeatures() {
+	allowed := b.grower.features
+	n := max(1, int(math.Round(b.p.SampleFeatures*float64(len(allowed)))))
+	for i := range allowed {
+		allowed[i] = i < n
+	}
+	if n < len(allowed) {
+		b.rng.Shuffle(len(allowed), func(i, j int) { allowed[i], allowed[j] = allowed[j], allowed[i] })
+	}
+}
+
+// sampleRows chooses the rows of the next tree and returns how many.
+func (b *booster) sampleRows(tree int) (n int) {
+	rows := b.grower.rows
+	if b.p.SampleRows == 1 {
+		for i := range rows {
+			rows[i] = uint32(i)
+		}
+		return len(rows)
+	}
+	limit := uint64(b.p.SampleRows * (1 << 32))
+	for i := range rows {
+		if b.rng.Uint64()>>32 < limit {
+			rows[n] = uint32(i)
+			n++
+		}
+	}
+	if n == 0 { // a handful of rows and a small share
+		rows[0] = uint32(b.rng.IntN(len(rows)))
+		return 1
+	}
+	return n
+}
+
+func (b *booster) progress(tree int) Progress {
+	p := Progress{
+		Tree: tree + 1, Trees: b.p.Trees, Leaves: len(b.grower.leaves),
+		Metric: b.result.Metric,
+	}
+	if b.judge != nil {
+		p.Valid = b.judge.last
+	}
+	return p
+}
+
+func (b *booster) stop() bool {
+	return b.judge != nil && b.p.EarlyStopping > 0 && len(b.result.Trees)-b.judge.bestTrees >= b.p.EarlyStopping
+}
+
+// finish drops the trees after the best if the training was to stop early.
+func (b *booster) finish() {
+	r := b.result
+	r.Scores = b.score
+	if b.judge == nil {
+		return
+	}
+	r.Best = b.judge.last
+	if b.p.EarlyStopping == 0 || b.judge.bestTrees == len(r.Trees) {
+		return
+	}
+	r.Best, r.Trees, r.Scores = b.judge.best, r.Trees[:b.judge.bestTrees], nil
+}
+
+// Text returns the model in LightGBM's text format.
+func (r *Result) Text() ([]byte, error) {
+	var buf bytes.Buffer
+	if err := model.WriteEnsemble(&buf, r.Features, r.Objective, r.Trees); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}

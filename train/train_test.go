@@ -1,0 +1,168 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stratoswarm/forestall/model"
+)
+
+// synthetic is a table whose label follows a rule with noise: the first two
+// features matter, the third matters by being missing, the rest is noise.
+type synthetic struct {
+	names   []string
+	columns [][]float64
+	label   []float64
+}
+
+func makeSynthetic(rows, features int, seed uint64) synthetic {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	s := synthetic{label: make([]float64, rows)}
+	for f := range features {
+		s.names = append(s.names, fmt.Sprintf("f%d", f))
+		column := make([]float64, rows)
+		for i := range column {
+			column[i] = rng.NormFloat64()
+			if rng.Float64() < 0.05 {
+				column[i] = math.NaN()
+			}
+		}
+		s.columns = append(s.columns, column)
+	}
+	for i := range s.label {
+		z := -3.0
+		if v := s.columns[0][i]; v == v {
+			z += 1.5 * v
+		}
+		if v := s.columns[1][i]; v == v {
+			z += v * v
+		}
+		if v := s.columns[2][i]; v != v {
+			z += 2
+		}
+		if rng.Float64() < model.Sigmoid(z) {
+			s.label[i] = 1
+		}
+	}
+	return s
+}
+
+func (s synthetic) row(i int) []float64 {
+	row := make([]float64, len(s.columns))
+	for f := range row {
+		row[f] = s.columns[f][i]
+	}
+	return row
+}
+
+func (s synthetic) dataset(t testing.TB, spec Spec) *Dataset {
+	t.Helper()
+	if spec.Objective == "" {
+		spec.Objective = Binary
+	}
+	d, err := NewDataset(s.names, s.columns, s.label, nil, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func mustTrain(t testing.TB, d *Dataset, p Params) *Result {
+	t.Helper()
+	r, err := Train(context.Background(), d, nil, p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func mustEnsemble(t testing.TB, r *Result) *model.Ensemble {
+	t.Helper()
+	text, err := r.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := model.ReadEnsemble(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// The scores that training keeps are those that the written model gives.
+func TestScoresAreTheModels(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		set  func(*Spec, *Params)
+	}{
+		{"defaults", func(*Spec, *Params) {}},
+		{"sampled", func(_ *Spec, p *Params) { p.SampleRows, p.SampleFeatures = 0.5, 0.5 }},
+		{"penalties", func(_ *Spec, p *Params) { p.L1, p.L2, p.MaxDepth = 1, 5, 3 }},
+		{"few bins", func(s *Spec, _ *Params) { s.MaxBin = 4 }},
+		{"weights", func(_ *Spec, p *Params) { p.PosWeight = 10 }},
+		{"regression", func(s *Spec, _ *Params) { s.Objective = L2 }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := makeSynthetic(3000, 11, 1)
+			spec, p := Spec{Objective: Binary}, DefaultParams()
+			p.Trees = 20
+			tc.set(&spec, &p)
+			r := mustTrain(t, s.dataset(t, spec), p)
+			e := mustEnsemble(t, r)
+			for i := range s.label {
+				raw, err := e.Raw(s.row(i))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if math.Abs(raw-r.Scores[i]) > 1e-9 {
+					t.Fatalf("row %d: the model scores %v, training says %v", i, raw, r.Scores[i])
+				}
+			}
+		})
+	}
+}
+
+func TestThreadsDoNotMatter(t *testing.T) {
+	s := makeSynthetic(20_000, 19, 2)
+	var want []byte
+	for _, threads := range []int{1, 2, 7} {
+		d := s.dataset(t, Spec{Threads: threads})
+		p := DefaultParams()
+		p.Trees, p.Threads, p.SampleRows, p.SampleFeatures = 10, threads, 0.8, 0.7
+		text, err := mustTrain(t, d, p).Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == nil {
+			want = text
+		} else if !bytes.Equal(text, want) {
+			t.Errorf("%d threads make another model than 1", threads)
+		}
+	}
+}
+
+func auc(score, label []float64) float64 {
+	y := make([]bool, len(label))
+	for i := range y {
+		y[i] = label[i] == 1
+	}
+	return model.ROCAUC(score, y)
+}
+
+func TestLearns(t *testing.T) {
+	s, test := makeSynthetic(20_000, 8, 3), makeSynthetic(20_000, 8, 4)
+	e := mustEnsemble(t, mustTrain(t, s.dataset(t, Spec{}), DefaultParams()))
+	score := make([]float64, len(test.label))
+	for i := range score {
+		score[i], _ = e.Raw(test.row(i))
+	}
+	if got := auc(score, test.label); got < 0.80 {
+		t.Errorf("AUC on other rows of the same rule is %.4f", got)
+	} else {
+		t.Logf("AUC %.4f", got)
+	}
+}
