@@ -30,7 +30,7 @@ type Card struct {
 	Schema      string             `json:"schema,omitempty"`               // version of the feature schema it was trained under
 	Features    []string           `json:"features"`                       // those of the trees, in their order
 	Windows     []Duration         `json:"windows,omitempty"`              // of the features, rising
-	Horizon     Duration           `json:"horizon"`                        // the probability is of a failure within (lead, lead+horizon]
+	Horizon     Duration           `json:"horizon,omitempty"`              // the probability is of a failure within (lead, lead+horizon]; 0 only without a kind: not said
 	Lead        Duration           `json:"lead,omitempty"`                 // what comes sooner is too late to act on
 	Calibration Calibration        `json:"calibration"`                    //
 	Thresholds  *Thresholds        `json:"thresholds,omitempty"`           // nil: the application's own
@@ -121,7 +121,7 @@ func (c *Card) Validate() error {
 		return bad("version", "is empty")
 	case len(c.Features) == 0:
 		return bad("features", "is empty")
-	case c.Horizon <= 0:
+	case c.Horizon < 0 || c.Horizon == 0 && c.Kind != "":
 		return bad("horizon", "is %v; it must be positive", c.Horizon)
 	case c.Lead < 0:
 		return bad("lead", "is %v; it must not be negative", c.Lead)

@@ -146,6 +146,14 @@ func TestRegressionNeedsCalibration(t *testing.T) {
 	if _, err := New(text, card); !errors.Is(err, ErrNoProbability) {
 		t.Errorf("error %v", err)
 	}
+	card.Kind, card.Horizon = "", 0
+	m, err := New(text, card)
+	if err != nil {
+		t.Fatalf("a model of a plain table: %v", err)
+	}
+	if _, err := m.Probability(make([]float64, m.NumFeatures())); !errors.Is(err, ErrNoProbability) {
+		t.Errorf("probability of a regression: error %v", err)
+	}
 }
 
 // TestSecondOpinion: an evaluator that differs is found out, wherever the

@@ -94,7 +94,7 @@ func New(text []byte, card Card) (*Model, error) {
 	if err := sameNames(e.features, card.Features); err != nil {
 		return nil, err
 	}
-	if e.sigmoid == 0 && card.Calibration.Method == None {
+	if card.Kind != "" && e.sigmoid == 0 && card.Calibration.Method == None {
 		return nil, fmt.Errorf("%w: objective %s: %w", ErrMismatch, e.objective, ErrNoProbability)
 	}
 	if err := secondOpinion(text, e); err != nil {
@@ -121,8 +121,12 @@ func Digest(text []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Probability returns the calibrated probability of one row, in [0,1].
+// Probability returns the calibrated probability of one row, in [0,1]. A
+// regression without a calibration has none: [ErrNoProbability].
 func (m *Model) Probability(row []float64) (float64, error) {
+	if m.sigmoid == 0 && m.Card.Calibration.Method == None {
+		return 0, ErrNoProbability
+	}
 	raw, err := m.Raw(row)
 	if err != nil {
 		return 0, err
