@@ -7,7 +7,7 @@ import { el, fill, spark } from "./dom.js";
 const grades = ["failing", "suspect", "unknown", "healthy"];
 const points = 120; // of a full history
 const history = new Map();
-let step = 5, lastStep = 0, selected = null, chosen = false, risks = new Map(), runsOn = new Map(), detailFor = "";
+let step = 5, lastStep = 0, selected = null, chosen = false, risks = new Map(), runsOn = new Map(), detailFor = "", detailOf = null;
 
 export function setHistory({ step_seconds, series }) {
   step = step_seconds;
@@ -146,6 +146,8 @@ async function showDetail(now) {
     fill("detail", head, el("p", {}, r.note || "it could not be judged"), line);
     return;
   }
+  if (detailOf !== selected) fill("detail", head, line); // the reasons follow
+  detailOf = selected;
   let full;
   try {
     const answer = await fetch("/v1/risk/" + r.component);
