@@ -97,51 +97,6 @@ func (s *searcher) candidate(sum packed, rows int, b bounds, minHessian float64,
 	return c
 }
 
-// numerical returns the best split of the leaf by feature f.
-func (s *searcher) numerical(c *candidate, f int, bins *[256]packed) split {
-	n := s.d.binnings[f].n
-	gapped := bins[missingBin] != 0
-	if !gapped && n < 2 {
-		return split{}
-	}
-	if !gapped {
-		n-- // the last bin leaves nothing for the right
-	}
-	plain := c.plain && s.monotone[f] == 0
-	scan := scanner{searcher: s, c: c, sign: s.monotone[f], best: s.floor(c)}
-	scan.g, scan.h = unpack(c.sum)
-	var left packed
-	for b, v := range bins[:n] {
-		if v == 0 {
-			continue // parts the rows as the bin before does
-		}
-		left += v
-		if plain {
-			scan.plain(left, b, false)
-		} else {
-			scan.bounded(left, b, false)
-		}
-		if !gapped {
-			continue
-		}
-		if plain {
-			scan.plain(left+bins[missingBin], b, true)
-		} else {
-			scan.bounded(left+bins[missingBin], b, true)
-		}
-	}
-	if !scan.found {
-		return split{}
-	}
-	out := split{feature: f, bin: uint8(scan.bin), missing: scan.missing}
-	if !gapped {
-		// Never seen missing here: it joins the larger side.
-		_, hl := unpack(scan.left)
-		out.missing = 2*hl > scan.h
-	}
-	return finish(c, s.rate, s.toGain, out, scan.left, scan.best)
-}
-
 // floor returns the gain that a split must exceed: that of the leaf as it is,
 // the least improvement asked for, and what the rounding of gradients may feign.
 func (s *searcher) floor(c *candidate) float64 {
@@ -158,53 +113,4 @@ func finish(c *candidate, rate learning, toGain float64, out split, left packed,
 	out.leftOutput = rate.output(gl, hl, c.bounds)
 	out.rightOutput = rate.output(gr, hr, c.bounds)
 	return out
-}
-
-// scanner goes over the bins of one feature and keeps the best split.
-type scanner struct {
-	*searcher
-	c    *candidate
-	sign int8
-	g, h float64 // of the leaf
-
-	best    float64
-	found   bool
-	left    packed
-	bin     int
-	missing bool
-}
-
-// plain tries a split where each side's gain is G^2/(H+l2).
-func (s *scanner) plain(left packed, bin int, missing bool) {
-	gl, hl := unpack(left)
-	gr, hr := s.g-gl, s.h-hl
-	if hl < s.c.minSum || hr < s.c.minSum {
-		return
-	}
-	hl += s.rate.l2
-	hr += s.rate.l2
-	// One division instead of two.
-	if gain := (gl*gl*hr + gr*gr*hl) / (hl * hr); gain > s.best {
-		s.take(gain, left, bin, missing)
-	}
-}
-
-// bounded tries a split under penalties, bounds and monotone constraints.
-func (s *scanner) bounded(left packed, bin int, missing bool) {
-	gl, hl := unpack(left)
-	gr, hr := s.g-gl, s.h-hl
-	if hl < s.c.minSum || hr < s.c.minSum {
-		return
-	}
-	ol, or := s.rate.output(gl, hl, s.c.bounds), s.rate.output(gr, hr, s.c.bounds)
-	if s.sign > 0 && ol > or || s.sign < 0 && ol < or {
-		return
-	}
-	if gain := s.rate.gain(gl, hl, ol) + s.rate.gain(gr, hr, or); gain > s.best {
-		s.take(gain, left, bin, missing)
-	}
-}
-
-func (s *scanner) take(gain float64, left packed, bin int, missing bool) {
-	s.best, s.left, s.bin, s.missing, s.found = gain, left, bin, missing, true
 }
