@@ -33,6 +33,10 @@ type cli struct {
 	Members     membersCmd     `cmd:"" group:"Ask an engine" help:"List the cluster's nodes."`
 	Incidents   incidentsCmd   `cmd:"" group:"Ask an engine" help:"List failures, open and closed."`
 
+	Train    trainCmd    `cmd:"" group:"Train and judge models" help:"Train a model on a table."`
+	Predict  predictCmd  `cmd:"" group:"Train and judge models" help:"Score the rows of a table."`
+	Evaluate evaluateCmd `cmd:"" group:"Train and judge models" help:"Measure a model on a table."`
+
 	Version versionCmd `cmd:"" help:"Print the version."`
 
 	Shim   shimCmd   `cmd:"" hidden:"" help:"Hold one workload (started by the engine)."`

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/train"
+)
+
+// trainCmd trains a model on a plain table.
+type trainCmd struct {
+	Table string `required:"" placeholder:"FILE" help:"CSV table to train on, plain or compressed with gzip or zstd."`
+	Label string `required:"" placeholder:"COL" help:"Column to predict."`
+	Out   string `required:"" placeholder:"DIR" help:"Directory for model.txt and card.json."`
+
+	Drop        []string `placeholder:"COL,.." help:"Columns that are no features."`
+	Weight      string   `placeholder:"COL" help:"Column with the weight of each row."`
+	Categorical []string `placeholder:"COL,.." help:"Features whose values are codes without an order."`
+	Monotone    []string `placeholder:"COL=+1,.." help:"Features that never lower (+1) or never raise (-1) the risk as they grow."`
+	ZeroMissing bool     `help:"A value of 0 is missing."`
+	Objective   string   `default:"binary" enum:"binary,regression" help:"binary for a label 0 or 1, regression for a number (${enum})."`
+
+	Trees          int     `default:"100" help:"Trees, at most."`
+	Leaves         int     `default:"31" help:"Leaves of a tree, at most."`
+	LearningRate   float64 `default:"0.1" help:"Each tree's share of its best values."`
+	MaxDepth       int     `default:"0" help:"Depth of a tree, at most; 0: not bounded."`
+	MaxBin         int     `default:"255" help:"Bins of a feature, at most 255."`
+	MinLeaf        int     `default:"20" help:"Rows of a leaf, at least."`
+	MinHessian     float64 `default:"0.001" help:"Sum of second derivatives of a leaf, at least."`
+	MinGain        float64 `default:"0" help:"Gain of a split, at least."`
+	L1             float64 `name:"l1" default:"0" help:"L1 penalty on the leaves' values."`
+	L2             float64 `name:"l2" default:"0" help:"L2 penalty on the leaves' values."`
+	SampleRows     float64 `default:"1" help:"Share of the rows that each tree sees."`
+	SampleFeatures float64 `default:"1" help:"Share of the features that each tree may use."`
+	ScalePosWeight float64 `default:"1" help:"Weight of positive rows; the probabilities are corrected for it."`
+
+	Valid         string `placeholder:"FILE" help:"Table to validate on."`
+	EarlyStopping int    `placeholder:"N" help:"Stop after N trees without a better validation; needs --valid."`
+	Metric        string `placeholder:"NAME" help:"What the validation is judged by: logloss, ap, auc; rmse for a regression."`
+	Calibrate     string `placeholder:"FILE" help:"Table to calibrate the probabilities on; rows that are used for nothing else."`
+
+	Name    string        `placeholder:"NAME" help:"Name of the model in its card; by default that of the directory."`
+	Horizon time.Duration `placeholder:"DURATION" help:"The label means a failure within this time; kept in the card."`
+	Seed    uint64        `default:"1" help:"Seed of the samples."`
+	Threads int           `default:"0" help:"Threads; 0: one per processor. The model does not depend on it."`
+	JSON    bool          `name:"json" help:"Report each tree as a line of JSON on standard error."`
+}
+
+// Help adds to the command's help.
+func (trainCmd) Help() string {
+	return "Every column but the label, the weight and those dropped is a feature. An empty cell, NA and nan are missing. Ctrl-C ends the training after the tree at hand and keeps what there is."
+}
+
+func (c *trainCmd) spec() train.Spec {
+	return train.Spec{
+		Label: c.Label, Drop: c.Drop, Weight: c.Weight, Categorical: c.Categorical,
+		Objective: train.Objective(c.Objective), ZeroMissing: c.ZeroMissing,
+		MaxBin: c.MaxBin, Seed: c.Seed, Threads: c.Threads,
+	}
+}
+
+func (c *trainCmd) params() (train.Params, error) {
+	p := train.Params{
+		Trees: c.Trees, Leaves: c.Leaves, LearningRate: c.LearningRate, MaxDepth: c.MaxDepth,
+		MinLeaf: c.MinLeaf, MinHessian: c.MinHessian, MinGain: c.MinGain, L1: c.L1, L2: c.L2,
+		SampleRows: c.SampleRows, SampleFeatures: c.SampleFeatures, PosWeight: c.ScalePosWeight,
+		EarlyStopping: c.EarlyStopping, Metric: train.Metric(c.Metric), Seed: c.Seed, Threads: c.Threads,
+	}
+	for _, m := range c.Monotone {
+		name, sign, ok := strings.Cut(m, "=")
+		n, err := strconv.Atoi(sign)
+		if !ok || err != nil {
+			return p, fmt.Errorf("--monotone %s: write it as COL=+1 or COL=-1", m)
+		}
+		if p.Monotone == nil {
+			p.Monotone = map[string]int{}
+		}
+		p.Monotone[name] = n
+	}
+	return p, p.Validate()
+}
+
+func (c *trainCmd) Run(g *globals) error {
+	p, err := c.params()
+	if err != nil {
+		return err
+	}
+	started := g.now()
+	d, err := train.ReadDataset(g.ctx, c.Table, c.spec())
+	if err != nil {
+		return err
+	}
+	var valid *train.Dataset
+	if c.Valid != "" {
+		if valid, err = d.ReadLike(g.ctx, c.Valid); err != nil {
+			return err
+		}
+	}
+	read := g.now()
+	progress := newTrainProgress(g, c.JSON)
+	r, err := train.Train(g.ctx, d, valid, p, progress.report)
+	progress.end()
+	if err != nil {
+		return err
+	}
+	trained := g.now()
+	text, err := r.Text()
+	if err != nil {
+		return err
+	}
+	card, err := c.card(d, r)
+	if err != nil {
+		return err
+	}
+	// After Ctrl-C the rest must still be done.
+	if err := c.calibrate(context.WithoutCancel(g.ctx), text, &card); err != nil {
+		return err
+	}
+	if err := model.Save(c.Out, text, card); err != nil {
+		return err
+	}
+	c.tell(g, d, r, read.Sub(started), trained.Sub(read))
+	return nil
+}
+
+func (c *trainCmd) card(d *train.Dataset, r *train.Result) (model.Card, error) {
+	name := c.Name
+	if name == "" {
+		abs, err := filepath.Abs(c.Out)
+		if err != nil {
+			return model.Card{}, err
+		}
+		name = filepath.Base(abs)
+	}
+	card := model.Card{
+		Format: model.CardFormat, Name: name, Version: d.Digest()[:12], Features: r.Features,
+		Horizon: model.Duration(c.Horizon), Monotone: r.Monotone,
+		Training: model.Training{
+			DataSHA256: d.Digest(),
+			Notes:      fmt.Sprintf("label %s; %d rows; %d trees of at most %d leaves; seed %d", c.Label, d.Rows(), len(r.Trees), c.Leaves, c.Seed),
+		},
+	}
+	if r.Metric != "" {
+		card.Metrics = map[string]float64{"valid_" + string(r.Metric): r.Best}
+	}
+	if train.Objective(c.Objective) == train.Binary && c.ScalePosWeight != 1 {
+		card.Calibration = train.PriorCorrection(c.ScalePosWeight)
+	}
+	return card, nil
+}
+
+// calibrate fits the probabilities to a table of their own.
+func (c *trainCmd) calibrate(ctx context.Context, text []byte, card *model.Card) error {
+	if c.Calibrate == "" {
+		return nil
+	}
+	e, err := model.ReadEnsemble(strings.NewReader(string(text)))
+	if err != nil {
+		return err
+	}
+	var raw []float64
+	var label []bool
+	n := e.NumFeatures()
+	err = train.ScanTable(ctx, c.Calibrate, append(e.Features(), c.Label), func(row []float64) error {
+		score, err := e.Raw(row[:n])
+		if y := row[n]; err == nil && y != 0 && y != 1 {
+			err = fmt.Errorf("column %s: the label is %v; it must be 0 or 1", c.Label, y)
+		}
+		raw, label = append(raw, score), append(label, row[n] == 1)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if card.Calibration, err = model.FitPlatt(raw, label); err != nil {
+		return fmt.Errorf("%s: %w", c.Calibrate, err)
+	}
+	return nil
+}
+
+func (c *trainCmd) tell(g *globals, d *train.Dataset, r *train.Result, reading, training time.Duration) {
+	fmt.Fprintf(g.out, "Read %d rows of %d features in %s", d.Rows(), len(r.Features), textDuration(reading))
+	if train.Objective(c.Objective) == train.Binary {
+		fmt.Fprintf(g.out, ", %.3g %% positive", 100*float64(d.Positives())/float64(d.Rows()))
+	}
+	fmt.Fprintf(g.out, ".\nTrained %s in %s", textCount(len(r.Trees), "tree"), textDuration(training))
+	switch {
+	case r.Interrupted:
+		fmt.Fprint(g.out, "; interrupted")
+	case r.Stopped:
+		fmt.Fprint(g.out, "; stopped early")
+	}
+	if r.Metric != "" {
+		fmt.Fprintf(g.out, "; %s on %s: %.5f", r.Metric, c.Valid, r.Best)
+	}
+	fmt.Fprintf(g.out, ".\nWrote %s.\n", filepath.Join(c.Out, model.TreesFile))
+}
+
+// trainProgress shows how far a training is: lines of JSON, or one line that is
+// written over and over where standard error is a terminal.
+type trainProgress struct {
+	out     io.Writer
+	now     func() time.Time
+	started time.Time
+	json    bool
+	live    bool
+	shown   time.Time
+}
+
+func newTrainProgress(g *globals, asJSON bool) *trainProgress {
+	f, ok := g.err.(*os.File)
+	return &trainProgress{
+		out: g.err, now: g.now, started: g.now(), json: asJSON,
+		live: !asJSON && ok && term.IsTerminal(int(f.Fd())),
+	}
+}
+
+func (t *trainProgress) report(p train.Progress) {
+	now := t.now()
+	elapsed := now.Sub(t.started)
+	if t.json {
+		line := map[string]any{"tree": p.Tree, "trees": p.Trees, "leaves": p.Leaves, "seconds": elapsed.Seconds()}
+		if p.Metric != "" {
+			line[string(p.Metric)] = p.Valid
+		}
+		if text, err := json.Marshal(line); err == nil { // an undefined metric is a NaN
+			fmt.Fprintf(t.out, "%s\n", text)
+		}
+		return
+	}
+	if !t.live || now.Sub(t.shown) < 100*time.Millisecond && p.Tree < p.Trees {
+		return
+	}
+	t.shown = now
+	const width = 30
+	done := width * p.Tree / p.Trees
+	left := time.Duration(float64(elapsed) / float64(p.Tree) * float64(p.Trees-p.Tree))
+	line := fmt.Sprintf("\r\x1b[K[%s%s] tree %d of %d, %s left", strings.Repeat("=", done), strings.Repeat(" ", width-done), p.Tree, p.Trees, textDuration(left.Round(time.Second)))
+	if p.Metric != "" {
+		line += fmt.Sprintf(", %s %.5f", p.Metric, p.Valid)
+	}
+	fmt.Fprint(t.out, line)
+}
+
+// end removes the line.
+func (t *trainProgress) end() {
+	if t.live {
+		fmt.Fprint(t.out, "\r\x1b[K")
+	}
+}
+
+// loadModel reads a model's directory, or the bare text of one, which has no
+// calibration.
+func loadModel(path string) (*model.Model, error) {
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if info.IsDir() {
+		return model.Load(path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	e, err := model.ReadEnsemble(strings.NewReader(string(text)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	m, err := model.New(text, model.Card{Format: model.CardFormat, Name: path, Version: model.Digest(text)[:12], Features: e.Features()})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
