@@ -1,14 +1,10 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
-	"math"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -194,124 +190,6 @@ func DefaultConfig() Config {
 	}
 }
 
-// Strategies that choose a target node.
-var strategies = []string{"fastest_node", "load_balanced", "lowest_risk"}
-
-// Validate reports every value that cannot work, by its key, with the accepted
-// values. A zero return means that New can use the configuration; it touches
-// no file.
-func (c Config) Validate() error {
-	var errs []error
-	bad := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
-	}
-	oneOf := func(key, value string, accepted ...string) {
-		if !slices.Contains(accepted, value) {
-			bad(key, "%q is not one of %s", value, strings.Join(accepted, ", "))
-		}
-	}
-	positive := func(key string, d Duration) {
-		if d.Duration <= 0 {
-			bad(key, "must be longer than 0")
-		}
-	}
-	between := func(key string, v, lo, hi int) {
-		if v < lo || v > hi {
-			bad(key, "%d is not between %d and %d", v, lo, hi)
-		}
-	}
-
-	if c.Engine.Name != "" {
-		if err := forestall.CheckName(c.Engine.Name); err != nil {
-			bad("engine.name", "%v", err)
-		}
-	}
-	if !filepath.IsAbs(c.Engine.DataDir) {
-		bad("engine.data_dir", "%q is not an absolute path", c.Engine.DataDir)
-	}
-
-	ft := c.FaultTolerance
-	positive("fault_tolerance.checkpoint_interval", ft.CheckpointInterval)
-	positive("fault_tolerance.checkpoint_retention", ft.CheckpointRetention)
-	oneOf("fault_tolerance.checkpoint_compression", ft.CheckpointCompression, "zstd", "none")
-	if !filepath.IsAbs(ft.CheckpointStorage) {
-		bad("fault_tolerance.checkpoint_storage", "%q is not an absolute path", ft.CheckpointStorage)
-	}
-	positive("fault_tolerance.heartbeat_interval", ft.HeartbeatInterval)
-	between("fault_tolerance.failure_threshold", ft.FailureThreshold, 1, 1000)
-	if need := ft.HeartbeatInterval.Duration * time.Duration(ft.FailureThreshold); ft.DetectionWindow.Duration < need {
-		bad("fault_tolerance.detection_window", "%s is shorter than heartbeat_interval x failure_threshold (%s): no failure could be counted",
-			ft.DetectionWindow, Duration{need})
-	}
-	oneOf("fault_tolerance.recovery_strategy", ft.RecoveryStrategy, strategies...)
-	positive("fault_tolerance.recovery_timeout", ft.RecoveryTimeout)
-	between("fault_tolerance.max_recovery_attempts", ft.MaxRecoveryAttempts, 1, 100)
-	between("fault_tolerance.replication_factor", ft.ReplicationFactor, 1, 9)
-	oneOf("fault_tolerance.consistency_level", ft.ConsistencyLevel, "one", "quorum", "all")
-	oneOf("fault_tolerance.prediction_model", ft.PredictionModel, "gradient_boost")
-	positive("fault_tolerance.prediction_interval", ft.PredictionInterval)
-
-	oneOf("cluster.profile", c.Cluster.Profile, "standard", "fast")
-	if !slices.Contains([]int{1, 3, 5, 7}, c.Cluster.QuorumSize) {
-		bad("cluster.quorum_size", "%d voters are not one of 1, 3, 5, 7: an even number tolerates no more failures", c.Cluster.QuorumSize)
-	}
-	positive("cluster.leader_election_timeout", c.Cluster.LeaderElectionTimeout)
-	if _, err := c.members(); err != nil {
-		errs = append(errs, err)
-	}
-
-	oneOf("migration.strategy", c.Migration.Strategy, strategies...)
-	between("migration.max_concurrent", c.Migration.MaxConcurrent, 1, 1000)
-	between("migration.max_per_hour", c.Migration.MaxPerHour, 1, 100000)
-	between("circuit_breaker.failure_threshold", c.CircuitBreaker.FailureThreshold, 1, 1000)
-	positive("circuit_breaker.reset_timeout", c.CircuitBreaker.ResetTimeout)
-	between("circuit_breaker.half_open_requests", c.CircuitBreaker.HalfOpenRequests, 1, 1000)
-
-	p := c.Policy
-	for key, mode := range map[string]forestall.Mode{"checkpoint": p.Checkpoint, "migrate": p.Migrate, "drain": p.Drain} {
-		oneOf("policy."+key, string(mode), string(forestall.Observe), string(forestall.Act))
-	}
-	if !(0 < p.SuspectAt && p.SuspectAt < p.FailingAt && p.FailingAt <= 1) {
-		bad("policy.suspect_at, policy.failing_at", "%g and %g must be probabilities, the first smaller", p.SuspectAt, p.FailingAt)
-	}
-	if !(0 <= p.HoldOut && p.HoldOut < 1) || math.IsNaN(p.HoldOut) {
-		bad("policy.hold_out", "%g is not a share of alarms between 0 and 1", p.HoldOut)
-	}
-
-	positive("features.scrape_interval", c.Features.ScrapeInterval)
-	positive("features.scrape_timeout", c.Features.ScrapeTimeout)
-	for i, t := range c.Features.Targets {
-		key := fmt.Sprintf("features.target[%d]", i)
-		if u, err := url.Parse(t.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			bad(key+".url", "%q is not an http or https URL", t.URL)
-		}
-		oneOf(key+".preset", t.Preset, "dcgm", "node")
-		if t.Node != "" {
-			if err := forestall.CheckName(t.Node); err != nil {
-				bad(key+".node", "%v", err)
-			}
-		}
-	}
-	oneOf("gpu.source", c.GPU.Source, "auto", "nvml", "none", "sim")
-	between("gpu.sim_gpus", c.GPU.SimGPUs, 0, 64)
-	if err := checkLoopback(c.API.Address); err != nil {
-		bad("api.address", "%v", err)
-	}
-
-	seen := map[string]bool{}
-	for _, wc := range c.Workloads {
-		w := wc.workload()
-		if err := w.Validate(); err != nil {
-			errs = append(errs, err)
-		}
-		if seen[w.Name] {
-			bad("workload", "the name %q is given twice", w.Name)
-		}
-		seen[w.Name] = true
-	}
-	return errors.Join(errs...)
-}
-
 // workload turns the configuration's words into the root package's.
 func (w WorkloadConfig) workload() forestall.Workload {
 	kind, _ := forestall.ParseKind(w.Kind) // Validate names a bad one
@@ -398,22 +276,6 @@ func (c Config) name() (string, error) {
 		return "", fmt.Errorf("the host name cannot name a node, set engine.name: %w", err)
 	}
 	return host, nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-func checkLoopback(address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%q is not HOST:PORT", address)
-	}
-	if !isLoopback(host) {
-		return fmt.Errorf("%q is not a loopback address; the API has no authentication yet and listens on 127.0.0.1 or [::1] only", address)
-	}
-	return nil
 }
 
 // SetData keeps everything the engine writes under dir.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -14,141 +13,9 @@ import (
 	"github.com/stratoswarm/forestall/checkpoint"
 	"github.com/stratoswarm/forestall/consensus"
 	"github.com/stratoswarm/forestall/detect"
-	"github.com/stratoswarm/forestall/features"
-	"github.com/stratoswarm/forestall/gpu"
 	"github.com/stratoswarm/forestall/migrate"
-	"github.com/stratoswarm/forestall/model"
-	"github.com/stratoswarm/forestall/predict"
-	"github.com/stratoswarm/forestall/predict/builtin"
 	"github.com/stratoswarm/forestall/workload"
 )
-
-// defaultWindows are those of components that no model judges.
-var defaultWindows = []time.Duration{time.Minute, 5 * time.Minute}
-
-// openTelemetry opens the sources, loads the models and refuses those that do
-// not fit the telemetry.
-func (e *Engine) openTelemetry() (err error) {
-	t := &telemetry{
-		node:    e.name,
-		scrape:  e.cfg.Features.ScrapeInterval.Duration,
-		timeout: e.cfg.Features.ScrapeTimeout.Duration,
-		now:     e.now, log: e.log, metrics: e.metrics,
-		gone: map[forestall.Component]bool{}, failing: map[string]bool{},
-		failed: func(f forestall.Failure) { e.outbox.add(failureReport{Failure: f}) },
-	}
-	e.telemetry = t
-	if err := e.openGPUs(t); err != nil {
-		return err
-	}
-	if e.cfg.Features.Host {
-		if t.host, err = features.NewHost(e.name, features.HostOptions{}); err != nil {
-			return fmt.Errorf("read this host's telemetry: %w; set features.host = false to do without", err)
-		}
-	}
-	for i, target := range e.cfg.Features.Targets {
-		s, err := features.NewScraper(features.ScrapeConfig{
-			URL: target.URL, Preset: target.Preset, Node: orElse(target.Node, e.name), Timeout: t.timeout,
-		}, e.client)
-		if err != nil {
-			return fmt.Errorf("features.target[%d]: %w", i, err)
-		}
-		t.pages = append(t.pages, page{target.URL, s})
-	}
-	models := map[forestall.Kind]*model.Model{}
-	schemas := map[forestall.Kind]*features.Schema{}
-	for kind, where := range map[forestall.Kind]string{forestall.KindGPU: e.cfg.Model.GPU, forestall.KindNode: e.cfg.Model.Node} {
-		m, err := loadModel(kind, where)
-		if err != nil {
-			return fmt.Errorf("model.%s = %q: %w", kind, where, err)
-		}
-		if m == nil { // its telemetry is kept for /metrics and later models
-			schemas[kind], err = features.NewSchema(kind, features.Metrics(kind), defaultWindows)
-		} else {
-			models[kind] = m
-			schemas[kind], err = predict.SchemaFor(m)
-		}
-		if err != nil {
-			return fmt.Errorf("model.%s = %q: %w", kind, where, err)
-		}
-	}
-	for _, kind := range []forestall.Kind{forestall.KindAgent, forestall.KindService} {
-		if schemas[kind], err = features.NewSchema(kind, features.Metrics(kind), defaultWindows); err != nil {
-			return err
-		}
-	}
-	t.store = features.NewStore(schemas)
-	c := predict.DefaultConfig()
-	c.SuspectAt, c.FailingAt = e.cfg.Policy.SuspectAt, e.cfg.Policy.FailingAt
-	c.Stale = max(3*t.scrape, t.scrape+t.timeout)
-	if t.scorer, err = predict.New(models, schemas, c); err != nil {
-		return err
-	}
-	t.accuracy = predict.NewAccuracy(longestHorizon(models))
-	if e.cfg.FaultTolerance.PredictionEnabled {
-		t.score = e.cfg.FaultTolerance.PredictionInterval.Duration
-	}
-	e.registry.MustRegister(t.scorer, t.accuracy)
-	return nil
-}
-
-// loadModel reads a model directory, the built-in model, or none.
-func loadModel(kind forestall.Kind, where string) (*model.Model, error) {
-	switch where {
-	case "none", "":
-		return nil, nil
-	case "builtin":
-		return builtin.Builtin(kind)
-	}
-	return model.Load(where)
-}
-
-// openGPUs finds the node's GPUs, or notes why there are none.
-func (e *Engine) openGPUs(t *telemetry) error {
-	switch e.cfg.GPU.Source {
-	case "none":
-		e.gpuNote = `gpu.source = "none"`
-		return nil
-	case "sim":
-		if e.cfg.GPU.SimGPUs == 0 {
-			e.gpuNote = "gpu.sim_gpus = 0"
-			return nil
-		}
-		sim, err := gpu.NewSim(gpu.SimConfig{Node: e.name, GPUs: e.cfg.GPU.SimGPUs, Seed: e.cfg.GPU.SimSeed, Now: e.now, Wait: gpu.Sleep})
-		if err != nil {
-			return err
-		}
-		e.sim, t.gpus, e.gpuCount = sim, sim, e.cfg.GPU.SimGPUs
-		e.closers = append(e.closers, sim)
-		return nil
-	}
-	source, err := gpu.OpenNVML()
-	if err != nil {
-		if e.cfg.GPU.Source == "nvml" {
-			return fmt.Errorf(`gpu.source = "nvml": %w`, err)
-		}
-		e.gpuNote = err.Error()
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), t.timeout)
-	defer cancel()
-	devices, err := source.Devices(ctx)
-	if err != nil {
-		_ = source.Close() // nothing was read from it
-		e.gpuNote = err.Error()
-		return nil
-	}
-	t.gpus, e.gpuCount = source, len(devices)
-	e.closers = append(e.closers, source)
-	return nil
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
 
 // openCheckpoints opens this node's store and what fills and copies it.
 func (e *Engine) openCheckpoints() (err error) {
@@ -404,11 +271,3 @@ func (e *Engine) voters() []string {
 }
 
 func (e *Engine) isVoter(name string) bool { return slices.Contains(e.voters(), name) }
-
-func longestHorizon(models map[forestall.Kind]*model.Model) time.Duration {
-	longest := time.Minute
-	for m := range maps.Values(models) {
-		longest = max(longest, time.Duration(m.Card.Horizon))
-	}
-	return longest
-}
