@@ -54,7 +54,7 @@ chaos: ## 50 random kills of engines, shims and nodes; long fencing schedules
 	FENCING_SCHEDULES=100000 $(GO) test -count=1 -timeout 30m -run 'Fencing' ./migrate
 
 golden: ## write the golden files anew; read the diff before you commit it
-	$(GO) test ./cmd/forestall ./detect -update
+	$(GO) test ./cmd/forestall -run 'Goldens|Demo(Tell|Frames|Summary)' -update
 
 history: ## write testdata/history and the built-in models anew from their generators
 	$(GO) run ./testdata/gen
