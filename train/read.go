@@ -46,6 +46,9 @@ func ReadDataset(ctx context.Context, path string, spec Spec) (*Dataset, error) 
 	if s.seen > maxRows {
 		return nil, fmt.Errorf("%s: the table has %d rows; %d can be trained on", path, s.seen, maxRows)
 	}
+	if s.seen == 0 {
+		return nil, fmt.Errorf("%s: there are no rows", path)
+	}
 	d := newDataset(features, spec, s.seen, spec.Weight != "")
 	d.digest = t.source.digest()
 	if d.binnings, err = s.binnings(features, &spec); err != nil {

@@ -35,12 +35,8 @@ func (s *splitter) next() (chunk, error) {
 	text := make([]byte, len(s.tail), max(chunkBytes, 2*len(s.tail)))
 	copy(text, s.tail)
 	for !s.done {
-		n, err := io.ReadFull(s.in, text[len(text):cap(text)])
-		text = text[:len(text)+n]
-		switch {
-		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-			s.done = true
-		case err != nil:
+		var err error
+		if text, err = s.fill(text); err != nil {
 			return chunk{}, fmt.Errorf("after line %d: %w", s.line, err)
 		}
 		if end := lastRecord(text); end > 0 && !s.done {
@@ -60,6 +56,22 @@ func (s *splitter) next() (chunk, error) {
 		return chunk{}, io.EOF
 	}
 	return s.cut(text, len(text)), nil
+}
+
+// fill reads until text has no more room or the input ends.
+func (s *splitter) fill(text []byte) ([]byte, error) {
+	for len(text) < cap(text) {
+		n, err := s.in.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		if errors.Is(err, io.EOF) {
+			s.done = true
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return text, nil
 }
 
 func (s *splitter) cut(text []byte, end int) chunk {
