@@ -27,6 +27,10 @@ const maxRows = 1 << 30
 // or twice there, labels that are missing, constant or, for [Binary], neither 0
 // nor 1, features without a single value.
 func ReadDataset(ctx context.Context, path string, spec Spec) (*Dataset, error) {
+	return readDataset(ctx, path, spec, sampleRows)
+}
+
+func readDataset(ctx context.Context, path string, spec Spec, sample int) (*Dataset, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
@@ -39,7 +43,7 @@ func ReadDataset(ctx context.Context, path string, spec Spec) (*Dataset, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := newSampler(sampleRows, spec.Seed)
+	s := newSampler(sample, spec.Seed)
 	if err := s.read(ctx, t, spec.columns(features)); err != nil {
 		return nil, err
 	}

@@ -23,7 +23,6 @@ const maxWindow = 128 << 20
 type source struct {
 	file *os.File
 	sum  hash.Hash
-	read int64     // bytes of the file
 	text io.Reader // what the file says
 	zstd *zstd.Decoder
 }
@@ -41,14 +40,13 @@ func openSource(path string) (*source, error) {
 	return s, nil
 }
 
-// stored is the file behind a source: what is read from it is counted and
+// stored is the file behind a source: what is read from it is
 // hashed.
 type stored struct{ s *source }
 
 func (r stored) Read(p []byte) (int, error) {
 	n, err := r.s.file.Read(p)
 	r.s.sum.Write(p[:n])
-	r.s.read += int64(n)
 	return n, err
 }
 
@@ -100,9 +98,9 @@ func (s *source) Read(p []byte) (int, error) { return s.text.Read(p) }
 // been read to its end.
 func (s *source) digest() string { return hex.EncodeToString(s.sum.Sum(nil)) }
 
-func (s *source) Close() error {
+func (s *source) close() {
 	if s.zstd != nil {
 		s.zstd.Close()
 	}
-	return s.file.Close()
+	s.file.Close()
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 )
@@ -35,14 +34,14 @@ func OpenTable(path string) (*Table, error) {
 	}
 	t := &Table{path: path, source: src, split: splitter{in: src, line: 1}}
 	if err := t.readHeader(); err != nil {
-		src.Close()
+		src.close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return t, nil
 }
 
-// Close closes the file.
-func (t *Table) Close() error { return t.source.Close() }
+// Close closes the file, of which nothing but reading was asked.
+func (t *Table) Close() { t.source.close() }
 
 // Columns returns the header's names in the file's order.
 func (t *Table) Columns() []string { return slices.Clone(t.columns) }
@@ -156,13 +155,4 @@ func quoted(names []string) string {
 		names = names[:most]
 	}
 	return strings.Join(names, ", ") + tail
-}
-
-// fileSize is for progress: the bytes of the file and how many were read.
-func (t *Table) fileSize() (read, total int64) {
-	total = -1
-	if info, err := os.Stat(t.path); err == nil {
-		total = info.Size()
-	}
-	return t.source.read, total
 }

@@ -45,8 +45,11 @@ func zstded(t testing.TB, text string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer z.Close()
-	return z.EncodeAll([]byte(text), nil)
+	out := z.EncodeAll([]byte(text), nil)
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // readAll returns the named columns of every row and the lines they start at.

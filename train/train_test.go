@@ -80,7 +80,7 @@ func mustTrain(t testing.TB, d *Dataset, p Params) *Result {
 	return r
 }
 
-func mustEnsemble(t testing.TB, r *Result) *model.Ensemble {
+func mustEnsemble(t fataler, r *Result) *model.Ensemble {
 	t.Helper()
 	text, err := r.Text()
 	if err != nil {
@@ -91,6 +91,12 @@ func mustEnsemble(t testing.TB, r *Result) *model.Ensemble {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// fataler is a testing.TB or a rapid.T.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
 }
 
 // The scores that training keeps are those that the written model gives.
