@@ -191,10 +191,20 @@ func (c *Done) apply(s *State, at stamp) any {
 		return fmt.Errorf("%w: migration %s: the run of epoch %d is over already", ErrPhase, m.ID, c.Epoch)
 	}
 	w.Running, w.Started = true, at.at
+	w.countRun(m.Action)
 	m.Pause += stoodStill(m, at)
 	s.closeMigration(m, forestall.PhaseDone, m.Note, at)
 	s.recovered(w, at)
 	return nil
+}
+
+// countRun counts a confirmed run. The first one is no restart even when a
+// recovery brought it, because the start before came to nothing.
+func (w *WorkloadState) countRun(brought forestall.Action) {
+	if brought == forestall.ActionRecover && w.Runs > 0 {
+		w.Restarts++
+	}
+	w.Runs++
 }
 
 func sameEpoch(m *forestall.Migration, e forestall.Epoch) error {

@@ -35,6 +35,9 @@ func anyCommand(t *rapid.T, s *State) Command {
 	propose := act(fmt.Sprint("d", s.Index), action, name)
 	propose.Decision.Component = component
 	cp := forestall.Checkpoint{ID: fmt.Sprint("c", s.Index), Workload: name, Epoch: max(1, epoch), Sequence: rapid.Uint64Range(0, 50).Draw(t, "sequence")}
+	if c := forward(s, name); c != nil && rapid.Bool().Draw(t, "forward") {
+		return c
+	}
 	return rapid.SampledFrom([]Command{
 		&Join{Name: node, GPUs: 4},
 		&Leave{node},
@@ -65,6 +68,29 @@ func anyCommand(t *rapid.T, s *State) Command {
 		&Intervened{forestall.Intervention{Decision: "d"}},
 		&Settled{forestall.Outcome{Decision: "d"}},
 	}).Draw(t, "command")
+}
+
+// forward returns the command that takes the workload's open migration on, so
+// that more than a few come to their end.
+func forward(s *State, name string) Command {
+	w := s.Workloads[name]
+	if w == nil || s.Open[w.Migration] == nil {
+		return nil
+	}
+	m := s.Open[w.Migration]
+	switch m.Phase {
+	case forestall.PhaseProposed, forestall.PhaseSaved:
+		node, gpus, err := Choose(s, Placement{Strategy: LoadBalanced, Workload: name, Exclude: map[string]string{m.From: "left"}})
+		if err != nil {
+			return nil
+		}
+		return &Grant{Migration: m.ID, Node: node, GPUs: gpus, Unsaved: "in a hurry"}
+	case forestall.PhaseGranted:
+		return &Fenced{m.ID, m.Epoch, []string{"n1"}}
+	case forestall.PhaseFenced:
+		return &Stopped{Workload: name, Node: w.Holders[0].Node, Epoch: w.Holders[0].Epoch, How: HowConfirmed}
+	}
+	return &Done{m.ID, m.Epoch}
 }
 
 // checkState reports what no sequence of commands may lead to.
@@ -100,6 +126,9 @@ func checkState(s *State) error {
 		if m := s.Open[w.Migration]; w.Migration != "" && (m == nil || m.Phase.Final()) {
 			return fmt.Errorf("%s is in migration %q, which is %+v", name, w.Migration, m)
 		}
+		if w.Restarts < 0 || w.Restarts > max(0, w.Runs-1) || uint64(w.Runs) > w.Moves {
+			return fmt.Errorf("%s counts %d runs, %d of them restarts, in %d migrations", name, w.Runs, w.Restarts, w.Moves)
+		}
 		if w.Head != nil && w.Head.Epoch > w.Epoch {
 			return fmt.Errorf("head of %s is of epoch %d, the newest grant is %d", name, w.Head.Epoch, w.Epoch)
 		}
@@ -116,7 +145,8 @@ func TestLedgerProperties(t *testing.T) {
 			index += rapid.Uint64Range(1, 3).Draw(t, "step")
 			now = now.Add(time.Duration(rapid.IntRange(0, 40).Draw(t, "seconds")) * time.Second)
 			before := one.State()
-			b, err := Encode("", now, anyCommand(t, one.state))
+			c := anyCommand(t, one.state)
+			b, err := Encode("", now, c)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,6 +159,10 @@ func TestLedgerProperties(t *testing.T) {
 				t.Fatalf("%s: %v", b, err)
 			}
 			for name, w := range before.Workloads {
+				runs, restarts := countedBy(c, v1, &before, name)
+				if got := s.Workloads[name]; got.Runs != w.Runs+runs || got.Restarts != w.Restarts+restarts {
+					t.Fatalf("%s: %s counts %d runs and %d restarts after %d and %d", b, name, got.Runs, got.Restarts, w.Runs, w.Restarts)
+				}
 				if s.Workloads[name].Epoch < w.Epoch {
 					t.Fatalf("epoch of %s went back from %d to %d", name, w.Epoch, s.Workloads[name].Epoch)
 				}
@@ -145,6 +179,19 @@ func TestLedgerProperties(t *testing.T) {
 			t.Fatalf("replicas differ:\n%s\n%s", a, b)
 		}
 	})
+}
+
+// countedBy returns what a command that was answered so adds to the counts of
+// the workload, as it was before.
+func countedBy(c Command, answer any, before *State, name string) (runs, restarts int) {
+	done, ok := c.(*Done)
+	if !ok || answer != nil || before.Open[done.Migration].Workload != name {
+		return 0, 0
+	}
+	if before.Workloads[name].Runs > 0 && before.Open[done.Migration].Action == forestall.ActionRecover {
+		restarts = 1
+	}
+	return 1, restarts
 }
 
 type fataler interface{ Fatal(args ...any) }

@@ -92,7 +92,7 @@ func TestLedgerFirstStart(t *testing.T) {
 	w := s.workload("a")
 	want := &WorkloadState{
 		Spec: job("a", 2), Node: "n1", Epoch: 6, GPUs: []int{0, 1}, Running: true, Started: t0.Add(8 * time.Second),
-		Holders: []Holder{{Node: "n1", Epoch: 6, GPUs: []int{0, 1}}}, Moves: 1, Tries: 1, Tried: t0.Add(5 * time.Second),
+		Holders: []Holder{{Node: "n1", Epoch: 6, GPUs: []int{0, 1}}}, Moves: 1, Runs: 1, Tries: 1, Tried: t0.Add(5 * time.Second),
 	}
 	if d := cmp.Diff(want, w); d != "" {
 		t.Error(d)
@@ -134,6 +134,53 @@ func TestLedgerMove(t *testing.T) {
 		t.Errorf("migration %+v", m)
 	}
 	s.refuse(ErrDuplicate, act("m", forestall.ActionMigrate, "a"))
+}
+
+func TestLedgerCountsRuns(t *testing.T) {
+	s := newScript(t)
+	s.do(&Join{Name: "n1"}, &Join{Name: "n2"}, &Declare{job("a", 0)})
+	moves := 0
+	to := func(action forestall.Action, node string) (id string, epoch forestall.Epoch) {
+		moves++
+		id = fmt.Sprint("m", moves)
+		s.do(act(id, action, "a"), &Grant{Migration: id, Node: node, Unsaved: "for the test"})
+		return id, forestall.Epoch(s.index)
+	}
+	run := func(action forestall.Action, node string) {
+		id, epoch := to(action, node)
+		for _, h := range s.workload("a").Holders {
+			if h.Epoch != epoch {
+				s.do(&Stopped{Workload: "a", Node: h.Node, Epoch: h.Epoch, How: HowConfirmed})
+			}
+		}
+		s.do(&Fenced{id, epoch, []string{"n1"}}, &Done{id, epoch})
+		s.refuse(ErrUnknownMigration, &Done{id, epoch}) // a repeated one is not counted
+	}
+	check := func(what string, runs, restarts int) {
+		t.Helper()
+		if w := s.workload("a"); w.Runs != runs || w.Restarts != restarts {
+			t.Errorf("%s: %d runs and %d restarts, want %d and %d", what, w.Runs, w.Restarts, runs, restarts)
+		}
+	}
+	check("declared", 0, 0)
+	id, _ := to(forestall.ActionStart, "n1")
+	s.do(&GiveUp{id, "no such program"})
+	check("the start came to nothing", 0, 0)
+	run(forestall.ActionRecover, "n1")
+	check("first run", 1, 0)
+	run(forestall.ActionMigrate, "n2")
+	run(forestall.ActionDrain, "n1")
+	check("two preemptive moves", 3, 0)
+	run(forestall.ActionRecover, "n1")
+	check("recovered", 4, 1)
+	id, _ = to(forestall.ActionRecover, "n2")
+	s.do(&GiveUp{id, "no such program"})
+	check("a recovery came to nothing", 4, 1)
+	run(forestall.ActionRecover, "n2")
+	check("recovered again", 5, 2)
+	s.do(&Retire{"a"}, &Declare{job("a", 0)})
+	s.ledger = restarted(t, s.ledger)
+	check("retired, declared anew and restored from a snapshot", 5, 2)
 }
 
 func TestLedgerRefuses(t *testing.T) {

@@ -44,6 +44,8 @@ type WorkloadState struct {
 	Migration string                `json:"migration,omitempty"` // ID of the open one
 	Thaw      string                `json:"thaw,omitempty"`      // aborted migration whose source may still stand still
 	Moves     uint64                `json:"moves,omitempty"`     // migrations ever accepted
+	Runs      int                   `json:"runs,omitempty"`      // ever confirmed by a Done
+	Restarts  int                   `json:"restarts,omitempty"`  // those of them that a recovery brought; the first run is none
 	Tries     int                   `json:"tries,omitempty"`     // starts, own failures and givings up since it last ran for StableAfter
 	Tried     time.Time             `json:"tried,omitzero"`      // the last of them
 	GaveUp    string                `json:"gave_up,omitempty"`   // why the last recovery was given up
@@ -181,7 +183,9 @@ func (s *State) Migration(id string) (forestall.Migration, bool) {
 	return forestall.Migration{}, false
 }
 
-// Migrations returns all that are open or remembered, the newest first.
+// Migrations returns all that are open or remembered, the newest first. It
+// copies and sorts every one of them: it is for lists, not for asking about a
+// single workload, whose counts are in its WorkloadState.
 func (s *State) Migrations() []forestall.Migration {
 	all := make([]forestall.Migration, 0, len(s.Open)+len(s.Closed))
 	for _, id := range slices.Sorted(maps.Keys(s.Open)) {
