@@ -310,6 +310,10 @@ func (w *world) begin(n *modelNode, epoch forestall.Epoch, deadline time.Duratio
 }
 
 func (w *world) checkFence(n *modelNode, epoch forestall.Epoch, back func(error)) {
+	if w.broken.noFenceCheck {
+		back(nil)
+		return
+	}
 	at, answered, newer := 0, false, false
 	for _, r := range w.nodes {
 		w.rpc(n, r, 400*time.Millisecond, func(reply func(any, error)) { reply(r.fence, nil) }, func(v any, err error) {

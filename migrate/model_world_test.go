@@ -42,6 +42,7 @@ type mutation struct {
 	noVerify       bool // a leader answers without a quorum's confirmation
 	noShimCheck    bool // a shim that comes late doesn't look whether it was stopped meanwhile
 	fromReceipt    bool // a node counts its lease from when the answer came
+	noFenceCheck   bool // a node starts with a lease, without asking the replicas
 }
 
 const modelTerm = time.Second
