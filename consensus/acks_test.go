@@ -111,12 +111,15 @@ func TestErrorsSayWhatMayBeConcluded(t *testing.T) {
 		{raft.ErrNotLeader, refused, refused},
 		{raft.ErrLeadershipLost, ErrUncertain, refused},
 		{raft.ErrRaftShutdown, ErrUncertain, ErrShutdown},
+		{ErrShutdown, ErrShutdown, ErrShutdown},
 		{raft.ErrAbortedByRestore, ErrUncertain, raft.ErrAbortedByRestore},
 		{raft.ErrLeadershipTransferInProgress, ErrNoQuorum, ErrNoQuorum},
 		{errors.New("disk full"), ErrUncertain, nil},
 	} {
 		if got := proposalError(tt.raft, refused); !errors.Is(got, tt.proposal) {
 			t.Errorf("proposalError(%v) = %v, want %v", tt.raft, got, tt.proposal)
+		} else if errors.Is(got, ErrUncertain) != errors.Is(tt.proposal, ErrUncertain) {
+			t.Errorf("proposalError(%v) = %v is a refusal and uncertain at once", tt.raft, got)
 		}
 		if got := questionError(tt.raft, refused); tt.question != nil && !errors.Is(got, tt.question) {
 			t.Errorf("questionError(%v) = %v, want %v", tt.raft, got, tt.question)

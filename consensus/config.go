@@ -51,9 +51,13 @@ type Config struct {
 	// address Stream listens on.
 	Advertise string
 
-	// Bootstrap is the first set of servers, the same on each of them. It is
-	// looked at only when Dir is empty; a node that is to be added to a
-	// running cluster has none.
+	// Bootstrap is the first set of servers, the same on each of them; a node
+	// that is to be added to a running cluster has none. When Dir has been
+	// used, the servers in its log stand and Bootstrap only shows that the
+	// cluster is still the same: its voters must include another of the log's
+	// voters, and those new to the log must be short of a quorum. A node that
+	// was the only voter must be it still. Otherwise Open fails with
+	// ErrOtherCluster.
 	Bootstrap []Server
 
 	Timing            Timing        // zero: the standard profile

@@ -21,7 +21,8 @@ var (
 	// ErrTooLarge: the command exceeds Config.MaxCommandBytes. Not accepted.
 	ErrTooLarge = errors.New("command too large")
 
-	// ErrShutdown: the node is shutting down or has ended. Not accepted.
+	// ErrShutdown: the node was shutting down or had ended when it was asked.
+	// Not accepted. A command that was under way then ends in ErrUncertain.
 	ErrShutdown = errors.New("consensus node is shut down")
 )
 
@@ -54,6 +55,8 @@ func proposalError(err, refused error) error {
 		return nil
 	case errors.Is(err, raft.ErrNotLeader):
 		return refused
+	case errors.Is(err, ErrShutdown): // never reached Raft, unlike raft.ErrRaftShutdown
+		return ErrShutdown
 	case errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		return fmt.Errorf("%w: leadership is being handed over", ErrNoQuorum)
 	}

@@ -40,8 +40,9 @@ type Node struct {
 // Close.
 //
 // It fails with an error that names the path when another process holds the
-// directory or the store in it is damaged, and with the field's name when the
-// configuration cannot work.
+// directory, the store in it is damaged (ErrDamaged) or belongs to another
+// cluster than cfg.Bootstrap's (ErrOtherCluster), and with the field's name when
+// the configuration cannot work.
 func Open(cfg Config, fsm FSM) (_ *Node, err error) {
 	defer func() {
 		if err != nil && cfg.Stream != nil {
@@ -83,7 +84,11 @@ func rpcTimeout(t Timing) time.Duration {
 
 func (n *Node) start(log hclog.Logger) error {
 	conf := n.raftConfig(log)
-	if err := n.store.bootstrap(conf, n.net, n.cfg.Bootstrap, n.log); err != nil {
+	stored, err := n.store.readAll()
+	if err != nil {
+		return err
+	}
+	if err := n.store.bootstrap(conf, n.net, n.cfg.Bootstrap, stored); err != nil {
 		return err
 	}
 	r, err := n.store.startRaft(conf, n.machine, n.net)

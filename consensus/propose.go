@@ -20,7 +20,8 @@ type Result struct {
 //
 //   - *NotLeaderError, ErrNoQuorum, ErrTooLarge or ErrShutdown: the command was
 //     not accepted and never will be applied;
-//   - ErrUncertain: leadership was lost or ctx ended while it was under way.
+//   - ErrUncertain: leadership was lost, or ctx or the node ended, while it was
+//     under way.
 //
 // With a ctx that has already ended nothing is proposed and its error returned.
 func (n *Node) Propose(ctx context.Context, cmd []byte) (Result, error) {

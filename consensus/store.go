@@ -3,11 +3,12 @@ package consensus
 import (
 	"errors"
 	"fmt"
-	"log/slog"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -26,6 +27,7 @@ type store struct {
 }
 
 const (
+	logFile         = "raft.db"
 	lockWait        = time.Second // for a predecessor that is just ending
 	snapshotsToKeep = 2
 )
@@ -34,7 +36,7 @@ func openStore(dir string, log hclog.Logger) (_ *store, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create consensus directory: %w", err)
 	}
-	path := filepath.Join(dir, "raft.db")
+	path := filepath.Join(dir, logFile)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a page beyond a truncated file
 	defer recoverDamage(path, &err)
 	b, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{Timeout: lockWait}})
@@ -70,46 +72,31 @@ func recoverDamage(path string, err *error) {
 	}
 }
 
-// bootstrap writes the first configuration into an empty store.
-func (s *store) bootstrap(conf *raft.Config, net raft.Transport, servers []Server, log *slog.Logger) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer recoverDamage(s.path, &err)
-	if len(servers) == 0 {
-		return nil
+// HasState reports whether a node was opened in dir before: whether a log or a
+// complete snapshot is there. It takes no lock and reads neither, so they may be
+// in use by a process, damaged, or a log still without entries. A dir that
+// doesn't exist has none; one that cannot be looked into is an error.
+func HasState(dir string) (bool, error) {
+	log, err := os.Stat(filepath.Join(dir, logFile))
+	switch {
+	case err == nil && log.Size() > 0:
+		return true, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return false, fmt.Errorf("look for a consensus log: %w", err)
 	}
-	used, err := raft.HasExistingState(s.log, s.log, s.snaps)
-	if err != nil {
-		return damaged(s.path, err)
+	snaps, err := os.ReadDir(filepath.Join(dir, "snapshots"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("look for consensus snapshots: %w", err)
 	}
-	if used {
-		log.Debug("consensus directory in use before: bootstrap servers ignored", "path", s.path)
-		return nil
-	}
-	if err := raft.BootstrapCluster(conf, s.log, s.log, s.snaps, net, configuration(servers)); err != nil {
-		return fmt.Errorf("bootstrap consensus in %s: %w", s.path, err)
-	}
-	return nil
+	return slices.ContainsFunc(snaps, func(e fs.DirEntry) bool {
+		return e.IsDir() && !strings.HasSuffix(e.Name(), ".tmp") // Raft's name while it writes one
+	}), nil
 }
 
-func configuration(servers []Server) raft.Configuration {
-	var c raft.Configuration
-	for _, s := range servers {
-		suffrage := raft.Nonvoter
-		if s.Voter {
-			suffrage = raft.Voter
-		}
-		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.Address), Suffrage: suffrage})
-	}
-	return c
-}
-
-// startRaft restores the newest snapshot, reads the log behind it and starts.
+// startRaft restores the newest snapshot and starts.
 func (s *store) startRaft(conf *raft.Config, fsm raft.FSM, net raft.Transport) (_ *raft.Raft, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer recoverDamage(s.path, &err)
-	if err := s.readAll(); err != nil {
-		return nil, damaged(s.path, err)
-	}
 	r, err := raft.NewRaft(conf, fsm, s.log, s.log, s.snaps, net)
 	if err != nil {
 		return nil, damaged(s.path, err)
@@ -119,32 +106,50 @@ func (s *store) startRaft(conf *raft.Config, fsm raft.FSM, net raft.Transport) (
 
 // readAll decodes the whole log once and checks that it has no hole, so that
 // damage stops the start and not a follower's catching up, where Raft panics.
-func (s *store) readAll() error {
+// It returns the newest configuration, committed or not; without servers: none.
+func (s *store) readAll() (_ raft.Configuration, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer recoverDamage(s.path, &err)
+	snaps, err := s.snaps.List()
+	if err != nil {
+		return raft.Configuration{}, damaged(s.path, err)
+	}
+	newest, err := s.readLog(snaps)
+	if err != nil {
+		return raft.Configuration{}, damaged(s.path, err)
+	}
+	return newest, nil
+}
+
+func (s *store) readLog(snaps []*raft.SnapshotMeta) (newest raft.Configuration, err error) {
 	first, err := s.log.FirstIndex()
 	if err != nil {
-		return err
+		return newest, err
 	}
 	last, err := s.log.LastIndex()
 	if err != nil {
-		return err
-	}
-	snaps, err := s.snaps.List()
-	if err != nil {
-		return err
+		return newest, err
 	}
 	if first > 1 && !slices.ContainsFunc(snaps, func(m *raft.SnapshotMeta) bool { return m.Index+1 >= first }) {
-		return fmt.Errorf("the log begins at entry %d and no snapshot covers what comes before", first)
+		return newest, fmt.Errorf("the log begins at entry %d and no snapshot covers what comes before", first)
 	}
-	var l raft.Log
+	var since uint64
+	if len(snaps) > 0 { // newest first
+		newest, since = snaps[0].Configuration, snaps[0].Index
+	}
 	for i := first; i != 0 && i <= last; i++ {
+		var l raft.Log
 		if err := s.log.GetLog(i, &l); err != nil {
-			return fmt.Errorf("entry %d: %w", i, err)
+			return newest, fmt.Errorf("entry %d: %w", i, err)
 		}
 		if l.Index != i {
-			return fmt.Errorf("entry %d says it is %d", i, l.Index)
+			return newest, fmt.Errorf("entry %d says it is %d", i, l.Index)
+		}
+		if l.Type == raft.LogConfiguration && i > since {
+			newest = raft.DecodeConfiguration(l.Data)
 		}
 	}
-	return nil
+	return newest, nil
 }
 
 func (s *store) close() error {
