@@ -122,7 +122,7 @@ func (e *Engine) renewOnce(ctx context.Context, within time.Duration) bool {
 		r := runs[i]
 		switch {
 		case g.Granted:
-			if err := e.supervisor.Renew(r.Workload, r.Epoch, deadline); err != nil {
+			if err := e.supervisor.Renew(ctx, r.Workload, r.Epoch, deadline); err != nil {
 				e.log.Warn("lease not renewed", "workload", r.Workload, "epoch", r.Epoch, "error", err)
 			}
 		case g.Superseded:

@@ -35,7 +35,7 @@ func BenchmarkRenew(b *testing.B) {
 	}
 	for b.Loop() {
 		d = d.Add(1)
-		if err := n.Renew("train", 1, d); err != nil {
+		if err := n.Renew(context.Background(), "train", 1, d); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -12,9 +12,10 @@ import (
 )
 
 // Renew moves the lease's deadline, which never comes nearer. A deadline that
-// has been reached can't be renewed any more ([ErrExpired]).
-func (s *Supervisor) Renew(workload string, epoch forestall.Epoch, d Deadline) error {
-	ctx, cancel := context.WithTimeout(context.Background(), shimPatience)
+// has been reached can't be renewed any more ([ErrExpired]). A shim that doesn't
+// answer costs what ctx allows, at most 5 s: renew several runs side by side.
+func (s *Supervisor) Renew(ctx context.Context, workload string, epoch forestall.Epoch, d Deadline) error {
+	ctx, cancel := context.WithTimeout(ctx, shimPatience)
 	defer cancel()
 	return s.ask(ctx, workload, "/renew", request{Epoch: epoch, Deadline: d})
 }

@@ -33,10 +33,10 @@ func TestLeaseExpiryKills(t *testing.T) {
 	l.Deadline = Now().Add(1500 * time.Millisecond)
 	st := n.start(l)
 	deadline := l.Deadline.Add(200 * time.Millisecond)
-	if err := n.Renew("train", 1, deadline); err != nil {
+	if err := n.Renew(context.Background(), "train", 1, deadline); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Renew("train", 1, l.Deadline); err != nil {
+	if err := n.Renew(context.Background(), "train", 1, l.Deadline); err != nil {
 		t.Errorf("an earlier deadline: %v", err)
 	}
 	if got := n.List()[0].Deadline; got != deadline {
@@ -51,7 +51,7 @@ func TestLeaseExpiryKills(t *testing.T) {
 	if e := n.exit(); !e.Expected || e.Reason != "lease expired" || e.Signal != syscall.SIGKILL {
 		t.Errorf("exit %+v", e)
 	}
-	if err := n.Renew("train", 1, Now().Add(time.Second)); !errors.Is(err, ErrNotRunning) {
+	if err := n.Renew(context.Background(), "train", 1, Now().Add(time.Second)); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("renewed after the end: %v", err)
 	}
 }
@@ -200,6 +200,24 @@ func TestStopOfAShimThatHangs(t *testing.T) {
 	}
 }
 
+func TestRenewalOfAShimThatHangsEndsWithItsContext(t *testing.T) {
+	n := newNode(t)
+	l := n.launch(1, "/bin/sleep", "60")
+	l.Deadline = Now().Add(time.Hour)
+	st := n.start(l)
+	kill(t, st.ShimPID, unix.SIGSTOP)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	if err := n.Renew(ctx, "train", 1, l.Deadline.Add(1)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("renewal of a hanging shim: %v", err)
+	}
+	if took := time.Since(begin); took > shimPatience/2 {
+		t.Errorf("gave up after %v", took)
+	}
+	kill(t, st.ShimPID, unix.SIGCONT)
+}
+
 func TestShimHeedsSIGTERMAlone(t *testing.T) {
 	n := newNode(t)
 	st := n.start(n.launch(1, "/bin/sleep", "60"))
@@ -216,7 +234,7 @@ func TestRestartOfTheEngineKeepsTheRun(t *testing.T) {
 	l := n.launch(4, "/bin/sleep", "60")
 	l.Deadline = Now().Add(time.Minute)
 	st := n.start(l)
-	if err := n.Renew("train", 4, l.Deadline.Add(time.Minute)); err != nil {
+	if err := n.Renew(context.Background(), "train", 4, l.Deadline.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.Freeze(context.Background(), "train", 4); err != nil {
