@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -78,8 +79,8 @@ func (d *Dataset) Digest() string { return d.digest }
 func (d *Dataset) Labels() []float64 { return d.label }
 
 // NewDataset bins columns of values in memory, NaN where one is missing. weight
-// may be nil. Of the spec only the names in Categorical, Objective, ZeroMissing
-// and MaxBin matter.
+// may be nil. Of the spec only the names in Categorical, Objective, ZeroMissing,
+// MaxBin and Seed matter.
 func NewDataset(features []string, columns [][]float64, label, weight []float64, spec Spec) (*Dataset, error) {
 	spec.Label = "label"
 	if err := spec.Validate(); err != nil {
@@ -106,12 +107,13 @@ func NewDataset(features []string, columns [][]float64, label, weight []float64,
 	copy(d.label, label)
 	copy(d.weight, weight)
 	d.binnings = make([]*binning, len(features))
+	sample := chooseRows(len(label), sampleRows, spec.Seed)
 	for f, column := range columns {
 		if len(column) != len(label) {
 			return nil, fmt.Errorf("column %q has %d values for %d labels", features[f], len(column), len(label))
 		}
 		var err error
-		if d.binnings[f], err = spec.binning(features[f], slices.Clone(column)); err != nil {
+		if d.binnings[f], err = spec.binning(features[f], pick(column, sample)); err != nil {
 			return nil, err
 		}
 		for i, v := range column {
@@ -124,6 +126,26 @@ func NewDataset(features []string, columns [][]float64, label, weight []float64,
 		}
 	}
 	return d, nil
+}
+
+// chooseRows returns at most size of n row numbers, rising (Knuth, Algorithm S).
+func chooseRows(n, size int, seed uint64) []int {
+	rng := rand.New(rand.NewPCG(seed, sampleStream))
+	rows := make([]int, 0, min(n, size))
+	for i := range n {
+		if rng.IntN(n-i) < min(n, size)-len(rows) {
+			rows = append(rows, i)
+		}
+	}
+	return rows
+}
+
+func pick(column []float64, rows []int) []float64 {
+	out := make([]float64, len(rows))
+	for i, row := range rows {
+		out[i] = column[row]
+	}
+	return out
 }
 
 func newDataset(features []string, spec Spec, rows int, weighted bool) *Dataset {

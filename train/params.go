@@ -34,7 +34,7 @@ const (
 	RMSE    Metric = "rmse"
 )
 
-// Params are the parameters of the trees. The defaults are LightGBM's.
+// Params are the parameters of the trees, named and meant as LightGBM's.
 type Params struct {
 	Trees        int     // at most
 	Leaves       int     // of a tree, at most
@@ -59,10 +59,12 @@ type Params struct {
 	Threads int // 0: one per processor; the model does not depend on it
 }
 
-// DefaultParams returns LightGBM's defaults.
+// DefaultParams returns LightGBM's defaults, but an L2 penalty of 1, XGBoost's:
+// failures are rare, and without it the first leaves that hold next to no
+// hessian claim too much.
 func DefaultParams() Params {
 	return Params{
-		Trees: 100, Leaves: 31, LearningRate: 0.1, MinLeaf: 20, MinHessian: 1e-3,
+		Trees: 100, Leaves: 31, LearningRate: 0.1, MinLeaf: 20, MinHessian: 1e-3, L2: 1,
 		SampleRows: 1, SampleFeatures: 1, PosWeight: 1, Seed: 1,
 	}
 }

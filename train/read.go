@@ -15,6 +15,9 @@ import (
 // of no more rows is read once, a larger one twice.
 const sampleRows = 200_000
 
+// sampleStream tells the random numbers of the sample from others of its seed.
+const sampleStream = 0x73616d706c65
+
 // maxRows keeps row numbers in 32 bits and sums of gradients within theirs.
 const maxRows = 1 << 30
 
@@ -229,7 +232,7 @@ type sampler struct {
 }
 
 func newSampler(size int, seed uint64) *sampler {
-	return &sampler{size: size, rng: rand.New(rand.NewPCG(seed, 0x73616d706c65))}
+	return &sampler{size: size, rng: rand.New(rand.NewPCG(seed, sampleStream))}
 }
 
 // read passes over the whole table.

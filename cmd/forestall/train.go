@@ -39,7 +39,7 @@ type trainCmd struct {
 	MinHessian     float64 `default:"0.001" help:"Sum of second derivatives of a leaf, at least."`
 	MinGain        float64 `default:"0" help:"Gain of a split, at least."`
 	L1             float64 `name:"l1" default:"0" help:"L1 penalty on the leaves' values."`
-	L2             float64 `name:"l2" default:"0" help:"L2 penalty on the leaves' values."`
+	L2             float64 `name:"l2" default:"1" help:"L2 penalty on the leaves' values."`
 	SampleRows     float64 `default:"1" help:"Share of the rows that each tree sees."`
 	SampleFeatures float64 `default:"1" help:"Share of the features that each tree may use."`
 	ScalePosWeight float64 `default:"1" help:"Weight of positive rows; the probabilities are corrected for it."`
