@@ -29,6 +29,7 @@ var (
 type Backend struct {
 	Risks       Risks
 	Cluster     Cluster
+	Workloads   Workloads
 	Checkpoints Checkpoints
 	Heartbeats  Heartbeats
 	Injector    Injector // nil: GPUs are not simulated, /v1/sim/inject does not exist
@@ -52,10 +53,21 @@ type Cluster interface {
 	Workloads() []WorkloadStatus
 }
 
+// Workloads changes what is wanted of workloads.
+type Workloads interface {
+	// Retire makes a workload unwanted: its run is stopped and nothing starts
+	// it again. It returns once that is agreed on, before the run has ended,
+	// and may be repeated. An unknown workload is ErrNotFound, a cluster that
+	// does not agree in time ErrUnavailable.
+	Retire(ctx context.Context, name string) error
+}
+
 // Checkpoints lists checkpoints.
 type Checkpoints interface {
-	// Checkpoints returns the checkpoints of a workload, of all if the name is
-	// empty, in any order. An unknown workload is ErrNotFound.
+	// Checkpoints returns what is known on this node of the checkpoints of a
+	// workload, of all if the name is empty, in any order: those that the node
+	// itself holds, and the newest that counts, wherever it is held. An unknown
+	// workload is ErrNotFound.
 	Checkpoints(ctx context.Context, workload string) ([]forestall.Checkpoint, error)
 }
 

@@ -92,8 +92,19 @@ func (c *Client) Incidents(ctx context.Context) ([]forestall.Incident, error) {
 	return get[[]forestall.Incident](ctx, c, "/v1/incidents")
 }
 
+// Retire stops a workload for good; ErrNotFound if the engine does not know
+// it, ErrUnavailable if the cluster does not agree in time. It returns before
+// the workload's processes have ended, and may be repeated.
+func (c *Client) Retire(ctx context.Context, name string) error {
+	if err := forestall.CheckName(name); err != nil {
+		return err
+	}
+	return c.post(ctx, "/v1/workloads/"+name+"/retire", struct{}{})
+}
+
 // Checkpoints returns the checkpoints of a workload, of all if the name is
-// empty, the newest first.
+// empty, the newest first: those that the engine's own node holds, and the
+// newest that counts of each workload, wherever it is held.
 func (c *Client) Checkpoints(ctx context.Context, workload string) ([]forestall.Checkpoint, error) {
 	path := "/v1/checkpoints"
 	if workload != "" {

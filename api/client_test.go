@@ -65,6 +65,17 @@ func TestClientErrors(t *testing.T) {
 	if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "GET /v1/risk lists") {
 		t.Errorf("unknown component: %v", err)
 	}
+	if err = c.Retire(t.Context(), "nobody"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("retire an unknown workload: %v", err)
+	}
+	if err = c.Retire(t.Context(), "index"); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("retire without a leader: %v", err)
+	}
+	for _, name := range []string{"", "..", "agent/train-1"} {
+		if err = c.Retire(t.Context(), name); !errors.Is(err, forestall.ErrBadName) {
+			t.Errorf("retire %q: %v", name, err)
+		}
+	}
 	if err = c.Inject(t.Context(), 0, "gremlins", 0); !errors.Is(err, ErrInvalid) {
 		t.Errorf("unknown failure mode: %v", err)
 	}

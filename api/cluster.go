@@ -37,7 +37,7 @@ func (s *Server) registerCluster(api huma.API) {
 		return listOf(s.incidents()), nil
 	})
 
-	op = operation(http.MethodGet, "/v1/checkpoints", "list-checkpoints", "Checkpoints that count, the newest first",
+	op = operation(http.MethodGet, "/v1/checkpoints", "list-checkpoints", "Checkpoints that this node holds, and the newest that counts of each workload; the newest first",
 		http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
 	huma.Register(api, op, func(ctx context.Context, in *struct {
 		Workload string `query:"workload" doc:"only those of this workload"`

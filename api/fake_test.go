@@ -23,6 +23,7 @@ type fake struct {
 	workloads  []WorkloadStatus
 	beats      []string
 	injected   []string
+	retired    []string
 }
 
 func newFake(now time.Time) *fake {
@@ -218,6 +219,19 @@ func (f *fake) Inject(index int, mode string, over time.Duration) error {
 	return nil
 }
 
+func (f *fake) Retire(ctx context.Context, name string) error {
+	if name == "index" { // its cluster has no leader
+		return fmt.Errorf("retire %s: %w", name, ErrUnavailable)
+	}
+	if _, err := f.Checkpoints(ctx, name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.retired = append(f.retired, name)
+	return nil
+}
+
 func (f *fake) backend() Backend {
-	return Backend{Risks: f, Cluster: f, Checkpoints: f, Heartbeats: f, Injector: f}
+	return Backend{Risks: f, Cluster: f, Workloads: f, Checkpoints: f, Heartbeats: f, Injector: f}
 }

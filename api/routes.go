@@ -38,6 +38,7 @@ func (s *Server) routes() http.Handler {
 	api := humago.New(m, s.openAPI())
 	s.registerRisk(api)
 	s.registerCluster(api)
+	s.registerWorkloads(api)
 	s.registerHeartbeats(api)
 	if s.backend.Injector != nil {
 		s.registerInject(api)

@@ -42,8 +42,8 @@ func New(cfg Config, backend Backend) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if backend.Risks == nil || backend.Cluster == nil || backend.Checkpoints == nil || backend.Heartbeats == nil {
-		return nil, errors.New("api: Backend needs Risks, Cluster, Checkpoints and Heartbeats; only Injector may be nil")
+	if backend.Risks == nil || backend.Cluster == nil || backend.Workloads == nil || backend.Checkpoints == nil || backend.Heartbeats == nil {
+		return nil, errors.New("api: Backend needs Risks, Cluster, Workloads, Checkpoints and Heartbeats; only Injector may be nil")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()

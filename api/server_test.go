@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -93,6 +94,13 @@ func TestEndpoints(t *testing.T) {
 		{"inject", "POST", "/v1/sim/inject", `{"index":3,"mode":"thermal_runaway","over_seconds":1.5}`, "application/json", 204, nil},
 		{"inject what does not exist", "POST", "/v1/sim/inject", `{"index":3,"mode":"gremlins"}`, "application/json", 422, []string{"not one of thermal_runaway"}},
 		{"inject nothing", "POST", "/v1/sim/inject", `{"index":-1}`, "application/json", 422, []string{"body.index", "mode"}},
+		{"retire", "POST", "/v1/workloads/train-1/retire", "{}", "application/json", 204, nil},
+		{"retire without a body", "POST", "/v1/workloads/train-1/retire", "", "application/json", 204, nil},
+		{"retire nobody", "POST", "/v1/workloads/nobody/retire", "{}", "application/json", 404, []string{"GET /v1/workloads lists"}},
+		{"retire a bad name", "POST", "/v1/workloads/..%2Fx/retire", "{}", "application/json", 422, []string{"malformed name"}},
+		{"retire without a leader", "POST", "/v1/workloads/index/retire", "{}", "application/json", 503, []string{"not available now"}},
+		{"retire from a form", "POST", "/v1/workloads/train-1/retire", "", "text/plain", 415, []string{"application/json"}},
+		{"retire by reading", "GET", "/v1/workloads/train-1/retire", "", "", 404, []string{"nothing is at"}},
 		{"health", "GET", "/healthz", "", "", 200, []string{"ok"}},
 		{"ready", "GET", "/readyz", "", "", 200, []string{"ready"}},
 		{"wrong method", "POST", "/v1/risk", "{}", "application/json", 405, nil},
@@ -122,7 +130,7 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-func TestHeartbeatsAndInjectionsArrive(t *testing.T) {
+func TestRequestsArrive(t *testing.T) {
 	f := newFake(t0)
 	s := newServer(t, f, nil)
 	c := NewClient(start(t, s))
@@ -135,8 +143,11 @@ func TestHeartbeatsAndInjectionsArrive(t *testing.T) {
 	if err := c.Inject(ctx, 3, "thermal_runaway", 1500*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
-	got := append(f.beats, f.injected...)
-	want := []string{"agent/train-1 0.25 NaN map[]", "3 thermal_runaway 1.5s"}
+	if err := c.Retire(ctx, "train-1"); err != nil {
+		t.Fatal(err)
+	}
+	got := slices.Concat(f.beats, f.injected, f.retired)
+	want := []string{"agent/train-1 0.25 NaN map[]", "3 thermal_runaway 1.5s", "train-1"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the backend got (-want +got):\n%s", diff)
 	}
@@ -270,7 +281,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	for _, p := range []string{
 		"/v1/risk", "/v1/risk/{component}", "/v1/status", "/v1/checkpoints", "/v1/migrations", "/v1/incidents",
-		"/v1/members", "/v1/workloads", "/v1/heartbeats/{component}", "/v1/events", "/v1/sim/inject",
+		"/v1/members", "/v1/workloads", "/v1/workloads/{name}/retire", "/v1/heartbeats/{component}", "/v1/events", "/v1/sim/inject",
 	} {
 		if doc.Paths[p] == nil {
 			t.Errorf("%s is not described", p)

@@ -25,7 +25,7 @@ import (
 type view struct{ *Engine }
 
 func (v view) backend() api.Backend {
-	b := api.Backend{Risks: v, Cluster: v, Checkpoints: v, Heartbeats: v}
+	b := api.Backend{Risks: v, Cluster: v, Workloads: v, Checkpoints: v, Heartbeats: v}
 	if v.sim != nil {
 		b.Injector = injector{v.sim}
 	}
@@ -217,6 +217,28 @@ func workloadState(s *migrate.State, w *migrate.WorkloadState) (api.WorkloadStat
 		return api.StateStarting, time.Time{}
 	}
 	return api.StateFailed, time.Time{}
+}
+
+// retirePatience is how long a retirement waits for the cluster to agree: less
+// than api.Client waits for the answer.
+const retirePatience = 5 * time.Second
+
+func (v view) Retire(ctx context.Context, name string) error {
+	if _, ok := v.spec(name); !ok {
+		return fmt.Errorf("workload %q: %w; see `forestall workloads`", name, api.ErrNotFound)
+	}
+	limit, cancel := context.WithTimeout(ctx, retirePatience)
+	defer cancel()
+	err := v.propose(limit, "", &migrate.Retire{Workload: name})
+	switch {
+	case err == nil:
+		v.log.Info("workload retired", "workload", name)
+		return nil
+	case limit.Err() != nil:
+		return fmt.Errorf("retire %s: %w: not agreed on within %s, though it may be still; look at `forestall status`, then repeat it: %w",
+			name, api.ErrUnavailable, retirePatience, err)
+	}
+	return fmt.Errorf("retire %s: %w", name, err)
 }
 
 // Checkpoints returns what this node's store holds, with the replicas that the

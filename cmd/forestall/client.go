@@ -33,13 +33,18 @@ func newGlobals(ctx context.Context, out, err io.Writer) *globals {
 // answers but can decide nothing.
 const exitDegraded = exitCode(3)
 
-// clientFlags are the flags of every command that asks an engine.
-type clientFlags struct {
-	API  string `name:"api" default:"http://127.0.0.1:7070" env:"FORESTALL_API" placeholder:"URL" help:"Base URL of the engine's API."`
-	JSON bool   `name:"json" help:"Print the API's answer as JSON, times and numbers exact."`
+// apiFlag says which engine a command talks to.
+type apiFlag struct {
+	API string `name:"api" default:"http://127.0.0.1:7070" env:"FORESTALL_API" placeholder:"URL" help:"Base URL of the engine's API."`
 }
 
-func (f clientFlags) client() *api.Client { return api.NewClient(f.API) }
+func (f apiFlag) client() *api.Client { return api.NewClient(f.API) }
+
+// clientFlags are the flags of every command that prints an engine's answer.
+type clientFlags struct {
+	apiFlag
+	JSON bool `name:"json" help:"Print the API's answer as JSON, times and numbers exact."`
+}
 
 // show prints what the engine answered, as JSON or as render lays it out.
 func show[T any](g *globals, f clientFlags, v T, err error, render func(view, T)) error {
@@ -107,6 +112,11 @@ func (c workloadsCmd) Run(g *globals) error {
 type checkpointsCmd struct {
 	clientFlags
 	Workload string `short:"w" placeholder:"NAME" help:"Only those of this workload."`
+}
+
+// Help adds to the command's help.
+func (checkpointsCmd) Help() string {
+	return "Listed is what the engine's own node holds, and of each workload the newest that counts, wherever it is held. For what another node holds, ask its engine."
 }
 
 func (c checkpointsCmd) Run(g *globals) error {

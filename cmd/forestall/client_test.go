@@ -13,13 +13,17 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// answering serves each path's value as JSON.
+// answering serves each path's value as JSON, nil as no content.
 func answering(t *testing.T, answers map[string]any) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, ok := answers[r.URL.RequestURI()]
 		if !ok {
 			http.Error(w, `{"status":404,"detail":"no component gpu/n9/0 is known to this engine"}`, http.StatusNotFound)
+			return
+		}
+		if answer == nil {
+			w.WriteHeader(http.StatusNoContent)
 			return
 		}
 		json.NewEncoder(w).Encode(answer) //nolint:errcheck // a test's answer
@@ -34,7 +38,7 @@ func TestClientCommands(t *testing.T) {
 	url := answering(t, map[string]any{
 		"/v1/status": someStatus(), "/v1/risk": someRisks(), "/v1/risk/gpu/n1/3": someRisks()[0], "/v1/workloads": someWorkloads(),
 		"/v1/checkpoints": someCheckpoints(), "/v1/checkpoints?workload=train-1": someCheckpoints()[:1], "/v1/migrations": someMigrations(),
-		"/v1/members": []any{}, "/v1/incidents": []any{},
+		"/v1/members": []any{}, "/v1/incidents": []any{}, "/v1/workloads/train-1/retire": nil,
 	})
 	degraded := answering(t, map[string]any{"/v1/status": lost})
 	tests := []struct {
@@ -52,6 +56,10 @@ func TestClientCommands(t *testing.T) {
 		{"checkpoints --api " + url, "48 MiB", ""},
 		{"checkpoints --workload train-1 --json --api " + url, `"sequence": 92`, ""},
 		{"migrations --api " + url, "n1 > n2", ""},
+		{"retire train-1 --api " + url, "train-1 is retired: its run is being stopped", ""},
+		{"retire train-1 --api " + url, "Take its [[workload]] out", ""},
+		{"retire agent/train-1 --api " + url, "", "without its kind"},
+		{"retire nobody --api " + url, "", "is known to this engine"},
 		{"members --api " + url, "no members", ""},
 		{"incidents --json --api " + url, "[]", ""},
 		{"incidents --api http://127.0.0.1:1", "", "is `forestall engine` running?"},
@@ -63,6 +71,7 @@ func TestClientCommands(t *testing.T) {
 				Status      statusCmd      `cmd:""`
 				Risk        riskCmd        `cmd:""`
 				Workloads   workloadsCmd   `cmd:""`
+				Retire      retireCmd      `cmd:""`
 				Checkpoints checkpointsCmd `cmd:""`
 				Migrations  migrationsCmd  `cmd:""`
 				Members     membersCmd     `cmd:""`

@@ -35,7 +35,7 @@ func (v view) checkpoints(all []forestall.Checkpoint) {
 			cellOf(fmt.Sprint(c.Sequence)), cellOf(textBytes(c.Size)), cellOf(textBytes(c.Added)), cellOf(textDuration(c.Took)),
 			cellOf(textDuration(c.Pause)), cellOf(orDash(strings.Join(c.Replicas, " "))), cellOf(c.Label))
 	}
-	t.writeOr(v, "No checkpoint counts yet.")
+	t.writeOr(v, "No checkpoints yet: none counts, and the engine's node holds none.")
 }
 
 func (v view) migrations(all []forestall.Migration) {

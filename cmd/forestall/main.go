@@ -28,6 +28,7 @@ type cli struct {
 	Status      statusCmd      `cmd:"" group:"Ask an engine" help:"Show the cluster's health in one look."`
 	Risk        riskCmd        `cmd:"" group:"Ask an engine" help:"Show failure probabilities and their reasons."`
 	Workloads   workloadsCmd   `cmd:"" group:"Ask an engine" help:"List workloads, where they run and their newest checkpoints."`
+	Retire      retireCmd      `cmd:"" group:"Ask an engine" help:"Stop a workload for good; its newest checkpoint is kept."`
 	Checkpoints checkpointsCmd `cmd:"" group:"Ask an engine" help:"List checkpoints."`
 	Migrations  migrationsCmd  `cmd:"" group:"Ask an engine" help:"List moves, recoveries and starts, with reasons and phases."`
 	Members     membersCmd     `cmd:"" group:"Ask an engine" help:"List the cluster's nodes."`
