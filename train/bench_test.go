@@ -75,3 +75,34 @@ func BenchmarkRead(b *testing.B) {
 	}
 	b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
 }
+
+// BenchmarkHistogram adds rows to a histogram, all of a table and every eighth.
+func BenchmarkHistogram(b *testing.B) {
+	const rows, features = 1 << 20, 64
+	rng := rand.New(rand.NewPCG(3, 4))
+	d := &Dataset{rows: rows, width: features / wordFeatures, bins: make([]uint64, rows*features/wordFeatures)}
+	for i := range d.bins {
+		d.bins[i] = rng.Uint64()
+	}
+	gradients := make([]packed, rows)
+	for i := range gradients {
+		gradients[i] = pack(int32(i), 1)
+	}
+	for _, share := range []int{1, 8} {
+		b.Run(fmt.Sprintf("1of%d", share), func(b *testing.B) {
+			var some []uint32
+			for i := range rows {
+				if share == 1 || rng.IntN(share) == 0 {
+					some = append(some, uint32(i))
+				}
+			}
+			h := newHistogram(d)
+			for b.Loop() {
+				for first := 0; first < len(some); first += blockRows {
+					h.add(d, some[first:min(first+blockRows, len(some))], gradients)
+				}
+			}
+			b.ReportMetric(float64(len(some)*features*b.N)/b.Elapsed().Seconds()/1e9, "Gupdates/s")
+		})
+	}
+}

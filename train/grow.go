@@ -16,6 +16,7 @@ type grower struct {
 	threads  int
 	rows     []uint32
 	spare    []uint32 // as long as rows, for partitioning
+	columns  []uint8  // the bins once more, feature by feature: to part a leaf takes one feature of each row
 	gradient []packed
 	features []bool // that the tree may use
 	search   searcher
@@ -60,6 +61,7 @@ func newGrower(d *Dataset, p *Params) *grower {
 	g := &grower{
 		d: d, p: p, threads: n,
 		rows: make([]uint32, d.rows), spare: make([]uint32, d.rows),
+		columns:  d.byFeature(n),
 		features: make([]bool, len(d.features)),
 		search:   searcher{d: d, monotone: make([]int8, len(d.features))},
 		leaves:   make([]leaf, 0, p.Leaves),

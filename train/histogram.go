@@ -26,8 +26,9 @@ const blockRows = 512
 // add adds rows to the histogram, at most blockRows.
 func (h histogram) add(d *Dataset, rows []uint32, gradients []packed) {
 	var (
-		at  [blockRows]uint32 // of a row's first word
-		sum [blockRows]packed
+		at   [blockRows]uint32 // of a row's first word
+		sum  [blockRows]packed
+		bins [blockRows]uint64 // of one word
 	)
 	n := len(rows)
 	width := uint32(d.width)
@@ -36,15 +37,22 @@ func (h histogram) add(d *Dataset, rows []uint32, gradients []packed) {
 		sum[i] = gradients[row]
 	}
 	for w := range d.width {
-		addWord(h.word(w), d.bins[w:], at[:n], sum[:n])
+		// The rows are far apart in memory. To fetch them first lets the
+		// processor wait for many at once; among the additions it would wait
+		// for a few. This alone doubles the speed of small leaves.
+		words := d.bins[w:]
+		for i, a := range at[:n] {
+			bins[i] = words[a]
+		}
+		addWord(h.word(w), bins[:n], sum[:n])
 	}
 }
 
 // addWord is the innermost loop of training: eight additions for each row.
-func addWord(h *[wordBins]packed, bins []uint64, at []uint32, sum []packed) {
-	sum = sum[:len(at)]
-	for i, a := range at {
-		b, s := bins[a], sum[i]
+func addWord(h *[wordBins]packed, bins []uint64, sum []packed) {
+	sum = sum[:len(bins)]
+	for i, b := range bins {
+		s := sum[i]
 		h[b&255] += s
 		h[256+b>>8&255] += s
 		h[512+b>>16&255] += s

@@ -39,10 +39,11 @@ const partitionRun = 1 << 14
 func (g *grower) partition(l *leaf, feature int, table *[256]uint8) (left int) {
 	runs := (l.size() + partitionRun - 1) / partitionRun
 	counts := make([]int, runs)
+	bins := g.columns[feature*g.d.rows:][:g.d.rows]
 	parallel(g.threads, runs, func(_, run int) {
 		first := l.begin + run*partitionRun
 		last := min(first+partitionRun, l.end)
-		counts[run] = g.d.part(g.rows[first:last], g.spare[first:last], feature, table)
+		counts[run] = part(g.rows[first:last], g.spare[first:last], bins, table)
 	})
 	for _, n := range counts {
 		left += n
@@ -52,17 +53,33 @@ func (g *grower) partition(l *leaf, feature int, table *[256]uint8) (left int) {
 }
 
 // part is partition for one run.
-func (d *Dataset) part(rows, out []uint32, feature int, table *[256]uint8) int {
-	bins, width, shift := d.bins[feature/wordFeatures:], uint32(d.width), feature%wordFeatures*8
+func part(rows, out []uint32, bins []uint8, table *[256]uint8) int {
 	left, right := 0, len(rows)-1
 	for _, row := range rows {
 		// Written to both places; the one that was wrong is written again.
 		out[left], out[right] = row, row
-		goes := int(table[uint8(bins[row*width]>>shift)])
+		goes := int(table[bins[row]])
 		left += goes
 		right -= 1 - goes
 	}
 	return left
+}
+
+// byFeature returns the bins of the first feature of all rows, then those of
+// the next, and so on.
+func (d *Dataset) byFeature(threads int) []uint8 {
+	out := make([]uint8, len(d.features)*d.rows)
+	parallel(threads, (d.rows+gradientBlock-1)/gradientBlock, func(_, block int) {
+		first := block * gradientBlock
+		last := min(first+gradientBlock, d.rows)
+		for f := range d.features {
+			column := out[f*d.rows+first : f*d.rows+last]
+			for i := range column {
+				column[i] = d.at(first+i, f)
+			}
+		}
+	})
+	return out
 }
 
 // commit brings the rows that partition has parted back to g.rows: left of the
