@@ -92,8 +92,8 @@ func UnknownRisk(c Component, t time.Time, note string) Risk {
 
 type riskJSON struct {
 	Component   Component `json:"component"`
-	Time        time.Time `json:"time"`
-	HorizonS    float64   `json:"horizon_seconds"`
+	Time        time.Time `json:"time,omitzero"`
+	HorizonS    float64   `json:"horizon_seconds,omitzero"`
 	Probability *float64  `json:"probability"`
 	Grade       Grade     `json:"grade"`
 	Reasons     []Reason  `json:"reasons,omitempty"`

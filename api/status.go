@@ -20,6 +20,9 @@ type Status struct {
 	Mode                 map[string]forestall.Mode `json:"mode" doc:"predictive tier to observe or act"`
 	Components           int                       `json:"components" doc:"components with a risk, known or not"`
 	Unknown              int                       `json:"unknown" doc:"those among them that could not be judged"`
+	Workloads            int                       `json:"workloads" doc:"declared and not retired or done"`
+	NotRunning           int                       `json:"not_running" doc:"those among them that do not run: failed, starting or moving"`
+	OpenIncidents        int                       `json:"open_incidents"`
 	ReplicationFactor    int                       `json:"replication_factor" doc:"replicas asked for"`
 	EffectiveReplication int                       `json:"effective_replication" doc:"replicas that a checkpoint gets now"`
 	Notes                []string                  `json:"notes,omitempty" doc:"what an operator should know, in words"`
@@ -55,7 +58,7 @@ type WorkloadStatus struct {
 	Since    time.Time             `json:"since,omitzero" doc:"when it entered the state"`
 	GPUs     []int                 `json:"gpus,omitempty" doc:"indices on its node"`
 	PID      int                   `json:"pid,omitempty" doc:"of its process, known on its own node only"`
-	Restarts int                   `json:"restarts" doc:"starts after the first"`
+	Restarts int                   `json:"restarts" doc:"recoveries after the first run"`
 	Head     *forestall.Checkpoint `json:"head,omitempty" doc:"newest checkpoint that counts"`
 	Risk     forestall.Risk        `json:"risk" doc:"that the workload loses its place: its GPUs, its node, itself"`
 	Note     string                `json:"note,omitempty" doc:"why it is not running"`

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -43,6 +44,14 @@ func (v view) Risks() []forestall.Risk {
 			risks = append(risks, r)
 		}
 	}
+	v.ledger.View(func(s *migrate.State) {
+		for i, r := range risks {
+			if incident, failed := s.Incident(r.Component); failed {
+				since := v.now().Sub(incident.Start).Round(time.Second)
+				risks[i] = forestall.UnknownRisk(r.Component, r.Time, fmt.Sprintf("it has failed (%s, %s ago): there is nothing left to predict", incident.Kind, since))
+			}
+		}
+	})
 	slices.SortFunc(risks, func(a, b forestall.Risk) int { return a.Component.Compare(b.Component) })
 	return risks
 }
@@ -70,6 +79,9 @@ func (v view) Risk(c forestall.Component) (forestall.Risk, bool) {
 // jobRisk returns the risk that a workload loses its place: its node's and its
 // GPUs' together.
 func jobRisk(w *migrate.WorkloadState, risks []forestall.Risk) forestall.Risk {
+	if !w.Running {
+		return forestall.UnknownRisk(w.Spec.Component(), time.Time{}, "it does not run")
+	}
 	var parts []forestall.Risk
 	for _, r := range risks {
 		index, isGPU := r.Component.GPUIndex()
@@ -103,6 +115,18 @@ func (v view) Status() api.Status {
 			status.Unknown++
 		}
 	}
+	v.ledger.View(func(s *migrate.State) {
+		status.OpenIncidents = len(s.Incidents)
+		for _, w := range s.Workloads {
+			if w.Retired || w.Completed {
+				continue
+			}
+			status.Workloads++
+			if !w.Running {
+				status.NotRunning++
+			}
+		}
+	})
 	for _, m := range v.Members() {
 		status.Members++
 		if m.Voter {
@@ -121,6 +145,9 @@ func (v view) notes() []string {
 	var notes []string
 	if v.alone() {
 		notes = append(notes, "alone: workloads cannot move, checkpoints have one copy")
+	}
+	if !v.hasQuorum() {
+		notes = append(notes, "no quorum is heard from: workloads, migrations and incidents are as they were last agreed on")
 	}
 	if v.telemetry.gpus == nil {
 		notes = append(notes, "no GPU telemetry: "+v.gpuNote)
@@ -150,7 +177,13 @@ func (v view) Members() []forestall.Member {
 			}
 			members = append(members, m)
 		}
+		for _, listed := range v.nodes {
+			if s.Nodes[listed.name] == nil { // it never joined
+				members = append(members, forestall.Member{Name: listed.name, Address: listed.peerAddress(), Voter: v.isVoter(listed.name)})
+			}
+		}
 	})
+	slices.SortFunc(members, func(a, b forestall.Member) int { return cmp.Compare(a.Name, b.Name) })
 	return members
 }
 
@@ -182,22 +215,39 @@ func (v view) Workloads() []api.WorkloadStatus {
 				status.Note = m.Note
 			}
 			status.State, status.Since = workloadState(s, w)
+			if old, limit := v.checkpointAge(w), 3*v.interval(w); w.Running && old > limit {
+				status.Note = fmt.Sprintf("no checkpoint has counted for %s, three times its interval; see the log of %s's engine", old.Round(time.Second), w.Node)
+			}
 			if run, ok := runs[runKey{name, w.Epoch}]; ok {
 				status.PID = run.PID
 				if run.Frozen {
 					status.State = api.StateFrozen
 				}
-			}
-			for _, m := range s.Migrations() {
-				if m.Workload == name && m.Phase == forestall.PhaseDone {
-					status.Restarts++
+				if h := v.heartbeats.Health(w.Spec.Component(), v.now()); h.Grade == forestall.Suspect {
+					status.Note = "suspect: " + strings.Join(h.Evidence, "; ")
 				}
 			}
-			status.Restarts = max(0, status.Restarts-1)
+			status.Restarts = w.Restarts
 			list = append(list, status)
 		}
 	})
 	return list
+}
+
+// checkpointAge is how much work the running workload would lose now.
+func (e *Engine) checkpointAge(w *migrate.WorkloadState) time.Duration {
+	since := w.Started
+	if w.Head != nil && w.Head.Time.After(since) {
+		since = w.Head.Time
+	}
+	return e.now().Sub(since)
+}
+
+func (e *Engine) interval(w *migrate.WorkloadState) time.Duration {
+	if w.Spec.Interval > 0 {
+		return w.Spec.Interval
+	}
+	return e.cfg.FaultTolerance.CheckpointInterval.Duration
 }
 
 // workloadState puts what the ledger knows of a workload into one word, and
@@ -300,7 +350,7 @@ func (e *Engine) takeBeat(b detect.Beat) {
 			samples = append(samples, forestall.Sample{Component: b.Component, Metric: name, Time: b.Time, Value: value})
 		}
 	}
-	e.telemetry.push(samples, 0)
+	e.telemetry.push(samples, notMeasured)
 }
 
 type injector struct{ sim *gpu.Sim }

@@ -25,7 +25,7 @@ type Config struct {
 	GPU            GPUConfig            `toml:"gpu"`
 	Model          ModelConfig          `toml:"model"`
 	API            APIConfig            `toml:"api"`
-	Workloads      []WorkloadConfig     `toml:"workload"`
+	Workloads      []WorkloadConfig     `toml:"workload,omitempty"`
 }
 
 // EngineConfig says who this engine is and where it keeps its files.
@@ -100,7 +100,7 @@ type FeaturesConfig struct {
 	ScrapeInterval Duration       `toml:"scrape_interval"`
 	ScrapeTimeout  Duration       `toml:"scrape_timeout"`
 	Host           bool           `toml:"host"` // this host's own procfs
-	Targets        []TargetConfig `toml:"target"`
+	Targets        []TargetConfig `toml:"target,omitempty"`
 }
 
 // TargetConfig is one Prometheus exposition page.
@@ -207,6 +207,12 @@ func (w WorkloadConfig) workload() forestall.Workload {
 	if stop == 0 {
 		stop = 10 * time.Second
 	}
+	if len(w.Env) == 0 {
+		w.Env = nil // as it comes back from the ledger
+	}
+	if len(w.Nodes) == 0 {
+		w.Nodes = nil
+	}
 	return forestall.Workload{
 		Name: w.Name, Kind: kind, Command: w.Command, Env: w.Env, StateDir: w.StateDir, Hook: hook,
 		Needs:    forestall.Needs{GPUs: w.GPUs, Nodes: w.Nodes},
@@ -250,8 +256,11 @@ func (c Config) members() ([]member, error) {
 			return nil, fmt.Errorf("cluster.nodes: %q is not a loopback address, and peers do not authenticate each other yet: anyone who reaches the port could start processes. On a network that you trust set cluster.allow_plaintext = true", s)
 		}
 		for _, other := range members {
-			if other.name == m.name || other.host == m.host && other.port == m.port {
-				return nil, fmt.Errorf("cluster.nodes: %q repeats %q", s, other.name)
+			if other.name == m.name {
+				return nil, fmt.Errorf("cluster.nodes: %q repeats the name %q", s, other.name)
+			}
+			if other.host == m.host && max(other.port-m.port, m.port-other.port) < 3 {
+				return nil, fmt.Errorf("cluster.nodes: %q overlaps %q: each takes PORT, PORT+1 and PORT+2", s, other.name)
 			}
 		}
 		members = append(members, m)

@@ -8,8 +8,11 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/stratoswarm/forestall"
 )
@@ -76,8 +79,10 @@ func (c Config) Validate() error {
 		bad("cluster.quorum_size", "%d voters are not one of 1, 3, 5, 7: an even number tolerates no more failures", c.Cluster.QuorumSize)
 	}
 	positive("cluster.leader_election_timeout", c.Cluster.LeaderElectionTimeout)
-	if _, err := c.members(); err != nil {
+	if nodes, err := c.members(); err != nil {
 		errs = append(errs, err)
+	} else if len(nodes) > 0 && c.Engine.Name != "" && !slices.ContainsFunc(nodes, func(m member) bool { return m.name == c.Engine.Name }) {
+		bad("engine.name", "%q is not among cluster.nodes", c.Engine.Name)
 	}
 
 	oneOf("migration.strategy", c.Migration.Strategy, strategies...)
@@ -118,7 +123,7 @@ func (c Config) Validate() error {
 		bad("api.address", "%v", err)
 	}
 
-	seen := map[string]bool{}
+	seen, stateDirs := map[string]bool{}, map[string]string{}
 	for _, wc := range c.Workloads {
 		w := wc.workload()
 		if err := w.Validate(); err != nil {
@@ -127,7 +132,25 @@ func (c Config) Validate() error {
 		if seen[w.Name] {
 			bad("workload", "the name %q is given twice", w.Name)
 		}
+		if err := checkEnv(w.Env); err != nil {
+			bad(fmt.Sprintf("workload %q: env", w.Name), "%v", err)
+		}
+		if s := w.Hook.Signal; w.Hook.Kind == forestall.HookSignal && (unix.SignalNum(s) == 0 || s == "SIGKILL" || s == "SIGSTOP") {
+			bad(fmt.Sprintf("workload %q: hook.signal", w.Name), "%q is not a signal that a program can handle, such as SIGUSR1", s)
+		}
 		seen[w.Name] = true
+		if w.StateDir == "" {
+			continue
+		}
+		if err := c.checkStateDir(w.StateDir); err != nil {
+			bad(fmt.Sprintf("workload %q: state_dir", w.Name), "%v", err)
+		}
+		for other, dir := range stateDirs {
+			if within(dir, w.StateDir) || within(w.StateDir, dir) {
+				bad(fmt.Sprintf("workload %q: state_dir", w.Name), "%q overlaps that of %q; a restore replaces the whole directory", w.StateDir, other)
+			}
+		}
+		stateDirs[w.Name] = w.StateDir
 	}
 	return errors.Join(errs...)
 }
@@ -138,12 +161,46 @@ func isLoopback(host string) bool {
 }
 
 func checkLoopback(address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%q is not HOST:PORT", address)
+	host, port, err := net.SplitHostPort(address)
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
+		return fmt.Errorf("%q is not HOST:PORT with a port up to 65535", address)
 	}
 	if !isLoopback(host) {
 		return fmt.Errorf("%q is not a loopback address; the API has no authentication yet and listens on 127.0.0.1 or [::1] only", address)
 	}
 	return nil
+}
+
+// checkEnv refuses what is no variable, and those that Forestall sets itself.
+func checkEnv(env []string) error {
+	for _, kv := range env {
+		key, _, ok := strings.Cut(kv, "=")
+		switch {
+		case !ok || key == "":
+			return fmt.Errorf("%q is not KEY=VALUE", kv)
+		case strings.HasPrefix(key, "FORESTALL_"):
+			return fmt.Errorf("%s is set by Forestall; choose another name", key)
+		}
+	}
+	return nil
+}
+
+// checkStateDir refuses a state directory whose replacement by a restore would
+// take the engine's own files with it.
+func (c Config) checkStateDir(dir string) error {
+	own := []string{
+		filepath.Join(c.Engine.DataDir, "raft"), filepath.Join(c.Engine.DataDir, "run"), c.FaultTolerance.CheckpointStorage,
+	}
+	for _, o := range own {
+		if within(o, dir) || within(dir, o) {
+			return fmt.Errorf("%q and the engine's own %q lie in each other; a restore replaces the whole directory", dir, o)
+		}
+	}
+	return nil
+}
+
+// within reports whether path is dir or lies below it.
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
 }

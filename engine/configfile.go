@@ -112,11 +112,16 @@ func knownKeys(t reflect.Type, prefix []string) []string {
 	}
 	var keys []string
 	for i := range t.NumField() {
-		path := append(prefix[:len(prefix):len(prefix)], t.Field(i).Tag.Get("toml"))
+		path := append(prefix[:len(prefix):len(prefix)], tomlName(t.Field(i)))
 		keys = append(keys, strings.Join(path, "."))
 		keys = append(keys, knownKeys(t.Field(i).Type, path)...)
 	}
 	return keys
+}
+
+func tomlName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+	return name
 }
 
 // editDistance is the Levenshtein distance.

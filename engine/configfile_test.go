@@ -90,6 +90,8 @@ func TestBadConfig(t *testing.T) {
 		{"mode", "[policy]\nmigrate = \"yes\"", `"yes" is not one of observe, act`},
 		{"workload", "[[workload]]\nname = \"w\"\nkind = \"agent\"", `workload "w": command: is empty`},
 		{"workload twice", "[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/s\"\n[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/s\"", `the name "w" is given twice`},
+		{"state over the engine's", "[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/var/lib/forestall\"", "a restore replaces the whole directory"},
+		{"states in each other", "[[workload]]\nname=\"v\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/s\"\n[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/s/w\"", `overlaps that of "v"`},
 		{"not TOML", "fault_tolerance = [", "line 1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

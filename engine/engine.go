@@ -79,7 +79,10 @@ type Engine struct {
 	listener    net.Listener // of peers; nil alone
 	client      *http.Client
 
-	leader      atomic.Bool // leads, and its ledger has caught up
+	leaderTerm  atomic.Uint64 // in which it leads and its ledger has caught up; 0: it does not lead
+	starts      keyed         // one start of a workload at a time
+	renewing    sync.Map      // runKeys whose renewal is under way
+	renewals    sync.WaitGroup
 	noLease     atomic.Bool
 	outbox      *outbox
 	holds       *holds
@@ -123,6 +126,7 @@ func New(cfg Config, o Options) (_ *Engine, err error) {
 	}()
 	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	e.metrics = newMetrics(e.registry)
+	e.registry.MustRegister(standing{e})
 	e.detected = detect.NewMetrics(e.registry)
 	for _, open := range []func() error{
 		e.openCluster, e.openData, e.openCheckpoints, e.openWorkloads, e.openTelemetry, e.openConsensus, e.openMigrate, e.openAPI,
@@ -249,6 +253,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("take over running workloads: %w", err)
 	}
+	if err := e.stopUnleased(ctx); err != nil {
+		return err
+	}
 	for _, s := range e.supervisor.List() {
 		e.watch(s.Workload, s.Epoch)
 	}
@@ -314,6 +321,7 @@ func (e *Engine) servePeers(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/peer/checkpoints/", http.StripPrefix("/peer/checkpoints", checkpoint.Handler(e.chunks)))
 	mux.HandleFunc("POST /peer/report", serve(e.takeReport))
+	mux.HandleFunc("POST /peer/acquainted", serve(e.acquainted))
 	mux.HandleFunc("POST /peer/lease", serve(e.grantLeases))
 	mux.HandleFunc("POST /peer/propose", serve(e.proposeHere))
 	mux.HandleFunc("POST /peer/order/checkpoint", serve(e.checkpointNow))
@@ -321,7 +329,7 @@ func (e *Engine) servePeers(ctx context.Context) error {
 	mux.HandleFunc("POST /peer/order/resume", serve(e.resume))
 	mux.HandleFunc("POST /peer/order/stop", serve(e.stop))
 	mux.HandleFunc("POST /peer/order/start", serve(e.start))
-	e.peers = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(e.log.Handler(), slog.LevelDebug)}
+	e.peers = &http.Server{Handler: guardPeers(e.address, mux), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(e.log.Handler(), slog.LevelDebug)}
 	served := make(chan error, 1)
 	go func() { served <- e.peers.Serve(e.listener) }()
 	select {

@@ -2,11 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/migrate"
 	"github.com/stratoswarm/forestall/workload"
 )
 
@@ -42,7 +45,7 @@ func testConfig(dir string) Config {
 }
 
 // runEngine runs an engine until the returned function is called.
-func runEngine(t *testing.T, c Config) (client testClient, stop func()) {
+func runEngine(t *testing.T, c Config) (client testClient, e *Engine, stop func()) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	e, err := New(c, Options{Version: "test", Shim: []string{os.Args[0], "shim"}, Logger: log})
@@ -58,7 +61,7 @@ func runEngine(t *testing.T, c Config) (client testClient, stop func()) {
 			t.Errorf("engine: %v", err)
 		}
 	}
-	return testClient{api.NewClient(e.api.URL()), e.api.URL()}, stop
+	return testClient{api.NewClient(e.api.URL()), e.api.URL()}, e, stop
 }
 
 // testClient also knows where it asks.
@@ -91,7 +94,7 @@ func TestEngineAlone(t *testing.T) {
 		Name: "w", Kind: "service", GPUs: 1,
 		Command: []string{"sh", "-c", "while :; do date +%s%N > $FORESTALL_STATE_DIR/clock.tmp && mv $FORESTALL_STATE_DIR/clock.tmp $FORESTALL_STATE_DIR/clock; sleep 0.05; done"},
 	}}
-	client, stop := runEngine(t, c)
+	client, _, stop := runEngine(t, c)
 
 	running := func(list []api.WorkloadStatus) bool {
 		return len(list) == 1 && list[0].State == api.StateRunning && list[0].PID > 0
@@ -120,7 +123,7 @@ func TestEngineAlone(t *testing.T) {
 	if err := syscall.Kill(first.PID, 0); err != nil {
 		t.Fatalf("the workload did not outlive its engine: %v", err)
 	}
-	client, stop = runEngine(t, c)
+	client, _, stop = runEngine(t, c)
 	again := await(t, "the workload to be found again", client.Workloads, running)[0]
 	if again.PID != first.PID || again.Epoch != first.Epoch {
 		t.Errorf("after the restart pid %d epoch %d, before it pid %d epoch %d", again.PID, again.Epoch, first.PID, first.Epoch)
@@ -147,9 +150,7 @@ func TestEngineAlone(t *testing.T) {
 			func(page string) bool { return strings.Contains(page, "\n"+name) })
 	}
 	stop()
-	if err := syscall.Kill(shimOf(t, recovered.PID), syscall.SIGTERM); err != nil {
-		t.Error(err)
-	}
+	endWorkload(t, recovered.PID)
 }
 
 func get(t *testing.T, url string) string {
@@ -179,4 +180,52 @@ func shimOf(t *testing.T, pid int) int {
 		t.Fatal(err)
 	}
 	return ppid
+}
+
+// endWorkload ends what an engine left running.
+func endWorkload(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(shimOf(t, pid), syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLateStartTouchesNothing(t *testing.T) {
+	dir := t.TempDir()
+	c := testConfig(dir)
+	c.Workloads = []WorkloadConfig{{Name: "w", Kind: "service", Command: []string{"sleep", "1000"}}}
+	client, e, stop := runEngine(t, c)
+	w := await(t, "the workload with a checkpoint", client.Workloads, func(l []api.WorkloadStatus) bool {
+		return len(l) == 1 && l[0].State == api.StateRunning && l[0].Head != nil && l[0].PID > 0
+	})[0]
+	state := filepath.Join(dir, "state", "w")
+	before, err := os.Stat(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, _ := e.spec("w")
+	order := migrate.StartOrder{Workload: spec, Epoch: w.Epoch, Checkpoint: w.Head.ID}
+	if _, err := e.start(t.Context(), order); err != nil {
+		t.Errorf("the order repeated: %v, want success", err)
+	}
+	order.Epoch = w.Epoch - 1
+	if _, err := e.start(t.Context(), order); !errors.Is(err, forestall.ErrStaleEpoch) {
+		t.Errorf("an earlier order that comes late: %v, want ErrStaleEpoch", err)
+	}
+	order.Epoch = w.Epoch + 1
+	if _, err := e.start(t.Context(), order); err == nil {
+		t.Error("an order that was never granted is carried out")
+	}
+	after, err := os.Stat(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !os.SameFile(before, after) {
+		t.Error("the state directory was replaced under the running workload")
+	}
+	if now := await(t, "the workload", client.Workloads, func(l []api.WorkloadStatus) bool { return len(l) == 1 })[0]; now.PID != w.PID {
+		t.Errorf("pid %d, was %d", now.PID, w.PID)
+	}
+	stop()
+	endWorkload(t, w.PID)
 }

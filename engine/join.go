@@ -2,10 +2,13 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"reflect"
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/detect"
 	"github.com/stratoswarm/forestall/migrate"
 )
 
@@ -17,11 +20,42 @@ func (e *Engine) join(ctx context.Context) error {
 		return nil
 	}
 	e.thawLeftovers(ctx)
+	e.missRuns(ctx)
 	for _, wc := range e.cfg.Workloads {
 		e.declare(ctx, wc.workload())
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// missRuns tells the ledger of runs that it holds on this node and that were
+// not found when this engine started, as after the loss of their records.
+func (e *Engine) missRuns(ctx context.Context) {
+	var missing []runKey
+	e.ledger.View(func(s *migrate.State) {
+		for _, name := range s.WorkloadNames() {
+			w := s.Workloads[name]
+			if h, held := w.Holder(); held && w.Running && h.Node == e.name && w.Started.Before(e.started) && !e.runsHere(name) {
+				missing = append(missing, runKey{name, h.Epoch})
+			}
+		}
+	})
+	for _, r := range missing {
+		// Nothing of it may be alive or start here before that is said.
+		if _, err := e.supervisor.Stop(ctx, r.Workload, r.Epoch, "not found when the engine started"); err != nil {
+			e.log.Error("a run that was not found cannot be ruled out", "workload", r.Workload, "epoch", r.Epoch, "error", err)
+			continue
+		}
+		spec, _ := e.spec(r.Workload)
+		failure, _ := detect.ExitFailure(spec, forestall.Exit{Epoch: r.Epoch, Time: e.now(), Code: -1, Reason: "its run was not found when the engine of " + e.name + " started"})
+		e.outbox.add(failureReport{failure, r.Epoch})
+		err := e.propose(ctx, fmt.Sprintf("exit/%s/%d", r.Workload, r.Epoch), &migrate.Stopped{
+			Workload: r.Workload, Node: e.name, Epoch: r.Epoch, How: migrate.HowExited,
+		})
+		if err != nil && ctx.Err() == nil {
+			e.log.Warn("the end of a run was not taken", "workload", r.Workload, "epoch", r.Epoch, "error", err)
+		}
+	}
 }
 
 // declare makes the ledger know a configured workload as it is configured.
@@ -64,30 +98,6 @@ func (e *Engine) runMembers(ctx context.Context) error {
 	return e.members.Run(ctx)
 }
 
-// addMembers makes the members that are no voters learn the log. Only the
-// leader calls it.
-func (e *Engine) addMembers(ctx context.Context) {
-	servers, err := e.node.Servers(ctx)
-	if err != nil {
-		return
-	}
-	known := map[string]bool{}
-	for _, s := range servers {
-		known[s.ID] = true
-	}
-	for name, state := range e.gossip() {
-		m, listed := e.member(name)
-		if known[name] || !listed || state != forestall.MemberAlive {
-			continue
-		}
-		if err := e.node.AddNonvoter(ctx, name, m.raftAddress()); err != nil {
-			e.log.Warn("member not added to the log", "name", name, "error", err)
-			continue
-		}
-		e.log.Info("member added to the log", "name", name)
-	}
-}
-
 // watchHeartbeats reports agents and services that fell silent.
 func (e *Engine) watchHeartbeats(ctx context.Context) error {
 	tick := time.NewTicker(max(e.cfg.FaultTolerance.HeartbeatInterval.Duration/4, 50*time.Millisecond))
@@ -103,7 +113,10 @@ func (e *Engine) watchHeartbeats(ctx context.Context) error {
 			if !ok {
 				continue
 			}
-			if run.Frozen { // it was told to be silent
+			if run.Frozen {
+				// It was told to be silent: that counts as a sign of life, so
+				// that silence is counted anew once it goes on.
+				_ = e.heartbeats.Beat(detect.Beat{Component: f.Component, Time: e.now(), ErrorRate: math.NaN(), ResponseSeconds: math.NaN()})
 				continue
 			}
 			f.Observers = []string{e.name}

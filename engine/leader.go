@@ -197,22 +197,21 @@ func (e *Engine) lead(ctx context.Context) error {
 
 // leadTerm does the leader's work until ctx ends.
 func (e *Engine) leadTerm(ctx context.Context) {
-	for {
-		if err := e.node.Barrier(ctx); err == nil {
-			break
-		} else if ctx.Err() != nil || !e.node.IsLeader() {
-			return
-		}
+	term, ok := e.catchUp(ctx)
+	if !ok {
+		return
 	}
 	e.leases.Elected()
-	e.leader.Store(true)
+	e.leaderTerm.Store(term)
 	e.metrics.leader.Set(1)
-	e.log.Info("this engine leads", "term", e.node.Term())
+	e.log.Info("this engine leads", "term", term)
+	deposed := context.AfterFunc(ctx, func() { e.leaderTerm.Store(0) }) // at once, not when all has ended
 	defer func() {
-		e.leader.Store(false)
+		deposed()
+		e.leaderTerm.Store(0)
 		e.leases.Deposed()
 		e.metrics.leader.Set(0)
-		e.log.Info("this engine leads no more")
+		e.log.Info("this engine leads no more", "term", term)
 	}()
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -223,6 +222,25 @@ func (e *Engine) leadTerm(ctx context.Context) {
 	e.decideLoop(ctx)
 	wg.Wait()
 	e.checkpoints.Wait()
+}
+
+// catchUp waits until the ledger has applied everything from before the term
+// in which this engine leads, and returns that term.
+func (e *Engine) catchUp(ctx context.Context) (term uint64, ok bool) {
+	for {
+		term := e.node.Term()
+		err := e.node.Barrier(ctx)
+		switch {
+		case ctx.Err() != nil || !e.node.IsLeader():
+			return 0, false
+		case err == nil && e.node.Term() == term:
+			return term, true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // decideLoop judges the members and lets the policy decide until ctx ends.
@@ -237,7 +255,7 @@ func (e *Engine) decideLoop(ctx context.Context) {
 		case <-tick.C:
 		case <-e.reports.kick:
 		}
-		e.addMembers(ctx)
+		e.fitServers(ctx)
 		e.judgeMembers(ctx)
 		e.decide(ctx)
 	}

@@ -11,8 +11,11 @@ import (
 )
 
 // leading reports whether this engine leads and its ledger has caught up with
-// everything agreed on before its term.
-func (e *Engine) leading() bool { return e.leader.Load() && e.node.IsLeader() }
+// everything agreed on before this very term.
+func (e *Engine) leading() bool {
+	term := e.leaderTerm.Load()
+	return term != 0 && term == e.node.Term() && e.node.IsLeader()
+}
 
 // askLeader asks the leader on the peer port, or this engine itself when it
 // leads.

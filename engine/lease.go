@@ -55,6 +55,9 @@ func (e *Engine) grantLeases(ctx context.Context, q leaseRequest) (leaseReply, e
 	if err := e.node.Verify(ctx); err != nil {
 		return leaseReply{}, errors.Join(errNotLeader, err)
 	}
+	if !e.leading() { // the ledger above may have been that of an earlier term
+		return leaseReply{}, errNotLeader
+	}
 	return reply, nil
 }
 
@@ -87,6 +90,7 @@ func (e *Engine) askLease(ctx context.Context, runs []runKey) (workload.Deadline
 // renewLeases keeps the leases of this node's runs alive until ctx ends. It
 // has no fallback: a run whose lease is not renewed is killed by its shim.
 func (e *Engine) renewLeases(ctx context.Context) error {
+	defer e.renewals.Wait()
 	every := e.timing.lease / 3
 	for {
 		wait := every
@@ -119,22 +123,37 @@ func (e *Engine) renewOnce(ctx context.Context, within time.Duration) bool {
 	}
 	e.leaseTrouble(nil)
 	for i, g := range grants {
+		// Side by side: a shim that does not answer must not cost the others
+		// their leases.
 		r := runs[i]
-		switch {
-		case g.Granted:
-			if err := e.supervisor.Renew(ctx, r.Workload, r.Epoch, deadline); err != nil {
-				e.log.Warn("lease not renewed", "workload", r.Workload, "epoch", r.Epoch, "error", err)
-			}
-		case g.Superseded:
-			e.log.Warn("a newer epoch exists, stopping", "workload", r.Workload, "epoch", r.Epoch, "reason", g.Reason)
-			if _, err := e.supervisor.Stop(ctx, r.Workload, r.Epoch, "superseded: "+g.Reason); err != nil {
-				e.log.Error("cannot stop a superseded run; its lease will end it", "workload", r.Workload, "epoch", r.Epoch, "error", err)
-			}
-		default:
-			e.log.Warn("lease refused", "workload", r.Workload, "epoch", r.Epoch, "reason", g.Reason)
+		if _, busy := e.renewing.LoadOrStore(r, true); busy {
+			continue
 		}
+		e.renewals.Go(func() {
+			defer e.renewing.Delete(r)
+			e.takeGrant(r, g, deadline)
+		})
 	}
 	return true
+}
+
+// takeGrant hands the leader's answer to the run.
+func (e *Engine) takeGrant(r runKey, g leaseGrant, deadline workload.Deadline) {
+	switch {
+	case g.Granted:
+		if err := e.supervisor.Renew(context.Background(), r.Workload, r.Epoch, deadline); err != nil {
+			e.log.Warn("lease not renewed", "workload", r.Workload, "epoch", r.Epoch, "error", err)
+		}
+	case g.Superseded:
+		e.log.Warn("a newer epoch exists, stopping", "workload", r.Workload, "epoch", r.Epoch, "reason", g.Reason)
+		limit, cancel := context.WithTimeout(context.Background(), e.timing.lease)
+		defer cancel()
+		if _, err := e.supervisor.Stop(limit, r.Workload, r.Epoch, "superseded: "+g.Reason); err != nil {
+			e.log.Error("cannot stop a superseded run; its lease will end it", "workload", r.Workload, "epoch", r.Epoch, "error", err)
+		}
+	default:
+		e.log.Warn("lease refused", "workload", r.Workload, "epoch", r.Epoch, "reason", g.Reason)
+	}
 }
 
 // leaseTrouble logs when leases begin and cease to be unobtainable.

@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/stratoswarm/forestall/migrate"
+)
 
 // metrics are the engine's own; each package registers its own beside them.
 type metrics struct {
@@ -37,4 +41,28 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	r.MustRegister(m.samples, m.scrapeSeconds, m.scrapeErrors, m.epoch, m.leader)
 	return m
+}
+
+// standing collects what is computed when it is asked for.
+type standing struct{ *Engine }
+
+var (
+	ageDesc = prometheus.NewDesc("fault_tolerance_checkpoint_age_seconds",
+		"Work that the workload would lose now: since its newest checkpoint, or its start. For those that run on this node.", []string{"workload"}, nil)
+	buildDesc = prometheus.NewDesc("fault_tolerance_build_info", "Always 1.", []string{"version"}, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (s standing) Describe(ch chan<- *prometheus.Desc) { ch <- ageDesc; ch <- buildDesc }
+
+// Collect implements [prometheus.Collector].
+func (s standing) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(buildDesc, prometheus.GaugeValue, 1, s.version)
+	s.ledger.View(func(state *migrate.State) {
+		for _, name := range state.WorkloadNames() {
+			if w := state.Workloads[name]; w.Running && w.Node == s.name {
+				ch <- prometheus.MustNewConstMetric(ageDesc, prometheus.GaugeValue, s.checkpointAge(w).Seconds(), name)
+			}
+		}
+	})
 }

@@ -151,27 +151,22 @@ func (e *Engine) checkpointPeers() []checkpoint.Peer {
 // openConsensus opens the log; it is agreed on alone or with cluster.nodes.
 func (e *Engine) openConsensus() (err error) {
 	e.witnesses = detect.NewWitnesses()
+	dir := filepath.Join(e.cfg.Engine.DataDir, "raft")
 	address, key := "127.0.0.1:0", "engine"
-	bootstrap := []consensus.Server{}
 	self, inCluster := e.member(e.name)
 	if inCluster {
 		address, key = self.raftAddress(), "cluster.nodes"
+	}
+	bootstrap, err := e.firstVoters(dir)
+	if err != nil {
+		return err
 	}
 	stream, err := consensus.TCP(address)
 	if err != nil {
 		return fmt.Errorf("raft (%s): %w", key, err)
 	}
-	if inCluster {
-		for _, m := range e.nodes {
-			if m.voter {
-				bootstrap = append(bootstrap, consensus.Server{ID: m.name, Address: m.raftAddress(), Voter: true})
-			}
-		}
-		if !self.voter {
-			bootstrap = nil // the leader adds it
-		}
-	} else {
-		bootstrap = append(bootstrap, consensus.Server{ID: e.name, Address: stream.Addr().String(), Voter: true})
+	if e.alone() {
+		bootstrap = []consensus.Server{{ID: e.name, Address: stream.Addr().String(), Voter: true}}
 	}
 	times, err := consensus.ProfileTiming(e.cfg.Cluster.Profile)
 	if err != nil {
@@ -181,11 +176,10 @@ func (e *Engine) openConsensus() (err error) {
 		times, _ = consensus.ProfileTiming("fast") // nobody to wait for
 	}
 	e.node, err = consensus.Open(consensus.Config{
-		ID: e.name, Dir: filepath.Join(e.cfg.Engine.DataDir, "raft"), Stream: stream, Bootstrap: bootstrap,
+		ID: e.name, Dir: dir, Stream: stream, Bootstrap: bootstrap,
 		Timing: times, Logger: e.log, Registerer: e.registry,
 	}, e.ledger)
 	if err != nil {
-		stream.Close()
 		return err
 	}
 	if inCluster {
@@ -193,6 +187,9 @@ func (e *Engine) openConsensus() (err error) {
 			Name: e.name, BindAddress: self.gossipAddress(), Seeds: e.seeds(),
 			Profile: e.cfg.Cluster.Profile, Logger: e.log, Metrics: e.detected, Now: e.now,
 		})
+		if err == nil {
+			e.closers = append(e.closers, e.members)
+		}
 	}
 	return err
 }

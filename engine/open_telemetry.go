@@ -38,6 +38,13 @@ func (e *Engine) openTelemetry() (err error) {
 		}
 	}
 	for i, target := range e.cfg.Features.Targets {
+		own := orElse(target.Node, e.name) == e.name
+		switch {
+		case own && target.Preset == "node" && t.host != nil:
+			return fmt.Errorf("features.target[%d]: %s describes this host, which features.host = true reads already; a component has one source: set features.host = false, or give the target the node that it describes", i, target.URL)
+		case own && target.Preset == "dcgm" && t.gpus != nil:
+			return fmt.Errorf("features.target[%d]: %s describes this node's GPUs, which gpu.source = %q reads already; a component has one source: set gpu.source = \"none\", or give the target the node that it describes", i, target.URL, e.cfg.GPU.Source)
+		}
 		s, err := features.NewScraper(features.ScrapeConfig{
 			URL: target.URL, Preset: target.Preset, Node: orElse(target.Node, e.name), Timeout: t.timeout,
 		}, e.client)

@@ -40,58 +40,6 @@ type stopOrder struct {
 
 type done struct{}
 
-// holds remembers which migration a workload of this node stands still for.
-// It lives as long as the engine: an order that outlived an engine outlived
-// the connection that it came on.
-type holds struct {
-	mu      sync.Mutex
-	saved   map[string]forestall.Checkpoint // by migration
-	frozen  map[string]string               // migration by workload
-	resumed map[string]bool                 // migrations that were aborted
-}
-
-func newHolds() *holds {
-	return &holds{saved: map[string]forestall.Checkpoint{}, frozen: map[string]string{}, resumed: map[string]bool{}}
-}
-
-// begin reports the checkpoint that was saved for the migration already, or
-// that it was aborted.
-func (h *holds) begin(o saveOrder) (c forestall.Checkpoint, saved bool, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.resumed[o.Migration] {
-		return c, false, fmt.Errorf("migration %s was aborted", o.Migration)
-	}
-	h.frozen[o.Workload] = o.Migration
-	c, saved = h.saved[o.Migration]
-	return c, saved, nil
-}
-
-// finish reports whether the migration still stands.
-func (h *holds) finish(o saveOrder, c forestall.Checkpoint) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.resumed[o.Migration] {
-		return false
-	}
-	h.saved[o.Migration] = c
-	return true
-}
-
-// resume reports whether the workload may stand still for this migration.
-func (h *holds) resume(o resumeOrder) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.resumed[o.Migration] = true
-	delete(h.saved, o.Migration)
-	other, frozen := h.frozen[o.Workload]
-	if frozen && other != o.Migration {
-		return false
-	}
-	delete(h.frozen, o.Workload)
-	return true
-}
-
 // save takes the final checkpoint: the workload stands still afterwards, until
 // it is resumed or stopped. Asked again for the same migration, it answers
 // with the same checkpoint.
@@ -126,13 +74,20 @@ func (e *Engine) stop(ctx context.Context, o stopOrder) (done, error) {
 	_, err := e.supervisor.Stop(ctx, o.Workload, o.UpTo, o.Reason)
 	if err == nil {
 		e.heartbeatsEnd(o.Workload)
+		e.holds.end(o.Workload)
 	}
 	return done{}, err
 }
 
-// start is step 5 of ADR 1: lease, fence, restore, launch.
+// start is step 5 of ADR 1: lease, fence, restore, launch. One order at a time:
+// the state directory of a run must not be replaced by a start that came twice.
 func (e *Engine) start(ctx context.Context, o migrate.StartOrder) (done, error) {
 	name := o.Workload.Name
+	unlock, err := e.starts.lock(ctx, name)
+	if err != nil {
+		return done{}, fmt.Errorf("start %s: another start is under way: %w", name, err)
+	}
+	defer unlock()
 	if slices.ContainsFunc(e.supervisor.List(), func(s workload.Status) bool { return s.Workload.Name == name && s.Epoch == o.Epoch }) {
 		return done{}, nil
 	}
@@ -149,9 +104,15 @@ func (e *Engine) start(ctx context.Context, o migrate.StartOrder) (done, error) 
 	if fenced > o.Epoch {
 		return done{}, fmt.Errorf("start %s with epoch %d: a quorum is fenced at %d: %w", name, o.Epoch, fenced, forestall.ErrStaleEpoch)
 	}
+	if e.runsHere(name) {
+		return done{}, fmt.Errorf("start %s with epoch %d: an earlier run is still alive here", name, o.Epoch)
+	}
 	w := o.Workload
 	if w.StateDir == "" {
 		w.StateDir = filepath.Join(e.cfg.Engine.DataDir, "state", name)
+	}
+	if err := e.cfg.checkStateDir(w.StateDir); err != nil {
+		return done{}, fmt.Errorf("%w: %s: state_dir: %w", migrate.ErrWorkload, name, err)
 	}
 	if err := e.restore(ctx, o, w.StateDir); err != nil {
 		return done{}, err
@@ -325,6 +286,7 @@ func (e *Engine) exited(ctx context.Context, x workload.Exited) {
 		return
 	}
 	e.heartbeatsEnd(x.Workload)
+	e.holds.end(x.Workload)
 	spec, _ := e.spec(x.Workload)
 	failure, failed := detect.ExitFailure(spec, x.Exit)
 	if failed {

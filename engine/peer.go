@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 
 	"github.com/stratoswarm/forestall"
@@ -55,6 +56,10 @@ func (e peerError) Unwrap() error { return peerCodes[e.Code] }
 func serve[Request, Reply any](fn func(context.Context, Request) (Reply, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var request Request
+		if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
+			writeJSON(w, http.StatusUnsupportedMediaType, peerError{Message: "engines speak application/json"})
+			return
+		}
 		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxPeerBody))
 		if err := d.Decode(&request); err != nil {
 			writeJSON(w, http.StatusBadRequest, peerError{Message: "malformed request: " + err.Error()})
@@ -106,4 +111,18 @@ func call[Reply any](ctx context.Context, client *http.Client, address, path str
 		return reply, fmt.Errorf("decode reply of peer %s: %w", address, err)
 	}
 	return reply, nil
+}
+
+// guardPeers lets only engines through: not a web page that a browser on this
+// machine was made to load, under whatever name it reached this port. It does
+// not tell engines from other programs; that needs mutual TLS.
+func guardPeers(address string, next http.Handler) http.Handler {
+	sameOrigin := http.NewCrossOriginProtection().Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host != address {
+			writeJSON(w, http.StatusMisdirectedRequest, peerError{Message: fmt.Sprintf("this is %s, not %q", address, r.Host)})
+			return
+		}
+		sameOrigin.ServeHTTP(w, r)
+	})
 }

@@ -151,6 +151,9 @@ func (t *telemetry) scrapePage(ctx context.Context, p page) {
 	t.take(p.scraper.Events())
 }
 
+// notMeasured is the latency of samples that were sent, not fetched.
+const notMeasured = time.Duration(-1)
+
 func (t *telemetry) push(samples []forestall.Sample, latency time.Duration) {
 	if len(samples) == 0 {
 		return
@@ -161,12 +164,17 @@ func (t *telemetry) push(samples []forestall.Sample, latency time.Duration) {
 		return
 	}
 	t.metrics.samples.Add(float64(len(samples)))
-	t.metrics.scrapeSeconds.WithLabelValues(samples[0].Component.Kind.String()).Observe(latency.Seconds())
+	if latency >= 0 {
+		t.metrics.scrapeSeconds.WithLabelValues(samples[0].Component.Kind.String()).Observe(latency.Seconds())
+	}
 }
 
 // take reports the events that prove a failure.
 func (t *telemetry) take(events []forestall.Event) {
 	for _, e := range events {
+		if e.Kind == forestall.EventScrapeError {
+			continue // sourceState tells it once
+		}
 		t.log.Info("event", "component", e.Component, "kind", e.Kind, "code", e.Code, "detail", e.Detail)
 		if f, ok := detect.EventFailure(e); ok {
 			t.accuracy.Fail(f)
