@@ -106,3 +106,19 @@ func BenchmarkHistogram(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBin looks up the bin of a value.
+func BenchmarkBin(b *testing.B) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	values := make([]float64, 1<<16)
+	for i := range values {
+		values[i] = rng.NormFloat64()
+	}
+	bins := numerical(values[:1<<15:1<<15], maxBins, false)
+	values = values[1<<15:]
+	for i := 0; b.Loop(); i++ {
+		if _, err := bins.bin(values[i%len(values)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -26,6 +27,7 @@ type binning struct {
 	// Numerical: bin b holds what is above bounds[b-1] and at most bounds[b];
 	// from the last bin on the bound is +Inf.
 	bounds [256]float64
+	keys   [256]uint64 // key of each bound
 
 	// Categorical: the code of each bin, the most frequent first, and back.
 	codes []int
@@ -42,11 +44,11 @@ func (b *binning) bin(v float64) (uint8, error) {
 	if v != v || b.zeroMissing && v >= -kZero && v <= kZero {
 		return missingBin, nil
 	}
-	at := 0
-	for step := 128; step > 0; step >>= 1 {
-		if v > b.bounds[at+step-1] {
-			at += step
-		}
+	k, at := key(v), uint64(0)
+	for step := uint64(128); step > 0; step >>= 1 {
+		// With a borrow instead of a jump, which could not be foretold.
+		_, above := bits.Sub64(b.keys[(at+step-1)&255], k, 0)
+		at += step & -above
 	}
 	return uint8(at), nil
 }
@@ -63,6 +65,12 @@ func (b *binning) category(v float64) (uint8, error) {
 		return bin, nil
 	}
 	return missingBin, nil
+}
+
+// key returns a whole number that orders as v does.
+func key(v float64) uint64 {
+	k := math.Float64bits(v + 0) // 0 for -0
+	return k ^ (uint64(int64(k)>>63) | 1<<63)
 }
 
 // threshold returns the largest value of a numerical bin, as a split holds it.
@@ -110,6 +118,9 @@ func numerical(values []float64, most int, zeroMissing bool) *binning {
 	}
 	for i, end := range ends {
 		b.bounds[i] = between(d[end].value, d[end+1].value)
+	}
+	for i, bound := range b.bounds {
+		b.keys[i] = key(bound)
 	}
 	b.n = len(ends) + 1
 	return b

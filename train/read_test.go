@@ -5,8 +5,11 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // csvOf writes a synthetic table with its label last.
@@ -180,4 +183,22 @@ func TestBins(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The quick search finds the bin whose bounds hold the value.
+func TestBinIsWithinItsBounds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		value := rapid.OneOf(rapid.Float64Range(-math.MaxFloat64, math.MaxFloat64), rapid.SampledFrom([]float64{0, math.Copysign(0, -1), 1, 2, 3, 1e-300}))
+		values := rapid.SliceOfN(value, 1, 600).Draw(t, "values")
+		b := numerical(slices.Clone(values), rapid.IntRange(2, maxBins).Draw(t, "most"), false)
+		for _, v := range append(values, value.Draw(t, "other")) {
+			got, err := b.bin(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if int(got) >= b.n || v > b.bounds[got] || got > 0 && v <= b.bounds[got-1] {
+				t.Fatalf("%v is in bin %d of %v", v, got, b.bounds[:b.n])
+			}
+		}
+	})
 }
