@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -35,10 +36,15 @@ const exitDegraded = exitCode(3)
 
 // apiFlag says which engine a command talks to.
 type apiFlag struct {
-	API string `name:"api" default:"http://127.0.0.1:7070" env:"FORESTALL_API" placeholder:"URL" help:"Base URL of the engine's API."`
+	API string `name:"api" default:"http://127.0.0.1:7070" env:"FORESTALL_API" placeholder:"URL" help:"Base URL of the engine's API (${default})."`
 }
 
-func (f apiFlag) client() *api.Client { return api.NewClient(f.API) }
+func (f apiFlag) client() *api.Client {
+	if f.API != "" && !strings.Contains(f.API, "://") {
+		f.API = "http://" + f.API
+	}
+	return api.NewClient(f.API)
+}
 
 // clientFlags are the flags of every command that prints an engine's answer.
 type clientFlags struct {

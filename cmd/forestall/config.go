@@ -16,7 +16,7 @@ type configShowCmd struct {
 }
 
 func (c configShowCmd) Run(g *globals) error {
-	config, err := loadConfig(c.File)
+	config, err := loadConfig(c.File, "")
 	if err != nil {
 		return err
 	}

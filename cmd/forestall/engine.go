@@ -18,18 +18,25 @@ import (
 const defaultConfigFile = "/etc/forestall/forestall.toml"
 
 // loadConfig reads the named file, or the default one if it exists, or gives
-// the defaults with the data under the user's own directory when the user is
-// not root and could not write to /var/lib.
-func loadConfig(file string) (engine.Config, error) {
-	if file != "" {
-		return engine.LoadConfig(file)
+// the defaults. The engine keeps everything under data, if that is given; one
+// without a file, of a user who is not root and could not write to /var/lib,
+// under the user's own directory.
+func loadConfig(file, data string) (config engine.Config, err error) {
+	none := false
+	if file == "" {
+		config, err = engine.LoadConfig(defaultConfigFile)
+		if none = errors.Is(err, fs.ErrNotExist); none {
+			config, err = engine.DefaultConfig(), nil
+		}
+	} else {
+		config, err = engine.LoadConfig(file)
 	}
-	config, err := engine.LoadConfig(defaultConfigFile)
-	if !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case err != nil:
 		return config, err
-	}
-	config = engine.DefaultConfig()
-	if os.Geteuid() != 0 {
+	case data != "":
+		config.SetData(data)
+	case none && os.Geteuid() != 0:
 		home, err := os.UserHomeDir()
 		if err != nil {
 			return config, fmt.Errorf("no home directory for the engine's data, use --data: %w", err)
@@ -48,12 +55,9 @@ type engineCmd struct {
 }
 
 func (c engineCmd) Run(g *globals) error {
-	config, err := loadConfig(c.Config)
+	config, err := loadConfig(c.Config, c.Data)
 	if err != nil {
 		return err
-	}
-	if c.Data != "" {
-		config.SetData(c.Data)
 	}
 	if c.API != "" {
 		config.API.Address = c.API

@@ -110,6 +110,14 @@ func (v view) status(s api.Status) {
 		replicas = v.paint(replicas+", under-replicated", sgrYellow)
 	}
 	fmt.Fprintf(v.out, "%-9s %s\n", "replicas", replicas)
+	work := textCount(s.Workloads, "workload")
+	if s.NotRunning > 0 {
+		work += ", " + v.paint(fmt.Sprintf("%d not running", s.NotRunning), sgrRed)
+	}
+	if s.OpenIncidents > 0 {
+		work += ", " + v.paint(textCount(s.OpenIncidents, "open incident"), sgrYellow)
+	}
+	fmt.Fprintf(v.out, "%-9s %s\n", "work", work)
 	line("risk", "%s, %d of them unknown", textCount(s.Components, "component"), s.Unknown)
 	var tiers []string
 	for _, tier := range slices.Sorted(maps.Keys(s.Mode)) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -37,6 +38,8 @@ type cli struct {
 	Train    trainCmd    `cmd:"" group:"Train and judge models" help:"Train a model on a table."`
 	Predict  predictCmd  `cmd:"" group:"Train and judge models" help:"Score the rows of a table."`
 	Evaluate evaluateCmd `cmd:"" group:"Train and judge models" help:"Measure a model on a table."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 
 	Version versionCmd `cmd:"" help:"Print the version."`
 
@@ -65,7 +68,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Exit(func(status int) { code = status }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.ShortUsageOnError(),
-		kong.Vars{"default_config": defaultConfigFile},
+		kong.Vars{"default_config": defaultConfigFile, "version": "forestall " + version},
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "forestall:", err)
@@ -97,7 +100,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &status):
 		return int(status)
 	}
-	fmt.Fprintf(stderr, "forestall %s: %v\n", command.Command(), err)
+	name, _, _ := strings.Cut(command.Command(), " <") // without its arguments
+	fmt.Fprintf(stderr, "forestall %s: %v\n", name, err)
 	return 1
 }
 
