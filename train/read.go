@@ -56,15 +56,19 @@ func readDataset(ctx context.Context, path string, spec Spec, sample int) (*Data
 	if s.seen == 0 {
 		return nil, fmt.Errorf("%s: there are no rows", path)
 	}
-	d := newDataset(features, spec, s.seen, spec.Weight != "")
-	d.digest = t.source.digest()
-	if d.binnings, err = s.binnings(features, &spec); err != nil {
+	binnings, err := s.binnings(features, &spec)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if s.whole() {
+	whole := s.whole()
+	if !whole {
+		s.kept = nil // no longer needed: room for the rows
+	}
+	d := newDataset(features, spec, s.seen, spec.Weight != "")
+	d.digest, d.binnings = t.source.digest(), binnings
+	if whole {
 		return d, d.fill(ctx, s.replay(t))
 	}
-	s.release()
 	again, err := OpenTable(path)
 	if err != nil {
 		return nil, err
@@ -225,9 +229,8 @@ func (d *Dataset) setRow(i int, row []float64, check *labelCheck) error {
 type sampler struct {
 	size  int
 	rng   *rand.Rand
-	width int
-	kept  []float64 // rows of width values; in the table's order while all fit
-	lines []int     // of the rows
+	kept  [][]float64 // rows; in the table's order while all fit
+	lines []int       // of the rows
 	seen  int
 }
 
@@ -240,8 +243,7 @@ func (s *sampler) read(ctx context.Context, t *Table, columns []string) error {
 	if err := t.Select(columns); err != nil {
 		return err
 	}
-	s.width = len(columns)
-	row := make([]float64, s.width)
+	row := make([]float64, len(columns))
 	skip := skipper{size: float64(s.size), w: 1, rng: s.rng}
 	wanted := s.size + skip.next() // the next row that replaces one
 	for ; ; s.seen++ {
@@ -262,11 +264,11 @@ func (s *sampler) read(ctx context.Context, t *Table, columns []string) error {
 			return err
 		}
 		if s.seen < s.size {
-			s.kept = append(s.kept, row...)
+			s.kept = append(s.kept, slices.Clone(row))
 			s.lines = append(s.lines, t.Line())
 			continue
 		}
-		copy(s.kept[s.rng.IntN(s.size)*s.width:], row)
+		copy(s.kept[s.rng.IntN(s.size)], row)
 		wanted += 1 + skip.next()
 	}
 }
@@ -285,16 +287,13 @@ func (s *skipper) next() int {
 // whole reports whether the sample is the table.
 func (s *sampler) whole() bool { return s.seen <= s.size }
 
-// release frees the rows.
-func (s *sampler) release() { s.kept, s.lines = nil, nil }
-
 func (s *sampler) binnings(features []string, spec *Spec) ([]*binning, error) {
 	out := make([]*binning, len(features))
 	errs := make([]error, len(features))
 	parallel(threads(spec.Threads), len(features), func(_, f int) {
-		column := make([]float64, len(s.lines))
-		for i := range column {
-			column[i] = s.kept[i*s.width+f]
+		column := make([]float64, len(s.kept))
+		for i, row := range s.kept {
+			column[i] = row[f]
 		}
 		out[f], errs[f] = spec.binning(features[f], column)
 	})
@@ -316,7 +315,7 @@ func (r *replay) Next(dst []float64) error {
 	if r.at == len(r.s.lines) {
 		return io.EOF
 	}
-	copy(dst, r.s.kept[r.at*r.s.width:(r.at+1)*r.s.width])
+	copy(dst, r.s.kept[r.at])
 	r.at++
 	return nil
 }

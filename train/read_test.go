@@ -113,8 +113,8 @@ func TestSamplerIsUniform(t *testing.T) {
 		if s.seen != rows || len(s.kept) != size {
 			t.Fatalf("%d rows of %d", len(s.kept), s.seen)
 		}
-		for _, x := range s.kept {
-			tenths[int(x)*10/rows]++
+		for _, row := range s.kept {
+			tenths[int(row[0])*10/rows]++
 		}
 	}
 	const want, deviation = size * rounds / 10, 24

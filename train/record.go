@@ -25,15 +25,18 @@ type chunk struct {
 // does not end a record.
 type splitter struct {
 	in   io.Reader
-	tail []byte // read and not yet returned
+	buf  []byte // of the last chunk
+	tail []byte // the end of buf, read and not yet returned
 	line int    // of the first byte of tail
 	done bool   // in is at its end
 }
 
-// next returns the next chunk, whose text the caller owns, or io.EOF.
+// next returns the next chunk, which is valid until the next call, or io.EOF.
 func (s *splitter) next() (chunk, error) {
-	text := make([]byte, len(s.tail), max(chunkBytes, 2*len(s.tail)))
-	copy(text, s.tail)
+	if s.buf == nil {
+		s.buf = make([]byte, 0, chunkBytes)
+	}
+	text := append(s.buf[:0], s.tail...) // moved to the front
 	for !s.done {
 		var err error
 		if text, err = s.fill(text); err != nil {
@@ -75,6 +78,7 @@ func (s *splitter) fill(text []byte) ([]byte, error) {
 }
 
 func (s *splitter) cut(text []byte, end int) chunk {
+	s.buf = text
 	c := chunk{text: text[:end], line: s.line}
 	s.tail = text[end:]
 	s.line += bytes.Count(c.text, []byte{'\n'})
