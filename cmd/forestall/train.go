@@ -110,6 +110,9 @@ func (c *trainCmd) Run(g *globals) error {
 			return err
 		}
 	}
+	if err := c.checkCalibrate(d); err != nil {
+		return err
+	}
 	read := g.now()
 	progress := newTrainProgress(g, c.JSON)
 	r, err := train.Train(g.ctx, d, valid, p, progress.report)
@@ -161,6 +164,22 @@ func (c *trainCmd) card(d *train.Dataset, r *train.Result) (model.Card, error) {
 		card.Calibration = train.PriorCorrection(c.ScalePosWeight)
 	}
 	return card, nil
+}
+
+// checkCalibrate finds out before the training what would be found after it.
+func (c *trainCmd) checkCalibrate(d *train.Dataset) error {
+	if c.Calibrate == "" {
+		return nil
+	}
+	if train.Objective(c.Objective) != train.Binary {
+		return fmt.Errorf("--calibrate is for probabilities, which objective %s has not", c.Objective)
+	}
+	t, err := train.OpenTable(c.Calibrate)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	return t.Select(append(d.Features(), c.Label))
 }
 
 // calibrate fits the probabilities to a table of their own.
