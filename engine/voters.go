@@ -123,7 +123,11 @@ func (e *Engine) fitServers(ctx context.Context) {
 		if _, listed := e.member(s.ID); listed || alive[s.ID] == forestall.MemberAlive {
 			continue
 		}
-		e.servedAs(s.ID, "removed from the log, cluster.nodes lists it no more", e.node.Remove(ctx, s.ID))
+		err := e.node.Remove(ctx, s.ID)
+		if err == nil {
+			err = e.propose(ctx, "", &migrate.Leave{Name: s.ID})
+		}
+		e.servedAs(s.ID, "removed from the log, cluster.nodes lists it no more", err)
 		return
 	}
 }
