@@ -16,7 +16,7 @@ import (
 // Adopt finds the runs that an earlier supervisor left in the directory. Live
 // ones are watched from now on; what a dead shim left behind is killed; exits
 // that nobody acknowledged, those included that no shim could record, are
-// delivered by Exits. It takes a few seconds where a shim doesn't answer, and
+// delivered by Exits. It takes a second where a shim doesn't answer, and
 // as long as ctx allows where a process can't be killed.
 func (s *Supervisor) Adopt(ctx context.Context) error {
 	entries, err := os.ReadDir(s.cfg.Dir)
@@ -56,7 +56,15 @@ func (s *Supervisor) adopt(ctx context.Context, sl *slot) error {
 	}
 	if record, now, ok := s.findShim(ctx, sl.dir, l); ok {
 		s.log.Info("workload adopted", "workload", l.Workload.Name, "epoch", l.Epoch, "pid", record.Main.PID, "frozen", now.Frozen)
-		return s.attach(sl, l, record, now)
+		r, err := newRun(l)
+		if err != nil {
+			return err
+		}
+		if err := s.attach(sl, r, record, now); err != nil {
+			r.alarm.close()
+			return err
+		}
+		return nil
 	}
 	if err := ctx.Err(); err != nil { // its shim may live; the next engine finds it
 		return fmt.Errorf("looked for the shim of epoch %d: %w", l.Epoch, err)
@@ -95,25 +103,24 @@ func (s *Supervisor) killStuck(record shimRecord) error {
 	return record.Shim.signal(unix.SIGKILL)
 }
 
+// adoptPatience is how long a shim may take to answer or to come up when its
+// run is adopted: the leases of the node's other runs go on running out.
+const adoptPatience = time.Second
+
 // findShim returns the live shim of a launch. One that has just taken the lock
-// is given time to come up.
+// is given time to come up. One that lives and doesn't answer is returned with
+// the deadline of the launch, at which keepLease asks it again: how far an
+// earlier supervisor has renewed its lease can't be known.
 func (s *Supervisor) findShim(ctx context.Context, dir runDir, l Launch) (shimRecord, reply, bool) {
 	if l.Boot != s.boot {
 		return shimRecord{}, reply{}, false
 	}
-	for end := Now().Add(shimPatience); ; {
+	for end := Now().Add(adoptPatience); ; {
 		record, ok := dir.shim()
 		ok = ok && record.Epoch == l.Epoch && record.Boot == s.boot
 		live := ok && record.Shim.alive()
 		if live && record.Main.PID != 0 {
-			now, err := dir.ask(ctx, "/status", request{Epoch: l.Epoch})
-			if err == nil {
-				return record, now, true
-			}
-			if end.Passed(Now()) { // it lives and doesn't speak: watch it, its deadline holds
-				s.log.Error("shim doesn't answer", "workload", l.Workload.Name, "pid", record.Shim.PID, "err", err)
-				return record, reply{Deadline: l.Deadline}, true
-			}
+			return s.greet(ctx, dir, l, record)
 		}
 		lock, err := dir.tryLock()
 		if lock != nil {
@@ -128,4 +135,17 @@ func (s *Supervisor) findShim(ctx context.Context, dir runDir, l Launch) (shimRe
 		case <-ctx.Done():
 		}
 	}
+}
+
+// greet asks a shim that has started its workload how it fares; ok unless ctx
+// has ended.
+func (s *Supervisor) greet(ctx context.Context, dir runDir, l Launch, record shimRecord) (_ shimRecord, now reply, ok bool) {
+	limit, cancel := context.WithTimeout(ctx, adoptPatience)
+	defer cancel()
+	now, err := dir.ask(limit, "/status", request{Epoch: l.Epoch})
+	if err != nil {
+		s.log.Error("shim doesn't answer", "workload", l.Workload.Name, "pid", record.Shim.PID, "err", err)
+		now = reply{Deadline: l.Deadline}
+	}
+	return record, now, ctx.Err() == nil
 }

@@ -69,7 +69,7 @@ func (s *Supervisor) ask(ctx context.Context, workload, path string, q request) 
 	now, err := sl.dir.ask(ctx, path, q)
 	if err == nil || now.Error != nil {
 		s.mu.Lock()
-		r.deadline, r.frozen, r.stopping = max(r.deadline, now.Deadline), now.Frozen, now.Stopping
+		s.learn(r, now)
 		s.mu.Unlock()
 	}
 	return err

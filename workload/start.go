@@ -63,13 +63,28 @@ func (s *Supervisor) start(ctx context.Context, l Launch) error {
 		return fmt.Errorf("workload %q: clear what an earlier run left: %w", name, err)
 	}
 	l.Token, l.Boot = rand.Text(), s.boot
+	r, err := newRun(l)
+	if err != nil {
+		return fmt.Errorf("workload %q: %w", name, err)
+	}
+	if err := s.launch(ctx, sl, r); err != nil {
+		r.alarm.close()
+		return err
+	}
+	return nil
+}
+
+// launch starts what was admitted.
+func (s *Supervisor) launch(ctx context.Context, sl *slot, r *run) error {
+	l, name := r.launch, r.launch.Workload.Name
 	if err := sl.dir.markLaunched(l.Epoch); err != nil {
 		return fmt.Errorf("workload %q: record epoch %d as started: %w", name, l.Epoch, err)
 	}
 	if err := writeRecord(sl.dir.path(launchFile), "launch", l); err != nil {
 		return fmt.Errorf("workload %q: %w", name, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	// A shim that stands still before it has said a word is not waited for beyond the lease.
+	ctx, cancel := context.WithTimeout(ctx, min(startLimit, l.Deadline.Add(leaseGrace).Until(Now())))
 	defer cancel()
 	if err := s.spawn(ctx, sl.dir); err != nil {
 		s.abandon(sl.dir, l, err)
@@ -82,7 +97,7 @@ func (s *Supervisor) start(ctx context.Context, l Launch) error {
 		return err
 	}
 	s.log.Info("workload started", "workload", name, "epoch", l.Epoch, "pid", record.Main.PID, "gpus", l.GPUs)
-	return s.attach(sl, l, record, reply{Deadline: l.Deadline})
+	return s.attach(sl, r, record, reply{Deadline: l.Deadline})
 }
 
 // admit decides whether the epoch may start; running means that it already
@@ -177,39 +192,53 @@ func (s *Supervisor) abandon(dir runDir, l Launch, why error) {
 	}
 }
 
+// newRun prepares the watch on a run, before there is one.
+func newRun(l Launch) (*run, error) {
+	a, err := newAlarm()
+	if err != nil {
+		return nil, err
+	}
+	return &run{launch: l, over: make(chan struct{}), alarm: a}, nil
+}
+
 // attach makes a run the slot's live one and watches its shim.
-func (s *Supervisor) attach(sl *slot, l Launch, record shimRecord, now reply) error {
+func (s *Supervisor) attach(sl *slot, r *run, record shimRecord, now reply) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return fmt.Errorf("workload %q: it runs; the next engine adopts it: %w", l.Workload.Name, ErrClosed)
+		return fmt.Errorf("workload %q: it runs; the next engine adopts it: %w", r.launch.Workload.Name, ErrClosed)
 	}
-	r := &run{
-		launch: l, shim: record, over: make(chan struct{}),
-		deadline: now.Deadline, frozen: now.Frozen, stopping: now.Stopping,
-	}
+	r.shim = record
+	s.learn(r, now)
 	sl.run = r
 	s.metrics.running.Inc()
 	s.watches.Go(func() { s.watch(sl, r) })
+	s.watches.Go(func() { s.keepLease(sl, r) })
 	return nil
 }
 
-// watch waits until a run is over and reports it.
-func (s *Supervisor) watch(sl *slot, r *run) {
+// awaitShim waits until the shim of a run is gone; the error is errQuit.
+func (s *Supervisor) awaitShim(r *run) error {
 	for {
 		err := r.shim.Shim.wait(s.quit)
-		if err == nil {
-			break
-		}
-		if errors.Is(err, errQuit) {
-			return
+		if err == nil || errors.Is(err, errQuit) {
+			return err
 		}
 		s.log.Error("shim not watched, trying on", "workload", r.launch.Workload.Name, "err", err)
 		select {
 		case <-time.After(time.Second):
 		case <-s.quit:
-			return
+			return errQuit
 		}
+	}
+}
+
+// watch waits until a run is over and reports it.
+func (s *Supervisor) watch(sl *slot, r *run) {
+	err := s.awaitShim(r)
+	r.alarm.close()
+	if err != nil {
+		return
 	}
 	why := forestall.Exit{Code: -1, Signal: unix.SIGKILL, Reason: "shim died, workload killed with it"}
 	s.mu.Lock()

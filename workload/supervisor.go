@@ -66,12 +66,13 @@ type slot struct {
 	run *run          // nil: nothing lives; guarded by Supervisor.mu
 }
 
-// run is one life of a workload. The fields after over are guarded by
+// run is one life of a workload. The fields after alarm are guarded by
 // Supervisor.mu.
 type run struct {
 	launch Launch
 	shim   shimRecord
 	over   chan struct{} // closed once no process is left
+	alarm  *alarm        // when to look whether the shim keeps the lease
 
 	deadline Deadline // as last renewed
 	frozen   bool
