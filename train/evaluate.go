@@ -32,8 +32,9 @@ type Evaluation struct {
 }
 
 // AlarmBudget is what alarms catch when so many false ones are accepted. An
-// alarm is a row with at least the threshold's probability whose predecessor in
-// its group has less.
+// alarm begins with a row of at least the threshold's probability and stands
+// while the next rows of its group have it; while it stands it counts again
+// after each unit of time.
 type AlarmBudget struct {
 	FalseAlarms float64 // accepted for each 1,000 units of time of a component
 	Threshold   float64 // the lowest probability that keeps to it
@@ -92,6 +93,7 @@ func newTimeline(rows []Scored) (*timeline, error) {
 	})
 	for i := range t.rows {
 		r := &t.rows[i]
+		t.scores = append(t.scores, r.Probability)
 		if r.Group != r.Group || r.Time != r.Time {
 			return nil, fmt.Errorf("a row has no group or no time")
 		}
@@ -102,7 +104,6 @@ func newTimeline(rows []Scored) (*timeline, error) {
 			}
 			continue
 		}
-		t.scores = append(t.scores, r.Probability)
 		if same {
 			t.exposure += r.Time - t.rows[i-1].Time
 		}
@@ -112,9 +113,9 @@ func newTimeline(rows []Scored) (*timeline, error) {
 	return t, nil
 }
 
-// budget finds the lowest threshold that keeps to the rate of false alarms. The
-// lower it is the more rows alarm; runs of them may join, so the rate is not
-// quite monotone, and the search takes it to be.
+// budget finds the lowest threshold that keeps to the rate of false alarms. Two
+// alarms may join as it falls, so the rate is not quite monotone; the search
+// takes it to be.
 func (t *timeline) budget(accepted float64) AlarmBudget {
 	allowed := accepted * t.exposure / 1000
 	n := sort.Search(len(t.scores), func(i int) bool {
@@ -143,12 +144,14 @@ type alarms struct {
 }
 
 func (t *timeline) alarms(threshold float64) (a alarms) {
+	counted := 0.0 // when the alarm that stands was counted last
 	for i := 0; i < len(t.rows); {
 		r := t.rows[i]
 		if !r.Positive {
-			before := i > 0 && t.rows[i-1].Group == r.Group && t.rows[i-1].Probability >= threshold
-			if r.Probability >= threshold && !before {
+			stands := i > 0 && t.rows[i-1].Group == r.Group && !t.rows[i-1].Positive && t.rows[i-1].Probability >= threshold
+			if r.Probability >= threshold && (!stands || r.Time-counted >= 1) {
 				a.falseAlarms++
+				counted = r.Time
 			}
 			i++
 			continue
