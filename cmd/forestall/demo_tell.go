@@ -116,7 +116,10 @@ func preempted(c forestall.Checkpoint, s demoSight) bool {
 // labelComponent returns the component in the label of a preemptive
 // checkpoint, the zero value in any other's.
 func labelComponent(label string) forestall.Component {
-	name, _ := strings.CutPrefix(label, "preemptive: ")
+	name, ok := strings.CutPrefix(label, "preemptive: ")
+	if !ok {
+		return forestall.Component{}
+	}
 	component, _ := forestall.ParseComponent(name) // zero when it is none
 	return component
 }

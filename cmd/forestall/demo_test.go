@@ -308,6 +308,30 @@ func TestDemoHandover(t *testing.T) {
 	}
 }
 
+func TestDemoPreemptive(t *testing.T) {
+	taken := func(id, label string, after time.Duration) forestall.Checkpoint {
+		return forestall.Checkpoint{ID: id, Label: label, Time: noon.Add(after)}
+	}
+	ours, final := "preemptive: "+demoHot.String(), "before migration migrate-train-1-34-1"
+	for _, tt := range []struct {
+		name string
+		all  []forestall.Checkpoint
+		want string // ID
+	}{
+		{"the oldest after the moment", []forestall.Checkpoint{taken("c", final, 5), taken("b", ours, 4), taken("a", ours, 3), taken("old", ours, -1)}, "a"},
+		{"the move's own is none", []forestall.Checkpoint{taken("c", final, 5), taken("p", "", 1)}, ""},
+		{"another component's", []forestall.Checkpoint{taken("c", "preemptive: gpu/n1/0", 5), taken("d", demoHot.String(), 5)}, ""},
+		{"before the moment", []forestall.Checkpoint{taken("c", ours, -1)}, ""},
+		{"none at all", nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if c, ok := preemptive(tt.all, demoHot, noon); c.ID != tt.want || ok != (tt.want != "") {
+				t.Errorf("got %q, %t, want %q", c.ID, ok, tt.want)
+			}
+		})
+	}
+}
+
 func TestDemoCopies(t *testing.T) {
 	first := demoEntries(20, noon, 0, 100)
 	good := append(first[:101:101], demoEntries(44, noon.Add(8*time.Second), 90, 120)...)
