@@ -220,11 +220,9 @@ func TestE2ECorruptCheckpoint(t *testing.T) {
 	}
 }
 
-func TestE2EFullDisk(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts processes; run without -short")
-	}
-	dir := t.TempDir()
+// smallDisk mounts a file system of 16 MiB under dir.
+func smallDisk(t *testing.T, dir string) string {
+	t.Helper()
 	disk := filepath.Join(dir, "disk")
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		t.Fatal(err)
@@ -233,15 +231,12 @@ func TestE2EFullDisk(t *testing.T) {
 		t.Skipf("mounting a small file system needs root: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
-	c := loneConfig(t, dir)
-	c.FaultTolerance.CheckpointStorage = filepath.Join(disk, "checkpoints")
-	client, log := startLone(t, c, dir)
-	checkpoints := func(ctx context.Context) (int, error) {
-		l, err := client.Checkpoints(ctx, "w")
-		return len(l), err
-	}
-	before := awaitLone(t, "a checkpoint", checkpoints, func(n int) bool { return n > 0 })
+	return disk
+}
 
+// fill leaves no room on a disk; empty gives it back.
+func fill(t *testing.T, disk string) (empty func()) {
+	t.Helper()
 	filler := filepath.Join(disk, "filler")
 	f, err := os.Create(filler)
 	if err != nil {
@@ -251,6 +246,30 @@ func TestE2EFullDisk(t *testing.T) {
 		_, err = f.Write(block)
 	}
 	f.Close()
+	return func() {
+		t.Helper()
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestE2EFullDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes; run without -short")
+	}
+	dir := t.TempDir()
+	disk := smallDisk(t, dir)
+	c := loneConfig(t, dir)
+	c.FaultTolerance.CheckpointStorage = filepath.Join(disk, "checkpoints")
+	client, log := startLone(t, c, dir)
+	checkpoints := func(ctx context.Context) (int, error) {
+		l, err := client.Checkpoints(ctx, "w")
+		return len(l), err
+	}
+	before := awaitLone(t, "a checkpoint", checkpoints, func(n int) bool { return n > 0 })
+
+	empty := fill(t, disk)
 	awaitLone(t, "the error", func(context.Context) (string, error) { return log(), nil }, func(s string) bool {
 		return strings.Contains(s, "no space left for the checkpoint") && strings.Contains(s, "checkpoint_retention")
 	})
@@ -261,9 +280,7 @@ func TestE2EFullDisk(t *testing.T) {
 	if n, err := checkpoints(t.Context()); err != nil || n < before {
 		t.Errorf("%d checkpoints were there, now %d, %v", before, n, err)
 	}
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
+	empty()
 	full, _ := checkpoints(t.Context())
 	awaitLone(t, "checkpoints to go on", checkpoints, func(n int) bool { return n > full })
 }

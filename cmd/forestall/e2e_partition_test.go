@@ -105,13 +105,12 @@ func TestE2EPartition(t *testing.T) {
 	}
 	c := &testCluster{t: t, dir: dir}
 	t.Cleanup(c.end)
-	plan := demoPlan{nodes: 3, gpus: 8, seed: 1}
 	ports := []int{17071, 17071, 17071}
-	if c.configs, err = writeDemoFiles(plan, dir, os.Args[0], ports); err != nil {
+	if c.configs, err = writeDemoFiles(testPlan, dir, os.Args[0], ports); err != nil {
 		t.Fatal(err)
 	}
 	for i, path := range c.configs {
-		config := demoNodeConfig(plan, dir, os.Args[0], i, ports)
+		config := testNodeConfig(dir, i, ports)
 		config.Cluster.Nodes = []string{"n1=10.77.0.1", "n2=10.77.0.2", "n3=10.77.0.3"}
 		config.Cluster.AllowPlaintext = true
 		config.API.Address = api.DefaultAddress
@@ -131,7 +130,7 @@ func TestE2EPartition(t *testing.T) {
 		}
 		c.engines = append(c.engines, cmd)
 	}
-	look(n, "n1", "workloads", "all workloads with a checkpoint", settled)
+	before := look(n, "n1", "workloads", "all workloads with a checkpoint", settled)
 	status := look(n, "n1", "status", "a leader", func(s api.Status) bool { return s.CanAgree() })
 	cut := status.Leader
 	majority := []string{"n1", "n2", "n3"}
@@ -161,5 +160,5 @@ func TestE2EPartition(t *testing.T) {
 		return len(l) == 3 && !slices.ContainsFunc(l, func(m forestall.Member) bool { return m.State != forestall.MemberAlive })
 	})
 	look(n, cut, "workloads", "the node that was cut off to see all workloads run", settled)
-	c.judge()
+	c.judgeRuns(once(workloadsOn(before, cut)))
 }
