@@ -57,10 +57,12 @@ func (b *breakers) enter(node string) error {
 }
 
 // leave records how a start that was let in ended. What is not the node's
-// doing counts for it.
+// doing counts for it. That an epoch is stale says nothing new: what used it
+// up was counted when it did.
 func (b *breakers) leave(node string, err error) {
 	c := b.of(node)
 	switch {
+	case errors.Is(err, forestall.ErrStaleEpoch) && c.IsClosed():
 	case err == nil, errors.Is(err, ErrWorkload), errors.Is(err, forestall.ErrStaleEpoch),
 		errors.Is(err, context.Canceled), errors.Is(err, errOvertaken):
 		c.RecordSuccess()

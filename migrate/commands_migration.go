@@ -277,7 +277,7 @@ func (c *GiveUp) apply(s *State, at stamp) any {
 	if err != nil {
 		return err
 	}
-	note := "gave up: " + c.Note
+	note := gaveUp + c.Note
 	incident := forestall.Incident{Component: w.Spec.Component(), Kind: workloadFailure(w.Spec.Kind), Start: at.at, Evidence: []string{note}}
 	if err := s.incidentRoom(incident.Component, incident.Kind); err != nil {
 		return err
@@ -287,7 +287,7 @@ func (c *GiveUp) apply(s *State, at stamp) any {
 	w.Tries++
 	w.revokeAll()
 	if i, open := s.Incidents[incidentKey(incident.Component, incident.Kind)]; open {
-		incident.Start, incident.Evidence = i.Start, keepLast(slices.Clone(i.Evidence), note, maxEvidence)
+		incident.Start, incident.Evidence = i.Start, addGivingUp(i.Evidence, note)
 	}
 	s.Incidents[incidentKey(incident.Component, incident.Kind)] = Incident{incident, w.Epoch}
 	s.closeMigration(m, forestall.PhaseAborted, note, at)

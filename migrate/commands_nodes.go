@@ -74,11 +74,7 @@ func (c *NodeFailed) apply(s *State, at stamp) any {
 	if err := s.setNode(c.Name, forestall.MemberFailed, at); err != nil {
 		return err
 	}
-	evidence := c.Evidence
-	if len(c.Observers) > 0 {
-		evidence = append(evidence[:len(evidence):len(evidence)], fmt.Sprintf("agreed by %v", c.Observers))
-	}
-	s.openIncident(forestall.Incident{Component: node, Kind: forestall.NodeCrash, Start: at.at, Evidence: evidence}, 0)
+	s.openIncident(forestall.Incident{Component: node, Kind: forestall.NodeCrash, Start: at.at, Evidence: agreed(c.Evidence, c.Observers)}, 0)
 	return nil
 }
 

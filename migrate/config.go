@@ -14,7 +14,7 @@ type ExecutorConfig struct {
 	MigrationStrategy Strategy // of preemptive moves
 	KeepGPUsNear      bool     // preserve_gpu_affinity
 
-	MaxAttempts     int           // targets tried before a move is given up
+	MaxAttempts     int           // starts, each in an epoch of its own, before a move is given up
 	RecoveryTimeout time.Duration // after which no further target is tried
 
 	SaveTimeout  time.Duration // one final checkpoint, beside the hook's own timeout
@@ -26,6 +26,10 @@ type ExecutorConfig struct {
 	BackoffMax   time.Duration
 
 	Breaker BreakerConfig
+
+	// RetryAfter is Policy.RetryAfter, to say how long the pause is when a
+	// workload is given up; nil: it isn't said.
+	RetryAfter func(tries int) time.Duration
 
 	Conditions func() Conditions     // of the nodes, at each choice of a target; nil: nothing is known
 	Now        func() time.Time      // nil: time.Now
@@ -56,6 +60,7 @@ func DefaultExecutorConfig() ExecutorConfig {
 		StepAttempts:      3,
 		BackoffMin:        50 * time.Millisecond,
 		BackoffMax:        2 * time.Second,
+		RetryAfter:        Policy{DefaultPolicyConfig()}.RetryAfter,
 		Breaker:           BreakerConfig{Failures: 5, Reset: time.Minute, HalfOpen: 3},
 	}
 }

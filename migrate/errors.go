@@ -27,6 +27,6 @@ var (
 var ErrNoTarget = errors.New("no node can take it")
 
 // ErrWorkload is wrapped by an error of [Nodes].Start whose cause is the
-// workload itself: its command is missing, or it exits at once. Another node
-// would fare no better, so it isn't held against this one.
+// workload itself: its command is missing, its state directory can't be made.
+// It isn't held against the node, and is the node's last word on the epoch.
 var ErrWorkload = errors.New("workload cannot be started")

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/workload"
 )
 
 // cluster is Nodes and consensus for an executor: what it is told to break
@@ -26,8 +27,9 @@ type cluster struct {
 
 	mu    sync.Mutex
 	calls []string
-	fail  map[string]error // "start n2": what that call answers
-	hang  map[string]bool  // calls that answer when they are broken off
+	fail  map[string]error         // "start n2": what that call answers
+	hang  map[string]bool          // calls that answer when they are broken off
+	used  map[forestall.Epoch]bool // by failed starts, which use their epoch up; nil: they don't
 }
 
 func (c *cluster) say(ctx context.Context, call string) error {
@@ -60,7 +62,14 @@ func (c *cluster) Stop(ctx context.Context, node, _ string, upTo forestall.Epoch
 }
 
 func (c *cluster) Start(ctx context.Context, node string, o StartOrder) error {
-	return c.say(ctx, strings.TrimSpace("start "+node+" "+o.Checkpoint))
+	err := c.say(ctx, strings.TrimSpace("start "+node+" "+o.Checkpoint))
+	if err != nil && c.used != nil {
+		if c.used[o.Epoch] {
+			return fmt.Errorf("epoch %d was launched here before: %w", o.Epoch, forestall.ErrStaleEpoch)
+		}
+		c.used[o.Epoch] = true
+	}
+	return err
 }
 
 func (c *cluster) propose(_ context.Context, cmd []byte) (uint64, any, error) {
@@ -205,7 +214,45 @@ func TestExecutor(t *testing.T) {
 				}
 				c.do(act("r", forestall.ActionRecover, "a"))
 			}, id: "r",
-			want: "aborted n2 gave up: 3 targets tried; n2 could not start it: no such command: workload cannot be started",
+			want:  "aborted n2 gave up: cannot start: no such command: workload cannot be started (3 attempts; last tried on n2); mend it, then declare it anew or wait for the next try, 2s after this one",
+			calls: []string{"fence", "stop n1 6", "start n2", "fence", "stop n2 10", "start n3", "fence", "stop n3 13", "start n2", "stop n2 16"},
+		},
+		"its own fault on the only node: each epoch is asked for once, the cause stays": {
+			prep: func(c *cluster) {
+				c.used = map[forestall.Epoch]bool{}
+				c.fail["start n1"] = fmt.Errorf("%w on n1: workload \"a\" %w: stat /x/y: no such file or directory", ErrWorkload, workload.ErrWorkload)
+				c.do(&Leave{"n2"}, &Leave{"n3"}, act("r", forestall.ActionRecover, "a"))
+			}, id: "r",
+			want:  "aborted n1 gave up: cannot start: stat /x/y: no such file or directory (3 attempts; last tried on n1); mend it, then declare it anew or wait for the next try, 2s after this one",
+			calls: []string{"fence", "stop n1 6", "start n1", "fence", "stop n1 12", "start n1", "fence", "stop n1 15", "start n1", "stop n1 18"},
+		},
+		"a fault of the only node that uses the epoch up: the cause stays": {
+			prep: func(c *cluster) {
+				c.used = map[forestall.Epoch]bool{}
+				c.fail["start n1"] = errors.New("node n1: no space left on device")
+				c.do(&Leave{"n2"}, &Leave{"n3"}, act("r", forestall.ActionRecover, "a"))
+			}, id: "r",
+			want:  "aborted n1 gave up: 3 attempts; n1 could not start it: no space left on device",
+			calls: []string{"fence", "stop n1 6", "start n1", "start n1", "fence", "stop n1 12", "start n1", "start n1", "fence", "stop n1 15", "start n1", "start n1", "stop n1 18"},
+		},
+		"a new leader finds the epoch used up: what the ledger knows stays": {
+			prep: func(c *cluster) {
+				c.fail["start n3"] = fmt.Errorf("floor: %w", forestall.ErrStaleEpoch)
+				c.do(&NodeFailed{Name: "n1"}, recover1, &Grant{Migration: "r", Node: "n2", GPUs: []int{0, 1}},
+					&Retry{Migration: "r", Attempt: 2, Node: "n3", GPUs: []int{0, 1}, Note: "n2 could not start it: disk full"})
+			}, id: "r",
+			want:  "done n2 n2 could not start it: disk full",
+			calls: []string{"fence", "stop n1 6", "stop n2 11", "start n3", "fence", "stop n3 12", "start n2"},
+		},
+		"it exits at once": {
+			prep: func(c *cluster) { c.hang["start n2"] = true; c.do(&NodeFailed{Name: "n1"}, recover1) },
+			during: func(c *cluster) {
+				time.Sleep(time.Second)
+				exit := &FailureSeen{forestall.Failure{Component: forestall.Agent("a"), Kind: forestall.AgentFailure, Evidence: []string{"exited with status 3"}}, 11}
+				c.enact(exit, &Stopped{Workload: "a", Node: "n2", Epoch: 11, How: HowExited})
+			}, id: "r",
+			want:  "done n3 n2 could not start it: the run ended before it was confirmed: exited with status 3",
+			calls: []string{"fence", "stop n1 6", "start n2", "fence", "start n3"},
 		},
 		"retired": {
 			prep:  func(c *cluster) { c.do(migrate1, &Retire{"a"}) },
@@ -303,7 +350,10 @@ func TestBreaker(t *testing.T) {
 			}
 		}
 		fail(10, fmt.Errorf("exits: %w", ErrWorkload))
-		fail(4, errors.New("refused"))
+		for range 4 { // asked again, it calls the epoch stale that the failure used up
+			fail(1, errors.New("refused"))
+			fail(1, forestall.ErrStaleEpoch)
+		}
 		if why := b.tripped("n1"); why != "" {
 			t.Errorf("tripped early: %s", why)
 		}

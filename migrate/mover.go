@@ -19,7 +19,8 @@ type mover struct {
 	step      Step
 	tries     int       // failed calls or proposals of the step
 	notBefore time.Time // of the next attempt
-	cause     error     // of the last failure
+	cause     error     // of the last failure that said what is wrong
+	usedUp    bool      // the node's answer to a start was final for its epoch
 	result    Command   // to be proposed until it is applied or refused
 
 	migration string    // the open one
@@ -49,7 +50,7 @@ type surroundings struct {
 func (m *mover) next(s *State, env surroundings) deed {
 	step := Next(s, m.workload)
 	if step != m.step {
-		m.step, m.tries, m.notBefore, m.cause, m.result = step, 0, time.Time{}, nil, nil
+		m.step, m.tries, m.notBefore, m.cause, m.usedUp, m.result = step, 0, time.Time{}, nil, false, nil
 	}
 	if step.Kind == StepNone {
 		return deed{idle: true}
@@ -78,7 +79,7 @@ func (m *mover) next(s *State, env surroundings) deed {
 	case StepStart:
 		return m.start(s, w, env)
 	default:
-		return m.move(s, env, m.lost(s, w))
+		return m.move(s, w, env, m.lost(s, w))
 	}
 }
 
@@ -110,7 +111,7 @@ func (m *mover) save(s *State, w *WorkloadState, env surroundings) deed {
 		}
 	}
 	if m.tries >= m.cfg.StepAttempts {
-		return m.entry(&Abort{m.step.Migration, fmt.Sprintf("no final checkpoint: %v", m.cause)})
+		return m.entry(&Abort{m.step.Migration, m.unsaved()})
 	}
 	return m.ask(m.cfg.SaveTimeout+w.Spec.Hook.Timeout, StartOrder{})
 }
@@ -128,10 +129,14 @@ func (m *mover) grant(s *State, w *WorkloadState, env surroundings) deed {
 	if saves(open.Action) && open.Phase == forestall.PhaseProposed {
 		g.Unsaved = fmt.Sprintf("no final checkpoint: %s does not run on a node that answers", m.workload)
 		if m.cause != nil {
-			g.Unsaved = fmt.Sprintf("no final checkpoint: %v", m.cause)
+			g.Unsaved = m.unsaved()
 		}
 	}
 	return m.entry(g)
+}
+
+func (m *mover) unsaved() string {
+	return "no final checkpoint: " + clip(m.cause.Error(), maxCause)
 }
 
 // withoutTarget waits for a node, with the reason in the ledger. A workload that
@@ -152,7 +157,7 @@ func (m *mover) withoutTarget(open *forestall.Migration, env surroundings, err e
 	if env.now.Sub(m.began) >= limit {
 		return m.entry(&Abort{open.ID, err.Error()})
 	}
-	note := "waiting: " + err.Error()
+	note := waiting + err.Error()
 	if note == open.Note || !m.said.IsZero() && env.now.Sub(m.said) < waitEvery {
 		return deed{wait: m.cfg.BackoffMax}
 	}
@@ -187,8 +192,8 @@ func (m *mover) stop(w *WorkloadState, env surroundings) deed {
 }
 
 func (m *mover) start(s *State, w *WorkloadState, env surroundings) deed {
-	if errors.Is(m.cause, forestall.ErrStaleEpoch) || m.tries >= m.cfg.StepAttempts {
-		return m.move(s, env, m.cause)
+	if m.usedUp || m.tries >= m.cfg.StepAttempts {
+		return m.move(s, w, env, m.cause)
 	}
 	open := s.Open[m.step.Migration]
 	o := StartOrder{Workload: w.Spec, Epoch: open.Epoch, GPUs: open.GPUs, Checkpoint: open.Checkpoint}
@@ -199,14 +204,14 @@ func (m *mover) start(s *State, w *WorkloadState, env surroundings) deed {
 }
 
 // move takes the workload to a further target, or gives it up.
-func (m *mover) move(s *State, env surroundings, cause error) deed {
+func (m *mover) move(s *State, w *WorkloadState, env surroundings, cause error) deed {
 	open := s.Open[m.step.Migration]
-	tried := fmt.Sprintf("%s could not start it: %v", open.To, cause)
-	if open.Attempt >= m.cfg.MaxAttempts {
-		return m.entry(&GiveUp{open.ID, fmt.Sprintf("%d targets tried; %s", open.Attempt, tried)})
+	tried := notStarted(open.To, cause)
+	if known := earlierCause(open); known != "" && !telling(cause) {
+		tried = known
 	}
-	if env.now.Sub(m.began) >= m.cfg.RecoveryTimeout {
-		return m.entry(&GiveUp{open.ID, fmt.Sprintf("recovery_timeout %s has passed; %s", span(m.cfg.RecoveryTimeout), tried)})
+	if limit := m.limit(open, env.now); limit != "" {
+		return m.entry(&GiveUp{open.ID, m.givenUp(w, open, cause, tried, limit)})
 	}
 	node, gpus, err := m.choose(s, env, map[string]string{open.To: "has just failed to start it"})
 	if err != nil { // the same node, in a new epoch, is better than none
@@ -218,12 +223,40 @@ func (m *mover) move(s *State, env surroundings, cause error) deed {
 	return m.entry(&Retry{Migration: open.ID, Attempt: open.Attempt + 1, Node: node, GPUs: gpus, Note: tried})
 }
 
+// limit says which bound on further attempts is reached, or "".
+func (m *mover) limit(open *forestall.Migration, now time.Time) string {
+	switch {
+	case open.Attempt >= m.cfg.MaxAttempts:
+		return attempts(open.Attempt)
+	case now.Sub(m.began) >= m.cfg.RecoveryTimeout:
+		return fmt.Sprintf("recovery_timeout %s has passed", span(m.cfg.RecoveryTimeout))
+	}
+	return ""
+}
+
+// givenUp says why no further attempt is made. A fault of the workload comes
+// with its remedy.
+func (m *mover) givenUp(w *WorkloadState, open *forestall.Migration, cause error, tried, limit string) string {
+	if !errors.Is(cause, ErrWorkload) {
+		return limit + "; " + tried
+	}
+	var next time.Duration
+	if m.cfg.RetryAfter != nil {
+		next = m.cfg.RetryAfter(w.Tries + 1) // the giving up is one
+	}
+	return ownFault(open.To, cause, limit, next)
+}
+
 // lost says why the target of a granted migration is none any more.
 func (m *mover) lost(s *State, w *WorkloadState) error {
-	if _, held := w.Holder(); !held {
-		return errors.New("the run ended before it was confirmed")
+	if _, held := w.Holder(); held {
+		return fmt.Errorf("node %s is %s", w.Node, stateWord(s.Nodes[w.Node].State))
 	}
-	return fmt.Errorf("node %s is %s", w.Node, stateWord(s.Nodes[w.Node].State))
+	const ended = "the run ended before it was confirmed"
+	if i, open := s.Incident(w.Spec.Component()); open && i.Epoch == w.Epoch && len(i.Evidence) > 0 {
+		return fmt.Errorf("%s: %s", ended, i.Evidence[0])
+	}
+	return errors.New(ended)
 }
 
 func (m *mover) choose(s *State, env surroundings, exclude map[string]string) (string, []int, error) {
@@ -263,9 +296,11 @@ func (m *mover) called(c *call, value any, err error, now time.Time) {
 		return
 	}
 	if err != nil {
+		m.usedUp = c.step.Kind == StepStart && usesUp(err)
 		m.failed(err, now)
 		return
 	}
+	m.cause = nil
 	switch c.step.Kind {
 	case StepThaw:
 		m.result = &Resumed{m.workload, c.step.Migration}
@@ -294,11 +329,14 @@ func (m *mover) proposed(c Command, err error, now time.Time) {
 	if refused(err) {
 		m.result = nil
 	}
-	m.failed(fmt.Errorf("propose %s: %w", c.kind(), err), now)
+	m.failed(notTaken{fmt.Errorf("propose %s: %w", c.kind(), err)}, now)
 }
 
+// failed keeps the cause that is known when an error has nothing to add to it.
 func (m *mover) failed(err error, now time.Time) {
 	m.tries++
-	m.cause = err
+	if m.cause == nil || telling(err) {
+		m.cause = err
+	}
 	m.notBefore = now.Add(m.cfg.backoff(m.tries))
 }

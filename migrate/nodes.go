@@ -29,7 +29,8 @@ type Nodes interface {
 	// Start starts a run from its checkpoint and returns nil once it is alive.
 	// The node first asks the leader for a lease of exactly this epoch and
 	// checks that a quorum of replicas is fenced at it. An error that wraps
-	// forestall.ErrStaleEpoch says that this epoch can never start there.
+	// forestall.ErrStaleEpoch or ErrWorkload says that this epoch can never
+	// start there; after any other one it is asked for again.
 	Start(ctx context.Context, node string, o StartOrder) error
 }
 

@@ -19,7 +19,7 @@ func (p Policy) react(w *WorkloadState, ev Evidence) (forestall.Decision, bool) 
 	}
 	if held && (s.Failed(holder.Node) || left(s, holder.Node)) {
 		node := forestall.Node(holder.Node)
-		return decision(forestall.ActionRecover, w, node, ev.Now, lostNode(s, holder.Node)...), true
+		return decision(forestall.ActionRecover, w, node, ev.Now, clipped(lostNode(s, holder.Node))...), true
 	}
 	if !p.ready(w, ev.Now) {
 		return none, false
@@ -29,9 +29,9 @@ func (p Policy) react(w *WorkloadState, ev Evidence) (forestall.Decision, bool) 
 	}
 	if why, told, failed := ownFailure(w, ev); failed || !w.Running {
 		if !failed {
-			why, told = notRunning(w), true
+			why, told = []string{fmt.Sprintf("no run of it is alive since epoch %d", w.Epoch)}, true
 		}
-		d := decision(forestall.ActionRecover, w, self, ev.Now, why...)
+		d := decision(forestall.ActionRecover, w, self, ev.Now, clipped(why)...)
 		if told && s.Alive(w.Node) && w.GaveUp == "" && w.Tries <= 1 {
 			d.To = w.Node // it need not be the node's fault; after that, elsewhere may be better
 		}
@@ -40,19 +40,28 @@ func (p Policy) react(w *WorkloadState, ev Evidence) (forestall.Decision, bool) 
 	for _, g := range holder.GPUs {
 		gpu := forestall.GPU(holder.Node, g)
 		if why, failed := gpuFailure(gpu, ev); failed {
-			return decision(forestall.ActionMigrate, w, gpu, ev.Now, why...), true
+			return decision(forestall.ActionMigrate, w, gpu, ev.Now, clipped(why)...), true
 		}
 	}
 	return none, false
 }
 
 // ready reports whether a workload that keeps failing may be tried again: at
-// once the first time, then after pauses that double.
+// once the first time, then after pauses that at least double.
 func (p Policy) ready(w *WorkloadState, now time.Time) bool {
-	if w.Tries <= 1 || w.Stable(now) {
+	if w.Stable(now) {
 		return true
 	}
-	return now.Sub(w.Tried).Abs() >= doubled(p.cfg.RetryMin, p.cfg.RetryMax, w.Tries-1)
+	return now.Sub(w.Tried).Abs() >= p.RetryAfter(w.Tries)
+}
+
+// RetryAfter returns how long after the last of so many tries, as counted by
+// WorkloadState.Tries, the next one may come: at once after the first.
+func (p Policy) RetryAfter(tries int) time.Duration {
+	if tries <= 1 {
+		return 0
+	}
+	return doubled(p.cfg.RetryMin, p.cfg.RetryMax, tries-1)
 }
 
 func left(s *State, node string) bool {
@@ -69,9 +78,12 @@ func lostNode(s *State, node string) []string {
 
 // ownFailure reports a failure of the workload's present run, and whether it
 // was told to the ledger: a failure that was not is one that the run's node is
-// silent about.
+// silent about. Of one that was given up only the newest reason counts.
 func ownFailure(w *WorkloadState, ev Evidence) (why []string, told, failed bool) {
 	self := w.Spec.Component()
+	if w.GaveUp != "" {
+		return []string{"the last recovery was given up: " + withoutRemedy(w.GaveUp)}, true, true
+	}
 	if i, open := ev.Ledger.Incident(self); open && i.Epoch == w.Epoch {
 		return append([]string{fmt.Sprintf("%s failed in epoch %d", self, w.Epoch)}, i.Evidence...), true, true
 	}
@@ -81,13 +93,6 @@ func ownFailure(w *WorkloadState, ev Evidence) (why []string, told, failed bool)
 		}
 	}
 	return nil, false, false
-}
-
-func notRunning(w *WorkloadState) []string {
-	if w.GaveUp != "" {
-		return []string{"the last recovery was given up: " + w.GaveUp}
-	}
-	return []string{fmt.Sprintf("no run of it is alive since epoch %d", w.Epoch)}
 }
 
 func gpuFailure(gpu forestall.Component, ev Evidence) (why []string, failed bool) {
