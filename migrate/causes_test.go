@@ -92,7 +92,7 @@ func TestGivingUpAgainAndAgain(t *testing.T) {
 		d := ds[0]
 		want := []string{"agent/a failed in epoch 6", "exited with status 1"}
 		if round > 0 {
-			want = []string{fmt.Sprintf("the last recovery was given up: cannot start: %s (3 attempts; last tried on n2)", clip(missing(round-1), maxCause))}
+			want = []string{fmt.Sprintf("the last try was given up: cannot start: %s (3 attempts; last tried on n2)", clip(missing(round-1), maxCause))}
 		}
 		if diff := cmp.Diff(want, d.Reasons); diff != "" {
 			t.Errorf("round %d: %s", round, diff)

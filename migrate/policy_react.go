@@ -82,7 +82,7 @@ func lostNode(s *State, node string) []string {
 func ownFailure(w *WorkloadState, ev Evidence) (why []string, told, failed bool) {
 	self := w.Spec.Component()
 	if w.GaveUp != "" {
-		return []string{"the last recovery was given up: " + withoutRemedy(w.GaveUp)}, true, true
+		return []string{"the last try was given up: " + withoutRemedy(w.GaveUp)}, true, true
 	}
 	if i, open := ev.Ledger.Incident(self); open && i.Epoch == w.Epoch {
 		return append([]string{fmt.Sprintf("%s failed in epoch %d", self, w.Epoch)}, i.Evidence...), true, true
