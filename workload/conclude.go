@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -80,9 +81,9 @@ func (s *Supervisor) sweepIfNeeded(dir runDir, l Launch) ([]process, error) {
 // clear makes sure that nothing of the slot's last run lives. The caller holds
 // the slot, which has no live run.
 func (s *Supervisor) clear(ctx context.Context, sl *slot) error {
-	l, ok := sl.dir.launch()
-	if !ok {
-		l = Launch{}
+	l, err := sl.dir.readLaunch()
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err // what it started can't be told from others
 	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()

@@ -104,8 +104,9 @@ func TestLateShimIsStopped(t *testing.T) {
 	if err := os.Mkdir(dir.path(exitFile), 0o700); err != nil { // where the record would go
 		t.Fatal(err)
 	}
-	if err := n.tryBoot(context.Background()); err == nil {
-		t.Fatal("Adopt recorded an exit in place of a directory")
+	n.boot()
+	if err := n.Start(context.Background(), n.launch(4, "/bin/sleep", "60")); err == nil || !strings.Contains(err.Error(), dir.path(exitFile)) {
+		t.Errorf("start beside an exit that can't be recorded: %v", err)
 	}
 	if _, err := n.Stop(context.Background(), "train", 3, ""); err != nil {
 		t.Fatal(err)
@@ -114,6 +115,9 @@ func TestLateShimIsStopped(t *testing.T) {
 	late.refused(t, n)
 	if err := os.Remove(dir.path(exitFile)); err != nil {
 		t.Fatal(err)
+	}
+	if e := n.exit(); e.Epoch != 3 {
+		t.Errorf("exit %+v", e)
 	}
 	n.start(n.launch(4, "/bin/sleep", "60"))
 }

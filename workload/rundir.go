@@ -97,6 +97,15 @@ func (d runDir) raiseFloor(to floorRecord) error {
 	return writeRecord(d.path(floorFile), "floor", raised)
 }
 
+// readLaunch returns what was launched last; os.ErrNotExist if nothing was.
+func (d runDir) readLaunch() (l Launch, err error) {
+	err = readRecord(d.path(launchFile), "launch", &l)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return l, fmt.Errorf("%w; nothing is started until it is removed, which is safe once none of the workload's processes lives here", err)
+	}
+	return l, err
+}
+
 // optional reads a record that may be missing or, after a crash of the disk,
 // damaged; ok says whether it was there and whole.
 func optional[T any](path, kind string) (v T, ok bool) {
@@ -104,7 +113,6 @@ func optional[T any](path, kind string) (v T, ok bool) {
 	return v, err == nil
 }
 
-func (d runDir) launch() (Launch, bool)   { return optional[Launch](d.path(launchFile), "launch") }
 func (d runDir) shim() (shimRecord, bool) { return optional[shimRecord](d.path(shimFile), "shim") }
 func (d runDir) exit() (Exited, bool)     { return optional[Exited](d.path(exitFile), "exit") }
 

@@ -114,6 +114,9 @@ func (s *Supervisor) admit(sl *slot, l Launch) (running bool, err error) {
 		}
 		return false, fmt.Errorf("workload %q: epoch %d is %w; stop it before %d is started", name, old, ErrRunning, l.Epoch)
 	}
+	if err := s.refusal(sl); err != nil {
+		return false, fmt.Errorf("workload %q: %w", name, err)
+	}
 	floor, err := sl.dir.floor()
 	switch {
 	case err != nil:

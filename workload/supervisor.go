@@ -63,7 +63,10 @@ type Supervisor struct {
 type slot struct {
 	dir runDir
 	op  chan struct{} // capacity 1: held by whoever changes the workload
-	run *run          // nil: nothing lives; guarded by Supervisor.mu
+
+	// Guarded by Supervisor.mu.
+	run     *run  // nil: nothing lives
+	refused error // why it can't be taken over; nothing starts until it is nil
 }
 
 // run is one life of a workload. The fields after alarm are guarded by
@@ -112,11 +115,15 @@ func NewSupervisor(cfg Config) (*Supervisor, error) {
 	}, nil
 }
 
-// Run hands out exits until ctx ends. The workloads then go on under their
-// shims, and the next supervisor on the same directory adopts them. It returns
-// nil once everything that the supervisor started in this process has ended.
+// Run hands out exits and takes over what Adopt could not, until ctx ends. The
+// workloads then go on under their shims, and the next supervisor on the same
+// directory adopts them. It returns nil once everything that the supervisor
+// started in this process has ended.
 func (s *Supervisor) Run(ctx context.Context) error {
 	defer s.close()
+	var retries sync.WaitGroup
+	defer retries.Wait()
+	retries.Go(func() { s.retryRefused(ctx) })
 	for {
 		e, ok := s.nextExit()
 		if !ok {
