@@ -88,7 +88,7 @@ type Migration struct {
 	Epoch      Epoch               `json:"epoch,omitempty"`      // granted to the target
 	Checkpoint string              `json:"checkpoint,omitempty"` // restored by the target
 	GPUs       []int               `json:"gpus,omitempty"`       // on the target
-	Attempt    int                 `json:"attempt"`              // counts targets tried, from 1
+	Attempt    int                 `json:"attempt"`              // counts grants, from 1
 	At         map[Phase]time.Time `json:"at"`                   // when each phase was entered, by the leader's clock
 	Pause      time.Duration       `json:"pause_ns"`             // the workload stood still, measured
 	Note       string              `json:"note,omitempty"`       // why it was aborted or retried

@@ -58,9 +58,11 @@ func (e *Engine) missRuns(ctx context.Context) {
 	}
 }
 
-// declare makes the ledger know a configured workload as it is configured.
+// declare makes the ledger know a configured workload as it is configured: one
+// that was retired or given up is wanted again.
 func (e *Engine) declare(ctx context.Context, w forestall.Workload) {
-	if have, ok := e.spec(w.Name); ok && reflect.DeepEqual(have, w) {
+	have, ok := e.workloadState(w.Name)
+	if ok && reflect.DeepEqual(have.Spec, w) && !have.Retired && have.GaveUp == "" {
 		return
 	}
 	err := e.propose(ctx, "", &migrate.Declare{Workload: w})

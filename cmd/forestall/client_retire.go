@@ -7,7 +7,7 @@ import (
 )
 
 // redeclared is what whoever retires a workload has to know.
-const redeclared = "Take its [[workload]] out of the engines' files: an engine that still has it may declare it again when it starts."
+const redeclared = "Take its [[workload]] out of the engines' files: an engine that still has it declares it again when it starts."
 
 type retireCmd struct {
 	apiFlag
