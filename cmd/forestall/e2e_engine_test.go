@@ -55,11 +55,10 @@ func TestE2EEngineDiesAndItsWorkGoesOn(t *testing.T) {
 	if len(workloadsOn(all, demoNodeName(follower))) == 0 {
 		follower = (leader + 2) % testPlan.nodes
 	}
+	tested := 0
 	for _, victim := range []int{follower, leader} {
-		before := c.runsOn(victim)
-		if len(before) == 0 {
-			t.Fatalf("no workload is on %s: they are %+v", demoNodeName(victim), all)
-		}
+		before := c.runsOn(victim) // none, if it joined after all had been started
+		tested += len(before)
 		c.killEngine(victim)
 		killed := time.Now()
 		c.start(victim)
@@ -73,6 +72,9 @@ func TestE2EEngineDiesAndItsWorkGoesOn(t *testing.T) {
 		if diff := cmp.Diff(before, c.runsOn(victim)); diff != "" {
 			t.Errorf("the runs on %s two leases after its engine was killed (-before +after):\n%s", demoNodeName(victim), diff)
 		}
+	}
+	if tested == 0 {
+		t.Errorf("neither %s nor %s had a workload", demoNodeName(follower), demoNodeName(leader))
 	}
 	c.judgeRuns(nil)
 }
