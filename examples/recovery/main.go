@@ -110,9 +110,11 @@ func run() (err error) {
 	}
 	fmt.Printf("incident: %s %s: %s\n", incidents[0].Component, incidents[0].Kind, incidents[0].Evidence)
 
-	entries, err := worker.ReadJournals(filepath.Join(dir, "journal"))
-	if err != nil {
-		return err
+	var entries []worker.Entry
+	for end := time.Now().Add(10 * time.Second); len(worker.Lives(entries)) < 2 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if entries, err = worker.ReadJournals(filepath.Join(dir, "journal")); err != nil {
+			return err
+		}
 	}
 	for _, loss := range worker.Lost(entries) {
 		fmt.Printf("its own journal: %d steps done again, since the last checkpoint; a gap of %s\n", loss.Redone, loss.Gap.Round(time.Millisecond))
