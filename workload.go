@@ -55,16 +55,15 @@ type Needs struct {
 // Workload is an agent or service that Forestall keeps alive.
 type Workload struct {
 	Name     string        `json:"name"`
-	Kind     Kind          `json:"kind"`              // KindAgent or KindService
-	Command  []string      `json:"command"`           // argv; the first is looked up in PATH
-	Env      []string      `json:"env,omitempty"`     // KEY=VALUE, added to the engine's
-	StateDir string        `json:"state_dir"`         // absolute; empty: in each engine's data directory
-	Hook     Hook          `json:"hook"`              // how its state becomes consistent
-	Needs    Needs         `json:"needs"`             //
-	Interval time.Duration `json:"interval"`          // between automatic checkpoints; 0: the engine's
-	Stop     time.Duration `json:"stop"`              // between SIGTERM and SIGKILL
-	LossCost float64       `json:"loss_cost"`         // GPU-seconds lost per second of lost work; 0: Needs.GPUs, at least 1
-	Standby  bool          `json:"standby,omitempty"` // keep a hot standby
+	Kind     Kind          `json:"kind"`          // KindAgent or KindService
+	Command  []string      `json:"command"`       // argv; the first is looked up in PATH
+	Env      []string      `json:"env,omitempty"` // KEY=VALUE, added to the engine's
+	StateDir string        `json:"state_dir"`     // absolute; empty: in each engine's data directory
+	Hook     Hook          `json:"hook"`          // how its state becomes consistent
+	Needs    Needs         `json:"needs"`         //
+	Interval time.Duration `json:"interval"`      // between automatic checkpoints; 0: the engine's
+	Stop     time.Duration `json:"stop"`          // between SIGTERM and SIGKILL
+	LossCost float64       `json:"loss_cost"`     // GPU-seconds lost per second of lost work; 0: Needs.GPUs, at least 1
 }
 
 // Component returns the agent or service that the workload is.

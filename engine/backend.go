@@ -34,8 +34,8 @@ func (v view) backend() api.Backend {
 }
 
 // Risks returns this node's own risks, newest, and the other nodes' as the
-// leader last told them. A report that is older than three report intervals
-// turns into Unknown: its sender cannot be seen.
+// leader last told them. Those of a node, or of a leader, that has been silent
+// turn into Unknown, and those of what has failed: nothing is left to predict.
 func (v view) Risks() []forestall.Risk {
 	own := v.telemetry.Risks()
 	risks := slices.Clone(own)
@@ -73,18 +73,21 @@ func (v view) Risk(c forestall.Component) (forestall.Risk, bool) {
 	if found == nil {
 		return forestall.Risk{}, false
 	}
-	return jobRisk(found, risks), true
+	return v.jobRisk(found, risks), true
 }
 
 // jobRisk returns the risk that a workload loses its place: its node's and its
-// GPUs' together.
-func jobRisk(w *migrate.WorkloadState, risks []forestall.Risk) forestall.Risk {
+// GPUs' together. Nodes count only where a model judges them.
+func (v view) jobRisk(w *migrate.WorkloadState, risks []forestall.Risk) forestall.Risk {
 	if !w.Running {
 		return forestall.UnknownRisk(w.Spec.Component(), time.Time{}, "it does not run")
 	}
 	var parts []forestall.Risk
 	for _, r := range risks {
 		index, isGPU := r.Component.GPUIndex()
+		if !isGPU && v.cfg.Model.Node == "none" {
+			continue
+		}
 		if r.Component.NodeName() == w.Node && (!isGPU || slices.Contains(w.GPUs, index)) {
 			parts = append(parts, r)
 		}
@@ -209,7 +212,7 @@ func (v view) Workloads() []api.WorkloadStatus {
 			w := s.Workloads[name]
 			status := api.WorkloadStatus{
 				Name: name, Kind: w.Spec.Kind, Node: w.Node, Epoch: w.Epoch,
-				GPUs: slices.Clone(w.GPUs), Head: w.Head, Risk: jobRisk(w, risks), Note: w.GaveUp,
+				GPUs: slices.Clone(w.GPUs), Head: w.Head, Risk: v.jobRisk(w, risks), Note: w.GaveUp,
 			}
 			if m := s.Open[w.Migration]; m != nil && m.Note != "" {
 				status.Note = m.Note
@@ -332,7 +335,12 @@ func (v view) Beat(c forestall.Component, errorRate, responseSeconds float64, me
 		return fmt.Errorf("%s does not run on node %s: %w", c, v.name, api.ErrNotFound)
 	}
 	beat := detect.Beat{Component: c, Time: v.now(), ErrorRate: errorRate, ResponseSeconds: responseSeconds, Metrics: metrics}
-	if err := v.heartbeats.Beat(beat); err != nil {
+	err := v.heartbeats.Beat(beat)
+	if errors.Is(err, detect.ErrUnknownComponent) { // its run was found late
+		v.heartbeats.Track(c, v.now())
+		err = v.heartbeats.Beat(beat)
+	}
+	if err != nil {
 		return errors.Join(api.ErrInvalid, err)
 	}
 	v.takeBeat(beat)

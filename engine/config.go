@@ -137,6 +137,7 @@ type WorkloadConfig struct {
 	Env                []string   `toml:"env"`
 	StateDir           string     `toml:"state_dir"`
 	GPUs               int        `toml:"gpus"`
+	Memory             Bytes      `toml:"memory"`
 	Nodes              []string   `toml:"nodes"`
 	CheckpointInterval Duration   `toml:"checkpoint_interval"`
 	StopTimeout        Duration   `toml:"stop_timeout"`
@@ -215,7 +216,7 @@ func (w WorkloadConfig) workload() forestall.Workload {
 	}
 	return forestall.Workload{
 		Name: w.Name, Kind: kind, Command: w.Command, Env: w.Env, StateDir: w.StateDir, Hook: hook,
-		Needs:    forestall.Needs{GPUs: w.GPUs, Nodes: w.Nodes},
+		Needs:    forestall.Needs{GPUs: w.GPUs, MemoryBytes: int64(w.Memory.N), Nodes: w.Nodes},
 		Interval: w.CheckpointInterval.Duration, Stop: stop, LossCost: w.LossCost,
 	}
 }

@@ -60,7 +60,7 @@ func TestSeedLoadsAsItIs(t *testing.T) {
 func TestConfigRoundTrip(t *testing.T) {
 	var b bytes.Buffer
 	want := DefaultConfig()
-	want.Workloads = []WorkloadConfig{{Name: "w", Kind: "agent", Command: []string{"x"}, StateDir: "/tmp/w"}}
+	want.Workloads = []WorkloadConfig{{Name: "w", Kind: "agent", Command: []string{"x"}, StateDir: "/tmp/w", Memory: Bytes{16 << 30}}}
 	if err := want.Write(&b); err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestConfigRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	if got.FaultTolerance != want.FaultTolerance || got.Workloads[0].Name != "w" {
+	if got.FaultTolerance != want.FaultTolerance || got.Workloads[0].Name != "w" || got.Workloads[0].workload().Needs.MemoryBytes != 16<<30 {
 		t.Errorf("written and read back: %s", text)
 	}
 }
@@ -92,6 +92,8 @@ func TestBadConfig(t *testing.T) {
 		{"workload twice", "[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/s\"\n[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/s\"", `the name "w" is given twice`},
 		{"state over the engine's", "[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/var/lib/forestall\"", "a restore replaces the whole directory"},
 		{"states in each other", "[[workload]]\nname=\"v\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/s\"\n[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/s/w\"", `overlaps that of "v"`},
+		{"bare size", "[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nmemory=\"16\"", `size "16" is not one such as`},
+		{"too great a size", "[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nmemory=\"9999999999TiB\"", "is not one such as"},
 		{"not TOML", "fault_tolerance = [", "line 1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -115,7 +115,7 @@ func New(cfg Config, o Options) (_ *Engine, err error) {
 	e := &Engine{
 		cfg: cfg, name: name, version: o.Version, timing: profileTiming(cfg.Cluster.Profile),
 		started: o.Now(), now: o.Now, log: o.Logger.With("node", name),
-		registry: prometheus.NewRegistry(), ledger: migrate.NewLedger(), leftSince: map[string]time.Time{}, shim: o.Shim,
+		registry: prometheus.NewRegistry(), ledger: migrate.NewLedger(), shim: o.Shim,
 		outbox: newOutbox(), holds: newHolds(), reports: newReports(),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext}},
 	}

@@ -129,7 +129,7 @@ func (e *Engine) takeJoin(ctx context.Context, j migrate.Join) error {
 	var same bool
 	e.ledger.View(func(s *migrate.State) {
 		n := s.Nodes[j.Name]
-		same = n != nil && n.Address == j.Address && n.API == j.API && n.Zone == j.Zone && n.GPUs == j.GPUs && n.State != forestall.MemberLeft
+		same = n != nil && n.Address == j.Address && n.API == j.API && n.Zone == j.Zone && n.GPUs == j.GPUs && n.MemoryBytes == j.MemoryBytes && n.State != forestall.MemberLeft
 	})
 	if same {
 		return nil
@@ -167,6 +167,15 @@ func (e *Engine) takeFailure(ctx context.Context, reporter string, f failureRepo
 	return nil
 }
 
+// forget drops what was heard of and from a node that has left.
+func (e *Engine) forget(node string) {
+	e.witnesses.Forget(node)
+	e.reports.mu.Lock()
+	defer e.reports.mu.Unlock()
+	delete(e.reports.nodes, node)
+	e.reports.version++
+}
+
 // lead does the leader's work whenever this engine is it.
 func (e *Engine) lead(ctx context.Context) error {
 	leadership := e.node.Leadership()
@@ -201,14 +210,17 @@ func (e *Engine) leadTerm(ctx context.Context) {
 	if !ok {
 		return
 	}
+	e.policyState, e.leftSince = migrate.PolicyState{}, map[string]time.Time{}
 	e.leases.Elected()
 	e.leaderTerm.Store(term)
 	e.metrics.leader.Set(1)
 	e.log.Info("this engine leads", "term", term)
-	deposed := context.AfterFunc(ctx, func() { e.leaderTerm.Store(0) }) // at once, not when all has ended
+	// At once, not when all has ended; compared, because it may come as late as
+	// in the next term.
+	depose := func() { e.leaderTerm.CompareAndSwap(term, 0) }
+	defer context.AfterFunc(ctx, depose)()
 	defer func() {
-		deposed()
-		e.leaderTerm.Store(0)
+		depose()
 		e.leases.Deposed()
 		e.metrics.leader.Set(0)
 		e.log.Info("this engine leads no more", "term", term)
@@ -320,6 +332,7 @@ func (e *Engine) judgeMembers(ctx context.Context) {
 				e.log.Info("node left; its workloads go on while their leases last", "name", name)
 			} else if now.Sub(since) > e.timing.lease+e.timing.lease/10 {
 				if err := e.propose(ctx, "", &migrate.Leave{Name: name}); err == nil {
+					e.forget(name)
 					e.log.Warn("node left and has not returned", "name", name)
 				}
 			}

@@ -25,7 +25,7 @@ func (e *Engine) openTelemetry() (err error) {
 		scrape:  e.cfg.Features.ScrapeInterval.Duration,
 		timeout: e.cfg.Features.ScrapeTimeout.Duration,
 		now:     e.now, log: e.log, metrics: e.metrics,
-		gone: map[forestall.Component]bool{}, failing: map[string]bool{},
+		gone: map[forestall.Component]bool{}, broken: map[forestall.Component]bool{}, failing: map[string]bool{},
 		failed: func(f forestall.Failure) { e.outbox.add(failureReport{Failure: f}) },
 	}
 	e.telemetry = t

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/migrate"
 )
@@ -147,17 +149,27 @@ func unknown(risks []forestall.Risk, note string) []forestall.Risk {
 
 // self describes this node for the ledger.
 func (e *Engine) self() migrate.Join {
-	return migrate.Join{Name: e.name, Address: e.address, API: e.api.URL(), Zone: e.cfg.Engine.Zone, GPUs: e.gpuCount}
+	return migrate.Join{Name: e.name, Address: e.address, API: e.api.URL(), Zone: e.cfg.Engine.Zone, GPUs: e.gpuCount, MemoryBytes: hostMemory()}
 }
 
-// healed returns this node's GPUs that have an open incident and whose last
-// reading, since this engine started, was good: repaired or replaced.
+// hostMemory returns the bytes of memory of this host, 0 if it does not tell.
+func hostMemory() int64 {
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil {
+		return 0
+	}
+	return int64(info.Totalram) * int64(info.Unit)
+}
+
+// healed returns this node's GPUs that have an open incident, of which this
+// engine has seen no failure since it started, and whose last reading was good:
+// repaired or replaced.
 func (e *Engine) healed() []forestall.Component {
 	var list []forestall.Component
 	e.ledger.View(func(s *migrate.State) {
 		for _, incident := range s.Incidents {
 			c := incident.Component
-			if c.Kind == forestall.KindGPU && c.NodeName() == e.name && incident.Start.Before(e.started) && e.telemetry.answers(c) {
+			if c.Kind == forestall.KindGPU && c.NodeName() == e.name && e.telemetry.answers(c) {
 				list = append(list, c)
 			}
 		}

@@ -39,7 +39,8 @@ type telemetry struct {
 	scorings uint64
 	risks    []forestall.Risk
 	gone     map[forestall.Component]bool
-	failing  map[string]bool // sources whose last read went wrong, to log the change only
+	broken   map[forestall.Component]bool // an event proved its failure
+	failing  map[string]bool              // sources whose last read went wrong, to log the change only
 }
 
 // Run scrapes and scores until ctx ends.
@@ -177,6 +178,9 @@ func (t *telemetry) take(events []forestall.Event) {
 		}
 		t.log.Info("event", "component", e.Component, "kind", e.Kind, "code", e.Code, "detail", e.Detail)
 		if f, ok := detect.EventFailure(e); ok {
+			t.mu.Lock()
+			t.broken[f.Component] = true
+			t.mu.Unlock()
 			t.accuracy.Fail(f)
 			t.failed(f)
 		}
@@ -238,10 +242,11 @@ func (t *telemetry) scored() (uint64, []forestall.Risk) {
 	return t.scorings, t.risks
 }
 
-// answers reports whether the component's last reading was good.
+// answers reports whether the component's last reading was good and nothing
+// has proved a failure of it since this engine started.
 func (t *telemetry) answers(c forestall.Component) bool {
 	t.mu.Lock()
-	gone := t.gone[c] || t.failing[c.String()]
+	gone := t.gone[c] || t.broken[c] || t.failing[c.String()]
 	t.mu.Unlock()
 	return !gone && t.store.With(c, func(*features.Window) {})
 }

@@ -126,6 +126,7 @@ func (e *Engine) fitServers(ctx context.Context) {
 		err := e.node.Remove(ctx, s.ID)
 		if err == nil {
 			err = e.propose(ctx, "", &migrate.Leave{Name: s.ID})
+			e.forget(s.ID)
 		}
 		e.servedAs(s.ID, "removed from the log, cluster.nodes lists it no more", err)
 		return

@@ -15,10 +15,10 @@ import (
 // runs on, taken as independent: 1 - prod(1-p). Parts with longer horizons are
 // brought to the shortest one at a constant hazard, p' = 1-(1-p)^(h/H).
 //
-// The probability is over the parts that are known; the note names those that
-// are not, so it is a lower bound then. The grade is the worst of the known
-// parts', and Unknown only when none is known. The reasons are the
-// weightiest of the parts, each with its part's name before it.
+// The grade is the worst of the known parts'. A part that is not known is named
+// in the note: the probability is a lower bound then, and a job of which nothing
+// worse is known than healthy is Unknown. The reasons are the weightiest of the
+// parts, each with its part's name before it.
 func JobRisk(workload string, parts []forestall.Risk) forestall.Risk {
 	c := forestall.Agent(workload)
 	var known []forestall.Risk
@@ -57,6 +57,9 @@ func JobRisk(workload string, parts []forestall.Risk) forestall.Risk {
 			reason.Text = fmt.Sprintf("%s: %s", r.Component, reason.Text)
 			job.Reasons = append(job.Reasons, reason)
 		}
+	}
+	if len(missing) > 0 && job.Grade == forestall.Healthy {
+		return forestall.UnknownRisk(c, job.Time, note)
 	}
 	job.Probability = 1 - survives
 	slices.SortStableFunc(job.Reasons, func(a, b forestall.Reason) int {

@@ -29,6 +29,7 @@ func TestJobRisk(t *testing.T) {
 		{"two", []forestall.Risk{b, a}, 0.6, forestall.Failing, ""},
 		{"other horizon", []forestall.Risk{a, b, host}, 1 - 0.5*0.8*0.9, forestall.Failing, ""},
 		{"one unknown", []forestall.Risk{lost, b}, 0.2, forestall.Suspect, "gpu/n1/2"},
+		{"one unknown, the other healthy", []forestall.Risk{lost, risk(card0, 10, 0.01, forestall.Healthy)}, math.NaN(), forestall.Unknown, "gpu/n1/2"},
 		{"all unknown", []forestall.Risk{lost}, math.NaN(), forestall.Unknown, "gpu/n1/2"},
 		{"none", nil, math.NaN(), forestall.Unknown, "nothing is known"},
 	} {
