@@ -47,6 +47,7 @@ func testConfig(dir string) Config {
 // runEngine runs an engine until the returned function is called.
 func runEngine(t *testing.T, c Config) (client testClient, e *Engine, stop func()) {
 	t.Helper()
+	t.Cleanup(func() { endRuns(t, c.Engine.DataDir) })
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	e, err := New(c, Options{Version: "test", Shim: []string{os.Args[0], "shim"}, Logger: log})
 	if err != nil {
@@ -68,6 +69,26 @@ func runEngine(t *testing.T, c Config) (client testClient, e *Engine, stop func(
 type testClient struct {
 	*api.Client
 	base string
+}
+
+// endRuns kills what engines left running under a data directory, as they are
+// meant to: a test that failed in the middle must not.
+func endRuns(t *testing.T, dir string) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range all {
+		cmdline, _ := os.ReadFile(path) // it may have ended
+		if !strings.Contains(string(cmdline), "shim\x00--dir\x00"+dir+"/") {
+			continue
+		}
+		var pid int
+		if _, err := fmt.Sscanf(path, "/proc/%d/cmdline", &pid); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // its workload dies with it
+		}
+	}
 }
 
 // await polls until the condition holds.

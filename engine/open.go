@@ -107,10 +107,22 @@ func (e *Engine) quiesce(ctx context.Context, name string, final bool) (func() t
 	}
 	return func() time.Duration {
 		if err := thaw(); err != nil {
-			e.log.Error("a workload that stood still for its checkpoint cannot go on", "workload", name, "error", err)
+			e.stuck(run, err)
 		}
 		return e.now().Sub(began)
 	}, nil
+}
+
+// stuck reports a run that stood still for its checkpoint and cannot go on, so
+// that it is recovered. One that has ended meanwhile is told of by its exit.
+func (e *Engine) stuck(run workload.Status, err error) {
+	if errors.Is(err, workload.ErrNotRunning) || errors.Is(err, workload.ErrExited) || !e.runsHere(run.Workload.Name) {
+		return
+	}
+	e.log.Error("a workload that stood still for its checkpoint cannot go on", "workload", run.Workload.Name, "error", err)
+	failure, _ := detect.ExitFailure(run.Workload, forestall.Exit{Epoch: run.Epoch, Time: e.now(), Code: -1})
+	failure.Evidence = []string{"it stood still for a checkpoint and cannot go on: " + err.Error()}
+	e.outbox.add(failureReport{failure, run.Epoch})
 }
 
 func (e *Engine) run(name string) (workload.Status, bool) {
