@@ -22,7 +22,7 @@ import (
 // TestMain lets the test binary be every program of a cluster: engines, shims
 // and workers are real processes of it.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{"engine", "shim", "worker", "status", "workloads", "members"}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{"demo", "engine", "shim", "worker", "status", "workloads", "members"}, os.Args[1]) {
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
@@ -331,7 +331,7 @@ func TestE2EKillAtAnyMoment(t *testing.T) {
 	for k := range kills {
 		pause := time.Duration(random.IntN(1500)) * time.Millisecond
 		node := random.IntN(3)
-		what := []string{"engine", "shim", "worker", "node"}[random.IntN(4)]
+		what := []string{"demo", "engine", "shim", "worker", "node"}[random.IntN(4)]
 		if k == 0 {
 			what = "engine" // at least one of what hurts most
 		}

@@ -47,7 +47,8 @@ func someRisks() []forestall.Risk {
 func someStatus() api.Status {
 	return api.Status{
 		Node: "n1", Version: "0.1.0", Started: noon.Add(-3 * time.Hour), Leader: "n2", Quorum: true, Voters: 3, Members: 3,
-		Mode:       map[string]forestall.Mode{"migrate": forestall.Observe, "checkpoint": forestall.Act},
+		Mode:      map[string]forestall.Mode{"migrate": forestall.Observe, "checkpoint": forestall.Act},
+		Workloads: 5, NotRunning: 1, OpenIncidents: 2,
 		Components: 31, Unknown: 2, ReplicationFactor: 3, EffectiveReplication: 3,
 	}
 }
