@@ -218,6 +218,10 @@ func (v view) Workloads() []api.WorkloadStatus {
 				status.Note = m.Note
 			}
 			status.State, status.Since = workloadState(s, w)
+			if status.State == api.StateFailed && w.GaveUp == "" && w.Tries > 1 {
+				due := v.policy.RetryAfter(w.Tries) - v.now().Sub(w.Tried)
+				status.Note = fmt.Sprintf("it ends again and again (%d times lately): the next start is due in %s", w.Tries, max(0, due).Round(time.Second))
+			}
 			if old, limit := v.checkpointAge(w), 3*v.interval(w); w.Running && old > limit {
 				status.Note = fmt.Sprintf("no checkpoint has counted for %s, three times its interval; see the log of %s's engine", old.Round(time.Second), w.Node)
 			}

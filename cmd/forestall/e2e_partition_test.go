@@ -103,7 +103,7 @@ func TestE2EPartition(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &testCluster{t: t, dir: dir}
+	c := &testCluster{t: t, dir: dir, patience: 90 * time.Second}
 	t.Cleanup(c.end)
 	ports := []int{17071, 17071, 17071}
 	if c.configs, err = writeDemoFiles(testPlan, dir, os.Args[0], ports); err != nil {

@@ -31,11 +31,12 @@ func TestMain(m *testing.M) {
 // testCluster is three engines, each a process with a directory of its own,
 // and the demo's workloads.
 type testCluster struct {
-	t       *testing.T
-	dir     string
-	configs []string
-	clients []*api.Client
-	engines []*exec.Cmd
+	t        *testing.T
+	dir      string
+	patience time.Duration // with what is awaited
+	configs  []string
+	clients  []*api.Client
+	engines  []*exec.Cmd
 }
 
 // testInterval is the time between two checkpoints: shorter than the demo's, as
@@ -59,7 +60,7 @@ func startCluster(t *testing.T) *testCluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &testCluster{t: t, dir: dir}
+	c := &testCluster{t: t, dir: dir, patience: 90 * time.Second}
 	t.Cleanup(c.end)
 	ports, err := freeDemoPorts(testPlan.nodes)
 	if err != nil {
@@ -129,7 +130,7 @@ func (c *testCluster) end() {
 // awaitOn polls the API of node i until the answer satisfies ok.
 func awaitOn[T any](c *testCluster, i int, what string, ask func(*api.Client, context.Context) (T, error), ok func(T) bool) T {
 	c.t.Helper()
-	for end := time.Now().Add(90 * time.Second); ; {
+	for end := time.Now().Add(c.patience); ; {
 		v, err := ask(c.clients[i], c.t.Context())
 		if err == nil && ok(v) {
 			return v
@@ -327,6 +328,7 @@ func TestE2EKillAtAnyMoment(t *testing.T) {
 	t.Logf("CHAOS_KILLS=%d CHAOS_SEED=%d", kills, seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	c := startCluster(t)
+	c.patience = 6 * time.Minute // a workload killed again and again is restarted after pauses of up to 5
 	awaitOn(c, 0, "all workloads with a checkpoint", (*api.Client).Workloads, settled)
 	for k := range kills {
 		pause := time.Duration(random.IntN(1500)) * time.Millisecond
