@@ -12,7 +12,7 @@ type timing struct {
 
 // profileTiming returns the timing of cluster.profile. In "fast" a node that
 // dies is detected in about a second and its workloads start elsewhere once
-// their leases have run out, within five seconds of its death; the price is
+// their leases have run out, about five seconds after its death; the price is
 // traffic, and that a node whose engine is stopped for three seconds loses its
 // workloads.
 func profileTiming(profile string) timing {
