@@ -80,7 +80,7 @@ func (g *gradients) derive(d *Dataset, p *Params, score []float64, first, last i
 	for i := range out {
 		gradient, hessian := score[i]-label[i], 1.0
 		if d.spec.Objective == Binary {
-			q := 1 / (1 + math.Exp(-score[i]))
+			q := sigmoid(score[i])
 			gradient, hessian = q-label[i], q*(1-q)
 			if label[i] == 1 {
 				gradient, hessian = gradient*p.PosWeight, hessian*p.PosWeight

@@ -48,6 +48,36 @@ func (h histogram) add(d *Dataset, rows []uint32, gradients []packed) {
 	}
 }
 
+// addRange adds all rows from first up to last. In their order the columns are
+// read from end to end, four at a time, which takes a third less time than to
+// pick the rows' words.
+func (h histogram) addRange(d *Dataset, columns []uint8, first, last int, gradients []packed) {
+	gradients = gradients[first:last]
+	f := 0
+	for ; f+4 <= len(d.features); f += 4 {
+		addColumns((*[4 * 256]packed)(h[f*256:]), columns[f*d.rows+first:], d.rows, gradients)
+	}
+	for ; f < len(d.features); f++ {
+		bins := h.feature(f)
+		for i, bin := range columns[f*d.rows+first:][:len(gradients)] {
+			bins[bin] += gradients[i]
+		}
+	}
+}
+
+// addColumns adds to the bins of four features, whose columns begin stride
+// apart.
+func addColumns(h *[4 * 256]packed, columns []uint8, stride int, gradients []packed) {
+	n := len(gradients)
+	a, b, c, d := columns[:n], columns[stride:][:n], columns[2*stride:][:n], columns[3*stride:][:n]
+	for i, g := range gradients {
+		h[a[i]] += g
+		h[256+int(b[i])] += g
+		h[512+int(c[i])] += g
+		h[768+int(d[i])] += g
+	}
+}
+
 // addWord is the innermost loop of training: eight additions for each row.
 func addWord(h *[wordBins]packed, bins []uint64, sum []packed) {
 	sum = sum[:len(bins)]

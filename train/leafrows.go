@@ -14,6 +14,10 @@ func (g *grower) sum(l *leaf) {
 			h = g.partial[worker]
 			g.used[worker] = true
 		}
+		if len(rows) == g.d.rows { // in their order: the root
+			h.addRange(g.d, g.columns, run*sumRun, min((run+1)*sumRun, len(rows)), g.gradient)
+			return
+		}
 		for first := run * sumRun; first < min((run+1)*sumRun, len(rows)); first += blockRows {
 			h.add(g.d, rows[first:min(first+blockRows, len(rows))], g.gradient)
 		}
