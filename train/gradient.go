@@ -42,15 +42,19 @@ func newGradients(rows int) *gradients {
 	}
 }
 
-// compute sets the gradients for the rows' current scores. tree moves the
-// dither, so that the same row is not always rounded the same way.
-func (g *gradients) compute(d *Dataset, p *Params, score []float64, tree int) {
-	n := threads(p.Threads)
-	parallel(n, len(g.sums), func(_, block int) {
+// derive sets the gradients for the rows' current scores; they are not yet
+// packed.
+func (g *gradients) derive(d *Dataset, p *Params, score []float64) {
+	parallel(threads(p.Threads), len(g.sums), func(_, block int) {
 		first := block * gradientBlock
 		last := min(first+gradientBlock, d.rows)
-		g.sums[block] = g.derive(d, p, score, first, last)
+		g.sums[block] = g.deriveBlock(d, p, score, first, last)
 	})
+}
+
+// pack turns the derived gradients into packed ones. tree moves the dither, so
+// that the same row is not always rounded the same way.
+func (g *gradients) pack(p *Params, tree int) {
 	var sum [2]float64
 	for _, s := range g.sums {
 		sum[0] += s[0]
@@ -58,10 +62,10 @@ func (g *gradients) compute(d *Dataset, p *Params, score []float64, tree int) {
 	}
 	room := float64(maxSum - len(g.rows))
 	g.perGradient, g.perHessian = steps(room, sum[0]), steps(room, sum[1])
-	parallel(n, len(g.sums), func(_, block int) {
+	parallel(threads(p.Threads), len(g.sums), func(_, block int) {
 		first := block * gradientBlock
-		last := min(first+gradientBlock, d.rows)
-		g.quantise(first, last, uint32(tree))
+		last := min(first+gradientBlock, len(g.rows))
+		g.packBlock(first, last, uint32(tree))
 	})
 }
 
@@ -73,9 +77,9 @@ func steps(room, sum float64) float64 {
 	return min(room/sum, 1<<40)
 }
 
-// derive puts the first and second derivatives of the loss of some rows into
-// g.rows, as two float32, and sums them.
-func (g *gradients) derive(d *Dataset, p *Params, score []float64, first, last int) (sum [2]float64) {
+// deriveBlock puts the first and second derivatives of the loss of some rows
+// into g.rows, as two float32, and sums them.
+func (g *gradients) deriveBlock(d *Dataset, p *Params, score []float64, first, last int) (sum [2]float64) {
 	label, score, out := d.label[first:last], score[first:last], g.rows[first:last]
 	for i := range out {
 		gradient, hessian := score[i]-label[i], 1.0
@@ -92,28 +96,36 @@ func (g *gradients) derive(d *Dataset, p *Params, score []float64, first, last i
 		}
 		sum[0] += math.Abs(gradient)
 		sum[1] += hessian
-		out[i] = int64(math.Float32bits(float32(gradient)))<<32 | int64(math.Float32bits(float32(hessian)))
+		out[i] = derived(float32(gradient), float32(hessian))
 	}
 	return sum
 }
 
-// quantise turns derived rows into packed ones. Each is rounded up or down so
+// derived holds a gradient and a hessian before they are packed.
+func derived(gradient, hessian float32) int64 {
+	return int64(math.Float32bits(gradient))<<32 | int64(math.Float32bits(hessian))
+}
+
+// derivatives is derived's way back.
+func derivatives(both int64) (gradient, hessian float32) {
+	return math.Float32frombits(uint32(both >> 32)), math.Float32frombits(uint32(both))
+}
+
+// packBlock turns derived rows into packed ones. Each is rounded up or down so
 // that neighbours' errors cancel: the offsets are a golden-ratio sequence.
-func (g *gradients) quantise(first, last int, tree uint32) {
+func (g *gradients) packBlock(first, last int, tree uint32) {
 	const golden, silver = 0x9e3779b1, 0x85ebca6b
 	for i := first; i < last; i++ {
-		both := uint64(g.rows[i])
-		gradient := float64(math.Float32frombits(uint32(both>>32))) * g.perGradient
-		hessian := float64(math.Float32frombits(uint32(both))) * g.perHessian
+		dg, dh := derivatives(g.rows[i])
 		at := uint32(i) + tree*0x3c6ef372
-		gradient = math.Floor(gradient + float64(at*golden)/(1<<32))
-		hessian = math.Floor(hessian + float64(at*silver)/(1<<32))
+		gradient := math.Floor(float64(dg)*g.perGradient + float64(at*golden)/(1<<32))
+		hessian := math.Floor(float64(dh)*g.perHessian + float64(at*silver)/(1<<32))
 		g.rows[i] = pack(int32(gradient), uint32(hessian))
 	}
 }
 
-// initialScore is the best constant score: the log-odds of the positives or the
-// mean.
+// initialScore is where the scores begin: the best constant score, which is the
+// log-odds of the positives or the mean, or the share of it that Start asks for.
 func initialScore(d *Dataset, p *Params) float64 {
 	var sum, total float64
 	for i, y := range d.label {
@@ -133,7 +145,7 @@ func initialScore(d *Dataset, p *Params) float64 {
 	mean := sum / total
 	if d.spec.Objective == Binary {
 		mean = min(max(mean, 1e-15), 1-1e-15)
-		return math.Log(mean / (1 - mean))
+		return p.Start * math.Log(mean/(1-mean))
 	}
 	return mean
 }

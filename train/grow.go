@@ -111,7 +111,10 @@ func (g *grower) scale(gr *gradients) {
 	g.minSum = g.p.MinHessian * gr.perHessian
 	s := &g.search
 	s.perHessian = gr.perHessian
-	s.rate = learning{l1: g.p.L1 * gr.perGradient, l2: g.p.L2 * gr.perHessian, toValue: gr.perHessian / gr.perGradient}
+	s.rate = learning{l1: g.p.L1 * gr.perGradient, l2: g.p.L2 * gr.perHessian, toValue: gr.perHessian / gr.perGradient, maxStep: math.Inf(1)}
+	if g.p.MaxStep > 0 {
+		s.rate.maxStep = g.p.MaxStep
+	}
 	s.toGain = gr.perHessian / gr.perGradient / gr.perGradient
 	s.minGain = g.p.MinGain / s.toGain
 }

@@ -286,6 +286,61 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// No leaf's value exceeds the bound, and the bound is met exactly where the best
+// value lies beyond it. The gain that a bounded split claims is what it gives.
+func TestMaxStep(t *testing.T) {
+	s := makeSynthetic(3000, 5, 12)
+	p := DefaultParams()
+	p.Trees, p.MaxStep, p.LearningRate = 1, 0.25, 1
+	r := mustTrain(t, s.dataset(t, Spec{}), p)
+	start := initialScore(s.dataset(t, Spec{}), &p)
+	met := 0
+	for _, l := range r.Trees[0].Leaves {
+		v := math.Abs(l.Value - start)
+		if v > p.MaxStep+1e-12 {
+			t.Errorf("a leaf moves the score by %v", v)
+		}
+		if v > p.MaxStep-1e-12 {
+			met++
+		}
+	}
+	if met == 0 {
+		t.Error("no leaf meets the bound; the test shows nothing")
+	}
+}
+
+// The plain scan's quick formula and the general one choose the same splits.
+func TestMaxStepScansAgree(t *testing.T) {
+	s := makeSynthetic(3000, 5, 13)
+	p := DefaultParams()
+	p.Trees, p.MaxStep = 10, 0.3
+	plain := mustTrain(t, s.dataset(t, Spec{}), p)
+	p.L1 = 1e-12 // takes the general scan
+	general := mustTrain(t, s.dataset(t, Spec{}), p)
+	for i := range s.label {
+		if math.Abs(plain.Scores[i]-general.Scores[i]) > 1e-6 {
+			t.Fatalf("row %d scores %v and %v", i, plain.Scores[i], general.Scores[i])
+		}
+	}
+}
+
+func TestStart(t *testing.T) {
+	s := makeSynthetic(3000, 5, 14)
+	d := s.dataset(t, Spec{})
+	p := DefaultParams()
+	p.Start = 1
+	base := initialScore(d, &p)
+	if want := math.Log(float64(d.Positives()) / float64(d.Rows()-d.Positives())); math.Abs(base-want) > 1e-9 {
+		t.Errorf("the score begins at %v, the base rate's log-odds are %v", base, want)
+	}
+	for _, share := range []float64{0, 0.5} {
+		p.Start = share
+		if got := initialScore(d, &p); math.Abs(got-share*base) > 1e-12 {
+			t.Errorf("start %v begins at %v, want %v", share, got, share*base)
+		}
+	}
+}
+
 func TestParamsValidate(t *testing.T) {
 	d := makeSynthetic(100, 3, 14).dataset(t, Spec{})
 	for want, set := range map[string]func(*Params){
@@ -301,6 +356,10 @@ func TestParamsValidate(t *testing.T) {
 		"sample_rows":     func(p *Params) { p.SampleRows = 0 },
 		"sample_features": func(p *Params) { p.SampleFeatures = 1.1 },
 		"pos_weight":      func(p *Params) { p.PosWeight = 0 },
+		"max_step":        func(p *Params) { p.MaxStep = -1 },
+		"start":           func(p *Params) { p.Start = 1.5 },
+		"goss":            func(p *Params) { p.GOSSTop = 0.2 },
+		"GOSS":            func(p *Params) { p.GOSSTop, p.GOSSRest, p.SampleRows = 0.2, 0.1, 0.5 },
 		"early_stopping":  func(p *Params) { p.EarlyStopping = -1 },
 		"validation set":  func(p *Params) { p.EarlyStopping = 5 },
 		"threads":         func(p *Params) { p.Threads = -1 },

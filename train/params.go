@@ -45,9 +45,21 @@ type Params struct {
 	MinHessian float64 // sum of second derivatives of a leaf, at least
 	MinGain    float64 // of a split, in the loss
 	L1, L2     float64 // penalties on the leaves' values
+	MaxStep    float64 // bound of a leaf's value before shrinkage (XGBoost's max_delta_step); 0: none
+
+	// Start says where the score begins, as a share of the base rate's log-odds:
+	// 1 at the base rate, as LightGBM's boost_from_average; 0 at even odds, as
+	// XGBoost's base_score of 0.5. Regressions begin at the mean.
+	Start float64
 
 	SampleRows     float64 // share of the rows that each tree sees, (0,1]
 	SampleFeatures float64 // share of the features that each tree may use, (0,1]
+
+	// GOSS, gradient-based one-side sampling (Ke et al. 2017): each tree sees the
+	// rows with the largest gradients, as a share of all, and a random share of
+	// all from the rest, whose weight grows to stand for the whole of it. Both 0:
+	// off. It begins after 1/LearningRate trees.
+	GOSSTop, GOSSRest float64
 
 	PosWeight float64        // weight of positive rows (LightGBM's scale_pos_weight)
 	Monotone  map[string]int // feature to +1: never lowers the score as it grows, or -1: never raises it
@@ -65,7 +77,7 @@ type Params struct {
 func DefaultParams() Params {
 	return Params{
 		Trees: 100, Leaves: 31, LearningRate: 0.1, MinLeaf: 20, MinHessian: 1e-3, L2: 1,
-		SampleRows: 1, SampleFeatures: 1, PosWeight: 1, Seed: 1,
+		Start: 1, SampleRows: 1, SampleFeatures: 1, PosWeight: 1, Seed: 1,
 	}
 }
 
@@ -104,6 +116,14 @@ func (p *Params) Validate() error {
 		return fmt.Errorf("sample_features is %v; it must be above 0 and at most 1", p.SampleFeatures)
 	case !finite(p.PosWeight) || p.PosWeight == 0:
 		return fmt.Errorf("pos_weight is %v; it must be finite and above 0", p.PosWeight)
+	case !finite(p.MaxStep):
+		return fmt.Errorf("max_step is %v; it must be finite and above 0, or 0 for no bound", p.MaxStep)
+	case !(p.Start >= 0 && p.Start <= 1):
+		return fmt.Errorf("start is %v; it must be between 0 (even odds) and 1 (the base rate)", p.Start)
+	case !finite(p.GOSSTop) || !finite(p.GOSSRest) || p.GOSSTop+p.GOSSRest > 1 || (p.GOSSTop > 0) != (p.GOSSRest > 0):
+		return fmt.Errorf("goss is %v,%v; both shares must be above 0 and their sum at most 1", p.GOSSTop, p.GOSSRest)
+	case p.GOSSTop > 0 && p.SampleRows < 1:
+		return fmt.Errorf("sample_rows is %v; GOSS chooses the rows itself, so leave it at 1", p.SampleRows)
 	case p.EarlyStopping < 0:
 		return fmt.Errorf("early_stopping is %d; it must be at least 1, or 0 for never", p.EarlyStopping)
 	case p.Threads < 0:

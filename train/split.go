@@ -47,11 +47,13 @@ type searcher struct {
 type learning struct {
 	l1, l2  float64
 	toValue float64 // from gradient steps per hessian step to real units
+	maxStep float64 // of the value, in real units; +Inf: none
 }
 
 // output returns the best value of a leaf within its bounds.
 func (r learning) output(gradient, hessian float64, b bounds) float64 {
 	v := -shrink(gradient, r.l1) / (hessian + r.l2) * r.toValue
+	v = min(max(v, -r.maxStep), r.maxStep)
 	return min(max(v, b.low), b.high)
 }
 
@@ -79,7 +81,7 @@ type candidate struct {
 	bounds   bounds
 	minSum   float64 // hessian of either side, at least
 	baseline float64 // gain of not splitting
-	plain    bool    // no penalty on the gradient, no bound: the quick formula holds
+	plain    bool    // no penalty on the gradient, no bounds: the quick formula holds, or is too high
 }
 
 // bounds keep a leaf on the right side of its neighbours where a feature above

@@ -1,5 +1,7 @@
 package train
 
+import "math"
+
 // cut is where the bins of a numerical feature are parted.
 type cut struct {
 	bin     int    // the last that goes left
@@ -35,8 +37,8 @@ func (s *searcher) numerical(c *candidate, f int, bins *[256]packed) split {
 }
 
 // scan tries each bin as the last on the left, with what is missing on the
-// right and on the left. A side's gain is G^2/(H+l2); the two are compared with
-// the best so far without a division.
+// right and on the left. A side's gain is at most G^2/(H+l2); the two are
+// compared with the best so far without a division.
 func (s *searcher) scan(c *candidate, bins []packed, gap packed, best *cut) {
 	g, h := unpack(c.sum)
 	l2, least, top := s.rate.l2, c.minSum, best.gain
@@ -55,8 +57,10 @@ func (s *searcher) scan(c *candidate, bins []packed, gap packed, best *cut) {
 		if hl >= least {
 			hl2, hr2 := hl+l2, hr+l2
 			if gain, all := gl*gl*hr2+gr*gr*hl2, hl2*hr2; gain > top*all {
-				top = gain / all
-				*best = cut{b, false, left, top, true}
+				if gain = s.limit(gain/all, gl, hl, gr, hr); gain > top {
+					top = gain
+					*best = cut{b, false, left, top, true}
+				}
 			}
 		}
 		if gap == 0 {
@@ -66,11 +70,23 @@ func (s *searcher) scan(c *candidate, bins []packed, gap packed, best *cut) {
 		if hl >= least && hr >= least {
 			hl2, hr2 := hl+l2, hr+l2
 			if gain, all := gl*gl*hr2+gr*gr*hl2, hl2*hr2; gain > top*all {
-				top = gain / all
-				*best = cut{b, true, left + gap, top, true}
+				if gain = s.limit(gain/all, gl, hl, gr, hr); gain > top {
+					top = gain
+					*best = cut{b, true, left + gap, top, true}
+				}
 			}
 		}
 	}
+}
+
+// limit returns the gain of two sides whose values MaxStep may bound; without a
+// bound it is the gain given.
+func (s *searcher) limit(gain, gl, hl, gr, hr float64) float64 {
+	r := s.rate
+	if math.IsInf(r.maxStep, 1) {
+		return gain
+	}
+	return r.gain(gl, hl, r.output(gl, hl, unbounded)) + r.gain(gr, hr, r.output(gr, hr, unbounded))
 }
 
 // scanBounded is scan under penalties, bounds and a monotone constraint.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -118,9 +117,10 @@ func newBooster(d, valid *Dataset, p Params) *booster {
 
 // step grows one tree and adds it to the scores.
 func (b *booster) step(tree int) {
-	b.gradients.compute(b.d, b.p, b.score, tree)
+	b.gradients.derive(b.d, b.p, b.score)
 	b.sampleFeatures()
 	n := b.sampleRows(tree)
+	b.gradients.pack(b.p, tree)
 	b.grower.grow(b.gradients, n)
 
 	t := b.tree(tree)
@@ -159,41 +159,6 @@ func (b *booster) apply(d *Dataset, score, values []float64, first bool, grown i
 			score[row] += values[g.leafOf(d, row)]
 		}
 	})
-}
-
-// sampleFeatures chooses those that the next tree may use.
-func (b *booster) sampleFeatures() {
-	allowed := b.grower.features
-	n := max(1, int(math.Round(b.p.SampleFeatures*float64(len(allowed)))))
-	for i := range allowed {
-		allowed[i] = i < n
-	}
-	if n < len(allowed) {
-		b.rng.Shuffle(len(allowed), func(i, j int) { allowed[i], allowed[j] = allowed[j], allowed[i] })
-	}
-}
-
-// sampleRows chooses the rows of the next tree and returns how many.
-func (b *booster) sampleRows(tree int) (n int) {
-	rows := b.grower.rows
-	if b.p.SampleRows == 1 {
-		for i := range rows {
-			rows[i] = uint32(i)
-		}
-		return len(rows)
-	}
-	limit := uint64(b.p.SampleRows * (1 << 32))
-	for i := range rows {
-		if b.rng.Uint64()>>32 < limit {
-			rows[n] = uint32(i)
-			n++
-		}
-	}
-	if n == 0 { // a handful of rows and a small share
-		rows[0] = uint32(b.rng.IntN(len(rows)))
-		return 1
-	}
-	return n
 }
 
 func (b *booster) progress(tree int) Progress {

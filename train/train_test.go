@@ -109,6 +109,8 @@ func TestScoresAreTheModels(t *testing.T) {
 		{"sampled", func(_ *Spec, p *Params) { p.SampleRows, p.SampleFeatures = 0.5, 0.5 }},
 		{"penalties", func(_ *Spec, p *Params) { p.L1, p.L2, p.MaxDepth = 1, 5, 3 }},
 		{"few bins", func(s *Spec, _ *Params) { s.MaxBin = 4 }},
+		{"bounded steps", func(_ *Spec, p *Params) { p.MaxStep, p.Start = 0.7, 0.5 }},
+		{"goss", func(_ *Spec, p *Params) { p.GOSSTop, p.GOSSRest = 0.2, 0.1 }},
 		{"weights", func(_ *Spec, p *Params) { p.PosWeight = 10 }},
 		{"regression", func(s *Spec, _ *Params) { s.Objective = L2 }},
 	} {
@@ -143,6 +145,12 @@ func TestThreadsDoNotMatter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		p.SampleRows, p.GOSSTop, p.GOSSRest, p.Trees = 1, 0.1, 0.1, 15
+		goss, err := mustTrain(t, d, p).Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, goss...)
 		if want == nil {
 			want = text
 		} else if !bytes.Equal(text, want) {

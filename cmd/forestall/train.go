@@ -31,19 +31,22 @@ type trainCmd struct {
 	ZeroMissing bool     `help:"A value of 0 is missing."`
 	Objective   string   `default:"binary" enum:"binary,regression" help:"binary for a label 0 or 1, regression for a number (${enum})."`
 
-	Trees          int     `default:"100" help:"Trees, at most."`
-	Leaves         int     `default:"31" help:"Leaves of a tree, at most."`
-	LearningRate   float64 `default:"0.1" help:"Each tree's share of its best values."`
-	MaxDepth       int     `default:"0" help:"Depth of a tree, at most; 0: not bounded."`
-	MaxBin         int     `default:"255" help:"Bins of a feature, at most 255."`
-	MinLeaf        int     `default:"20" help:"Rows of a leaf, at least."`
-	MinHessian     float64 `default:"0.001" help:"Sum of second derivatives of a leaf, at least."`
-	MinGain        float64 `default:"0" help:"Gain of a split, at least."`
-	L1             float64 `name:"l1" default:"0" help:"L1 penalty on the leaves' values."`
-	L2             float64 `name:"l2" default:"1" help:"L2 penalty on the leaves' values."`
-	SampleRows     float64 `default:"1" help:"Share of the rows that each tree sees."`
-	SampleFeatures float64 `default:"1" help:"Share of the features that each tree may use."`
-	ScalePosWeight float64 `default:"1" help:"Weight of positive rows; the probabilities are corrected for it."`
+	Trees          int       `default:"100" help:"Trees, at most."`
+	Leaves         int       `default:"31" help:"Leaves of a tree, at most."`
+	LearningRate   float64   `default:"0.1" help:"Each tree's share of its best values."`
+	MaxDepth       int       `default:"0" help:"Depth of a tree, at most; 0: not bounded."`
+	MaxBin         int       `default:"255" help:"Bins of a feature, at most 255."`
+	MinLeaf        int       `default:"20" help:"Rows of a leaf, at least."`
+	MinHessian     float64   `default:"0.001" help:"Sum of second derivatives of a leaf, at least."`
+	MinGain        float64   `default:"0" help:"Gain of a split, at least."`
+	L1             float64   `name:"l1" default:"0" help:"L1 penalty on the leaves' values."`
+	L2             float64   `name:"l2" default:"1" help:"L2 penalty on the leaves' values."`
+	MaxStep        float64   `default:"0" help:"Bound of a leaf's value before the learning rate, 0 for none; 0.5 to 2 helps where failures are rare."`
+	Start          float64   `default:"1" help:"Where the score begins, as a share of the base rate's log-odds: 1 at the base rate, 0 at even odds."`
+	SampleRows     float64   `default:"1" help:"Share of the rows that each tree sees."`
+	SampleFeatures float64   `default:"1" help:"Share of the features that each tree may use."`
+	GOSS           []float64 `name:"goss" placeholder:"TOP,REST" help:"Gradient-based one-side sampling: the share of the rows with the largest gradients that each tree sees, and the random share of all rows from the others; 0.2,0.1 is usual."`
+	ScalePosWeight float64   `default:"1" help:"Weight of positive rows; the probabilities are corrected for it."`
 
 	Valid         string `placeholder:"FILE" help:"Table to validate on."`
 	EarlyStopping int    `placeholder:"N" help:"Stop after N trees without a better validation; needs --valid."`
@@ -74,8 +77,16 @@ func (c *trainCmd) params() (train.Params, error) {
 	p := train.Params{
 		Trees: c.Trees, Leaves: c.Leaves, LearningRate: c.LearningRate, MaxDepth: c.MaxDepth,
 		MinLeaf: c.MinLeaf, MinHessian: c.MinHessian, MinGain: c.MinGain, L1: c.L1, L2: c.L2,
+		MaxStep: c.MaxStep, Start: c.Start,
 		SampleRows: c.SampleRows, SampleFeatures: c.SampleFeatures, PosWeight: c.ScalePosWeight,
 		EarlyStopping: c.EarlyStopping, Metric: train.Metric(c.Metric), Seed: c.Seed, Threads: c.Threads,
+	}
+	switch len(c.GOSS) {
+	case 0:
+	case 2:
+		p.GOSSTop, p.GOSSRest = c.GOSS[0], c.GOSS[1]
+	default:
+		return p, fmt.Errorf("--goss %v: write two shares, as in 0.2,0.1", c.GOSS)
 	}
 	for _, m := range c.Monotone {
 		name, sign, ok := strings.Cut(m, "=")

@@ -1,0 +1,76 @@
+package train
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// The rows that GOSS takes for their gradients are exactly those with the
+// largest, and what is left out is made up for by the weight of the others.
+func TestGOSS(t *testing.T) {
+	const rows, top, rest = 50_000, 0.1, 0.2
+	s := makeSynthetic(rows, 3, 5)
+	p := DefaultParams()
+	p.GOSSTop, p.GOSSRest = top, rest
+	b := newBooster(s.dataset(t, Spec{}), nil, p)
+	rng := rand.New(rand.NewPCG(1, 2))
+	want := make([]float64, rows)
+	total := 0.0
+	for i := range want {
+		want[i] = math.Abs(rng.NormFloat64())
+		b.gradients.rows[i] = derived(float32(-want[i]), float32(want[i]))
+		total += want[i]
+	}
+	n := b.goss()
+	if d := math.Abs(float64(n)/rows - top - rest); d > 0.01 {
+		t.Errorf("%d of %d rows are chosen; the shares are %v and %v", n, rows, top, rest)
+	}
+	sum, kept, least := [2]float64{}, 0, math.Inf(1)
+	for _, row := range b.grower.rows[:n] {
+		gradient, hessian := derivatives(b.gradients.rows[row])
+		sum[0] += math.Abs(float64(gradient))
+		sum[1] += float64(hessian)
+		if float64(hessian) < want[row]*1.01 {
+			kept++
+			least = min(least, want[row])
+		}
+	}
+	if kept != rows*top {
+		t.Errorf("%d rows are kept as they are, want %v", kept, rows*top)
+	}
+	larger := 0
+	for _, v := range want {
+		if v > least*1.01 { // ranks tell 16 bits apart
+			larger++
+		}
+	}
+	if larger > kept {
+		t.Errorf("%d rows have larger gradients than the least of the %d kept", larger, kept)
+	}
+	for _, got := range sum {
+		if math.Abs(got/total-1) > 0.03 {
+			t.Errorf("the rows chosen weigh %v, all weigh %v", got, total)
+		}
+	}
+}
+
+// With ties and gradients of 0 the number of rows kept is still exact.
+func TestLargestTies(t *testing.T) {
+	rows := make([]int64, 1000)
+	for i := range 300 {
+		rows[i] = derived(1, 1)
+	}
+	for _, top := range []int{0, 1, 299, 300, 301, 999, 1000} {
+		bound, tied := largest(rows, top)
+		above := 0
+		for _, r := range rows {
+			if g, _ := derivatives(r); rankOf(g) > bound {
+				above++
+			}
+		}
+		if above+tied != top && above+min(tied, 1000-above) != top {
+			t.Errorf("top %d: %d above and %d tied", top, above, tied)
+		}
+	}
+}
