@@ -30,30 +30,59 @@ func parse(text []byte) (*Ensemble, error) {
 	if len(text) > MaxBytes {
 		return nil, fmt.Errorf("%w: it is larger than %d bytes", ErrFormat, MaxBytes)
 	}
-	p := &parser{rest: text}
-	h, err := p.header()
+	var b *builder
+	_, err := readTrees(text, func(h header, t *Tree) error {
+		if b == nil {
+			b = newBuilder(h.features, h.objective, h.sigmoid)
+		}
+		return b.add(t)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: line %d: %w", ErrFormat, p.number, err)
-	}
-	b := newBuilder(h.features, h.objective, h.sigmoid)
-	for i := 0; p.line != endOfTrees; i++ {
-		start := p.number
-		t, err := p.tree(i)
-		if err != nil {
-			return nil, fmt.Errorf("%w: line %d: tree %d: %w", ErrFormat, p.number, i, err)
-		}
-		if err := b.add(&t); err != nil {
-			return nil, fmt.Errorf("%w: line %d: tree %d: %w", ErrFormat, start, i, err)
-		}
-	}
-	if n := b.trees(); n != h.trees {
-		return nil, fmt.Errorf("%w: line %d: the text has %d trees, tree_sizes lists %d", ErrFormat, p.number, n, h.trees)
+		return nil, err
 	}
 	e, err := b.finish()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	return e, nil
+}
+
+// readTrees calls add with each tree of a text, of which there is at least one.
+func readTrees(text []byte, add func(h header, t *Tree) error) (header, error) {
+	p := &parser{rest: text}
+	h, err := p.header()
+	if err != nil {
+		return h, fmt.Errorf("%w: line %d: %w", ErrFormat, p.number, err)
+	}
+	n := 0
+	for ; p.line != endOfTrees; n++ {
+		start := p.number
+		t, err := p.tree(n)
+		if err != nil {
+			return h, fmt.Errorf("%w: line %d: tree %d: %w", ErrFormat, p.number, n, err)
+		}
+		if err := add(h, &t); err != nil {
+			return h, fmt.Errorf("%w: line %d: tree %d: %w", ErrFormat, start, n, err)
+		}
+	}
+	if n != h.trees {
+		return h, fmt.Errorf("%w: line %d: the text has %d trees, tree_sizes lists %d", ErrFormat, p.number, n, h.trees)
+	}
+	return h, nil
+}
+
+// ReadTrees reads the trees of a text that [ReadEnsemble] accepts, to add to
+// them: [WriteEnsemble] writes them back with the same scores.
+func ReadTrees(text []byte) ([]Tree, error) {
+	if _, err := parse(text); err != nil {
+		return nil, err
+	}
+	var trees []Tree
+	_, err := readTrees(text, func(_ header, t *Tree) error {
+		trees = append(trees, *t)
+		return nil
+	})
+	return trees, err
 }
 
 const endOfTrees = "end of trees"

@@ -38,6 +38,10 @@ func (p *parser) tree(i int) (t Tree, err error) {
 	if t.Leaves, err = f.leaves(n); err != nil {
 		return t, err
 	}
+	t.Shrinkage = 1 // where it is absent; nothing depends on it
+	if v, err := floats("shrinkage", []string{f["shrinkage"]}); err == nil {
+		t.Shrinkage = v[0]
+	}
 	t.Splits, err = f.splits(n - 1)
 	return t, err
 }

@@ -23,6 +23,7 @@ type Dataset struct {
 
 	label  []float64
 	weight []float64 // nil: all 1
+	start  []float64 // scores of the model to go on from; nil: there is none
 	digest string    // SHA-256 of the file, hex; "" if it came from memory
 	spec   Spec
 }
@@ -38,6 +39,7 @@ type Spec struct {
 	MaxBin      int    // bins of a feature, 2 to 255; 0 for 255
 	Seed        uint64 // of the sample of rows that the bins are made from
 	Threads     int    // 0: one per processor; the result does not depend on it
+	Base        *Base  // model to go on from; nil for none
 }
 
 // Validate reports a field that is not usable.
@@ -52,7 +54,13 @@ func (s *Spec) Validate() error {
 	case s.Weight == s.Label:
 		return fmt.Errorf("weight: column %q is the label", s.Label)
 	}
-	return s.Objective.validate()
+	if err := s.Objective.validate(); err != nil {
+		return err
+	}
+	if s.Base != nil && s.Base.ensemble.Objective() != string(s.Objective) {
+		return fmt.Errorf("objective is %s; the model to go on from was trained for %s", s.Objective, s.Base.ensemble.Objective())
+	}
+	return nil
 }
 
 // Rows returns the number of rows.
@@ -80,7 +88,7 @@ func (d *Dataset) Labels() []float64 { return d.label }
 
 // NewDataset bins columns of values in memory, NaN where one is missing. weight
 // may be nil. Of the spec only the names in Categorical, Objective, ZeroMissing,
-// MaxBin and Seed matter.
+// MaxBin, Seed and Base matter; the features must be in the order of Base.
 func NewDataset(features []string, columns [][]float64, label, weight []float64, spec Spec) (*Dataset, error) {
 	spec.Label = "label"
 	if err := spec.Validate(); err != nil {
@@ -125,7 +133,29 @@ func NewDataset(features []string, columns [][]float64, label, weight []float64,
 			}
 		}
 	}
+	if d.start != nil {
+		return d, d.setStart(columns)
+	}
 	return d, nil
+}
+
+// setStart scores the rows with the model to go on from.
+func (d *Dataset) setStart(columns [][]float64) error {
+	base := d.spec.Base
+	if want := base.Features(); !slices.Equal(want, d.features) {
+		return fmt.Errorf("the features are %v; the model to go on from has %v", d.features, want)
+	}
+	row := make([]float64, len(columns))
+	for i := range d.start {
+		for f, column := range columns {
+			row[f] = column[i]
+		}
+		var err error
+		if d.start[i], err = base.ensemble.Raw(row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // chooseRows returns at most size of n row numbers, rising (Knuth, Algorithm S).
@@ -160,6 +190,9 @@ func newDataset(features []string, spec Spec, rows int, weighted bool) *Dataset 
 	}
 	if weighted {
 		d.weight = make([]float64, rows)
+	}
+	if spec.Base != nil {
+		d.start = make([]float64, rows)
 	}
 	return d
 }

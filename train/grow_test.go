@@ -264,6 +264,11 @@ func (d *Dataset) like(s synthetic) *Dataset {
 			}
 		}
 	}
+	if other.start != nil {
+		if err := other.setStart(s.columns); err != nil {
+			panic(err)
+		}
+	}
 	return other
 }
 

@@ -25,10 +25,17 @@ func newJudge(valid *Dataset, p *Params) *judge {
 			j.metric = RMSE
 		}
 	}
+	copy(j.score, valid.start)
 	for i, y := range valid.label {
 		j.label[i] = y == 1
 	}
 	return j
+}
+
+// begin judges the model that is gone on from, of that many trees.
+func (j *judge) begin(trees int) {
+	j.last = j.value()
+	j.best, j.bestTrees = j.last, trees
 }
 
 // add judges the scores after a tree, the trees-th from 0.

@@ -148,6 +148,12 @@ func (s *Spec) features(t *Table) ([]string, error) {
 			return nil, fmt.Errorf("%s: line 1: column %q: a model cannot hold a name with white space or '='; rename the column or drop it", t.path, name)
 		}
 	}
+	if s.Base != nil {
+		var err error
+		if features, err = s.Base.order(features); err != nil {
+			return nil, fmt.Errorf("%s: line 1: %w", t.path, err)
+		}
+	}
 	for _, name := range s.Categorical {
 		if !slices.Contains(features, name) {
 			return nil, fmt.Errorf("%s: categorical column %q is not among the features", t.path, name)
@@ -210,6 +216,12 @@ func (d *Dataset) setRow(i int, row []float64, check *labelCheck) error {
 	for f, v := range row[:n] {
 		if err := d.set(i, f, v); err != nil {
 			return fmt.Errorf(", column %s: %w", d.features[f], err)
+		}
+	}
+	if d.start != nil {
+		var err error
+		if d.start[i], err = d.spec.Base.ensemble.Raw(row[:n]); err != nil {
+			return fmt.Errorf(": %w", err)
 		}
 	}
 	if err := check.add(row[n]); err != nil {

@@ -16,6 +16,7 @@ type Result struct {
 	Features  []string
 	Objective string // as the model's text names it: "binary sigmoid:1" or "regression"
 	Trees     []model.Tree
+	Base      int // how many of Trees are those of the model that was gone on from
 	Monotone  map[string]int
 
 	// Scores holds the raw score of each training row, the sum of its leaves in
@@ -59,12 +60,14 @@ func Train(ctx context.Context, d, valid *Dataset, p Params, report func(Progres
 		return nil, errors.New("early stopping needs a validation set")
 	}
 	b := newBooster(d, valid, p)
+	grown := 0
 	for tree := range p.Trees {
 		if ctx.Err() != nil {
 			b.result.Interrupted = true
 			break
 		}
-		b.step(tree)
+		b.step()
+		grown++
 		if report != nil {
 			report(b.progress(tree))
 		}
@@ -73,7 +76,7 @@ func Train(ctx context.Context, d, valid *Dataset, p Params, report func(Progres
 			break
 		}
 	}
-	if len(b.result.Trees) == 0 {
+	if grown == 0 {
 		return nil, fmt.Errorf("train: no tree was finished: %w", context.Cause(ctx))
 	}
 	b.finish()
@@ -104,35 +107,46 @@ func newBooster(d, valid *Dataset, p Params) *booster {
 		grower:    newGrower(d, &p),
 		score:     make([]float64, d.rows),
 	}
-	start := initialScore(d, &p)
-	for i := range b.score {
-		b.score[i] = start
+	if base := d.spec.Base; base != nil {
+		copy(b.score, d.start)
+		r.Trees = slices.Clone(base.trees)
+		r.Base = len(r.Trees)
+	} else {
+		start := initialScore(d, &p)
+		for i := range b.score {
+			b.score[i] = start
+		}
 	}
 	if valid != nil {
 		b.judge = newJudge(valid, &p)
 		r.Metric = b.judge.metric
+		if r.Base > 0 {
+			b.judge.begin(r.Base)
+		}
 	}
 	return b
 }
 
 // step grows one tree and adds it to the scores.
-func (b *booster) step(tree int) {
+func (b *booster) step() {
+	tree := len(b.result.Trees) // those of a base included, so that two halves are one whole
 	b.gradients.derive(b.d, b.p, b.score)
 	b.sampleFeatures()
 	n := b.sampleRows(tree)
 	b.gradients.pack(b.p, tree)
 	b.grower.grow(b.gradients, n)
 
-	t := b.tree(tree)
+	first := tree == 0
+	t := b.tree(first)
 	values := make([]float64, len(t.Leaves))
 	for i := range t.Leaves {
 		values[i] = t.Leaves[i].Value
 	}
 	// The first tree's leaves hold the initial score, which the rows have
 	// already: from then on a score is the sum of a row's leaves, bit by bit.
-	b.apply(b.d, b.score, values, tree == 0, n)
+	b.apply(b.d, b.score, values, first, n)
 	if b.judge != nil {
-		b.apply(b.valid, b.judge.score, values, tree == 0, 0)
+		b.apply(b.valid, b.judge.score, values, first, 0)
 		b.judge.add(len(b.result.Trees))
 	}
 	b.result.Trees = append(b.result.Trees, t)

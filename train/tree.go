@@ -5,9 +5,9 @@ import (
 )
 
 // tree returns the tree that the grower holds, in the model's terms. Its leaves
-// hold their share of the best value; those of the first tree the initial score
-// besides, for the text has no other place for it.
-func (b *booster) tree(number int) model.Tree {
+// hold their share of the best value; those of the very first tree the initial
+// score besides, for the text has no other place for it.
+func (b *booster) tree(first bool) model.Tree {
 	g := b.grower
 	t := model.Tree{
 		Splits:    make([]model.Split, len(g.nodes)),
@@ -18,7 +18,7 @@ func (b *booster) tree(number int) model.Tree {
 		l := &g.leaves[i]
 		_, hessian := unpack(l.sum)
 		value := b.p.LearningRate * l.output
-		if number == 0 {
+		if first {
 			value += initialScore(b.d, b.p)
 		}
 		t.Leaves[i] = model.Leaf{Value: value, Count: l.size(), Weight: hessian / b.gradients.perHessian}
