@@ -38,16 +38,19 @@ func (j *judge) begin(trees int) {
 	j.best, j.bestTrees = j.last, trees
 }
 
-// add judges the scores after a tree, the trees-th from 0.
-func (j *judge) add(trees int) {
+// add judges the scores after a tree, the trees-th from 0, and reports whether
+// they are the best so far.
+func (j *judge) add(trees int) bool {
 	j.last = j.value()
 	better := j.last < j.best
 	if j.metric == AP || j.metric == AUC {
 		better = j.last > j.best
 	}
-	if trees == 0 || better {
-		j.best, j.bestTrees = j.last, trees+1
+	if trees > 0 && !better {
+		return false
 	}
+	j.best, j.bestTrees = j.last, trees+1
+	return true
 }
 
 func (j *judge) value() float64 {

@@ -20,8 +20,14 @@ type Result struct {
 	Monotone  map[string]int
 
 	// Scores holds the raw score of each training row, the sum of its leaves in
-	// the order of the trees, as far as Trees go.
+	// the order of the trees.
 	Scores []float64
+
+	// Intercept, added to the raw scores, makes the mean probability of the
+	// training rows their share of positives, each row counting by its own weight
+	// but not by PosWeight. It is small where the trees have come all the way from
+	// Start and nothing weighs the positives. 0 for a regression.
+	Intercept float64
 
 	Metric      Metric  // that the validation set was judged by; "" without one
 	Best        float64 // its value after the last of Trees
@@ -92,7 +98,8 @@ type booster struct {
 	gradients *gradients
 	grower    *grower
 	score     []float64
-	judge     *judge // nil without a validation set
+	judge     *judge    // nil without a validation set
+	best      []float64 // the scores after the best tree, where training may go back to it
 }
 
 func newBooster(d, valid *Dataset, p Params) *booster {
@@ -122,6 +129,7 @@ func newBooster(d, valid *Dataset, p Params) *booster {
 		r.Metric = b.judge.metric
 		if r.Base > 0 {
 			b.judge.begin(r.Base)
+			b.best = slices.Clone(b.score)
 		}
 	}
 	return b
@@ -147,7 +155,9 @@ func (b *booster) step() {
 	b.apply(b.d, b.score, values, first, n)
 	if b.judge != nil {
 		b.apply(b.valid, b.judge.score, values, first, 0)
-		b.judge.add(len(b.result.Trees))
+		if b.judge.add(len(b.result.Trees)) && b.p.EarlyStopping > 0 {
+			b.best = append(b.best[:0], b.score...)
+		}
 	}
 	b.result.Trees = append(b.result.Trees, t)
 }
@@ -194,14 +204,15 @@ func (b *booster) stop() bool {
 func (b *booster) finish() {
 	r := b.result
 	r.Scores = b.score
-	if b.judge == nil {
-		return
+	if b.judge != nil {
+		r.Best = b.judge.last
 	}
-	r.Best = b.judge.last
-	if b.p.EarlyStopping == 0 || b.judge.bestTrees == len(r.Trees) {
-		return
+	if b.judge != nil && b.p.EarlyStopping > 0 {
+		r.Best, r.Trees, r.Scores = b.judge.best, r.Trees[:b.judge.bestTrees], b.best
 	}
-	r.Best, r.Trees, r.Scores = b.judge.best, r.Trees[:b.judge.bestTrees], nil
+	if b.d.spec.Objective == Binary {
+		r.Intercept = intercept(b.d, r.Scores, b.grower.threads)
+	}
 }
 
 // Text returns the model in LightGBM's text format.
