@@ -37,12 +37,12 @@ type trainCmd struct {
 	MaxDepth       int       `default:"0" help:"Depth of a tree, at most; 0: not bounded."`
 	MaxBin         int       `default:"255" help:"Bins of a feature, at most 255."`
 	MinLeaf        int       `default:"20" help:"Rows of a leaf, at least."`
-	MinHessian     float64   `default:"0.001" help:"Sum of second derivatives of a leaf, at least."`
+	MinHessian     float64   `default:"1" help:"Sum of second derivatives of a leaf, at least."`
 	MinGain        float64   `default:"0" help:"Gain of a split, at least."`
 	L1             float64   `name:"l1" default:"0" help:"L1 penalty on the leaves' values."`
 	L2             float64   `name:"l2" default:"1" help:"L2 penalty on the leaves' values."`
 	MaxStep        float64   `default:"0" help:"Bound of a leaf's value before the learning rate, 0 for none; 0.5 to 2 helps where failures are rare."`
-	Start          float64   `default:"1" help:"Where the score begins, as a share of the base rate's log-odds: 1 at the base rate, 0 at even odds."`
+	Start          float64   `default:"0" help:"Where the score begins, as a share of the base rate's log-odds: 1 at the base rate, 0 at even odds."`
 	SampleRows     float64   `default:"1" help:"Share of the rows that each tree sees."`
 	SampleFeatures float64   `default:"1" help:"Share of the features that each tree may use."`
 	GOSS           []float64 `name:"goss" placeholder:"TOP,REST" help:"Gradient-based one-side sampling: the share of the rows with the largest gradients that each tree sees, and the random share of all rows from the others; 0.2,0.1 is usual."`
