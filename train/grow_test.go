@@ -314,19 +314,19 @@ func TestMaxStep(t *testing.T) {
 	}
 }
 
-// The plain scan's quick formula and the general one find splits of the same
-// gain.
+// The plain scan's quick formula and the general one find first splits of the
+// same gain. (Where values are bounded many splits gain the same, so later ones
+// may differ.)
 func TestMaxStepScansAgree(t *testing.T) {
-	s := makeSynthetic(3000, 5, 13)
-	p := DefaultParams()
-	p.Trees, p.MaxStep = 1, 0.3
-	plain := mustTrain(t, s.dataset(t, Spec{}), p).Trees[0]
-	p.L1 = 1e-12 // takes the general scan
-	general := mustTrain(t, s.dataset(t, Spec{}), p).Trees[0]
-	for i := range plain.Splits {
-		a, b := plain.Splits[i].Gain, general.Splits[i].Gain
-		if math.Abs(a-b) > 1e-6*a {
-			t.Fatalf("split %d gains %v and %v", i, a, b)
+	for seed := range uint64(20) {
+		s := makeSynthetic(500, 5, 100+seed)
+		p := DefaultParams()
+		p.Trees, p.Leaves, p.MaxStep = 1, 2, 0.3
+		plain := mustTrain(t, s.dataset(t, Spec{}), p).Trees[0].Splits[0].Gain
+		p.L1 = 1e-12 // takes the general scan
+		general := mustTrain(t, s.dataset(t, Spec{}), p).Trees[0].Splits[0].Gain
+		if math.Abs(plain-general) > 1e-6*plain {
+			t.Errorf("seed %d: the first split gains %v and %v", seed, plain, general)
 		}
 	}
 }
