@@ -1,183 +1,148 @@
 package train
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"slices"
-	"sort"
-
-	"github.com/stratoswarm/forestall/model"
 )
 
-// Scored is a row that a model has judged.
-type Scored struct {
-	Probability float64
-	Positive    bool
-	Group       float64 // the component
-	Time        float64 // in the table's unit
-	Event       float64 // time of the incident that a positive row announces; NaN: not told
+// EvaluateOptions say how [Evaluate] measures.
+type EvaluateOptions struct {
+	Budgets    []float64 // false alarms accepted for each 1,000 component-days; nil: 0.1, 1 and 10
+	Thresholds []float64 // probabilities, chosen on another table, to give the figures for
+	Unit       TimeUnit  // of the times
+	Lead       float64   // an alarm with less time left than this, in Unit, is late
+	Bootstrap  int       // resamples for the intervals; 0: no intervals
+	Seed       uint64    // of the resamples
+	Threads    int       // 0: one per processor; the result does not depend on it
+	Detail     int       // examples of each kind and the curves for a report; 0: none
 }
 
-// Evaluation is how good a model is on a table. What is not defined, such as
-// the AUC of rows of one class, is NaN.
-type Evaluation struct {
-	Rows, Positives int
-	AP, AUC         float64
-	LogLoss         float64 // nats per row
-	Brier           float64
-	BrierSkill      float64 // 1 - Brier / Brier of the base rate
-	ECE             float64 // over 10 equally wide bins
-	Alarms          []AlarmBudget
-}
-
-// AlarmBudget is what alarms catch when so many false ones are accepted. An
-// alarm begins with a row of at least the threshold's probability and stands
-// while the next rows of its group have it; while it stands it counts again
-// after each unit of time.
-type AlarmBudget struct {
-	FalseAlarms float64 // accepted for each 1,000 units of time of a component
-	Threshold   float64 // the lowest probability that keeps to it
-	Incidents   int
-	Caught      int     // incidents that were announced
-	LeadMedian  float64 // units of time from the first alarm to the incident
-	LeadP10     float64 // nine of ten had more
-	Actual      float64 // false alarms for each 1,000 units
-}
-
-// budgets are the false alarms for each 1,000 units of component time that
+// DefaultBudgets are the false alarms for each 1,000 component-days that
 // figures are given for.
-var budgets = []float64{0.1, 1, 10}
+func DefaultBudgets() []float64 { return []float64{0.1, 1, 10} }
 
-// Evaluate measures scored rows. With grouped, rows of the same Group are one
-// component's, and the alarms are judged too: an incident is a run of positive
-// rows without a negative one between, and happens at its Event or, where that
-// is not told, at its last row.
-func Evaluate(rows []Scored, grouped bool) (Evaluation, error) {
-	p, y := make([]float64, len(rows)), make([]bool, len(rows))
-	e := Evaluation{Rows: len(rows)}
-	for i, r := range rows {
-		p[i], y[i] = r.Probability, r.Positive
-		if r.Positive {
-			e.Positives++
+// Validate names the option that is not usable.
+func (o *EvaluateOptions) Validate() error {
+	for _, b := range o.Budgets {
+		if !(b > 0) || math.IsInf(b, 0) {
+			return fmt.Errorf("budget is %v; it must be a positive number of false alarms", b)
 		}
 	}
-	e.AP, e.AUC = model.AveragePrecision(p, y), model.ROCAUC(p, y)
-	e.LogLoss, e.Brier, e.BrierSkill = model.LogLoss(p, y), model.Brier(p, y), model.BrierSkill(p, y)
-	e.ECE = model.ECE(p, y, 10)
-	if !grouped {
-		return e, nil
+	for _, p := range o.Thresholds {
+		if !(p > 0 && p <= 1) {
+			return fmt.Errorf("threshold is %v; it must be a probability above 0", p)
+		}
 	}
-	t, err := newTimeline(rows)
-	if err != nil {
-		return e, err
+	switch {
+	case !(o.Lead >= 0) || math.IsInf(o.Lead, 0):
+		return fmt.Errorf("lead is %v; it must be a time of 0 or more", o.Lead)
+	case o.Bootstrap < 0 || o.Bootstrap > maxResamples:
+		return fmt.Errorf("bootstrap is %d; it must be 0 to %d resamples", o.Bootstrap, maxResamples)
+	case o.Threads < 0:
+		return fmt.Errorf("threads is %d; it must be 0 or more", o.Threads)
+	case o.Detail < 0:
+		return fmt.Errorf("detail is %d; it must be 0 or more", o.Detail)
 	}
-	for _, b := range budgets {
-		e.Alarms = append(e.Alarms, t.budget(b))
+	return nil
+}
+
+// maxResamples bounds the memory that the resamples' figures take.
+const maxResamples = 100_000
+
+// Estimate is a figure with its 95 % interval; what is not defined, such as the
+// AUC of rows of one class, is NaN.
+type Estimate struct {
+	Value float64
+	Interval
+}
+
+// Evaluation is how good a model is on a table. Its intervals come from drawing
+// whole components, or rows where those are not told, with replacement.
+type Evaluation struct {
+	Rows, Positives int
+	Components      int     // 0: not told
+	Incidents       int     // 0 without times
+	Exposure        float64 // component time without an incident ahead, in Rate
+	Rate            string  // what alarms are counted over: "days", or the table's unit of time
+	Resamples       int     // 0: there are no intervals
+
+	AP, AUC    Estimate
+	LogLoss    Estimate // nats per row
+	Brier      Estimate
+	BrierSkill Estimate // 1 - Brier / Brier of the base rate
+	ECE        Estimate // over 10 equally wide bins
+	Top        []TopShare
+	Alarms     []Alarms // given thresholds first, then budgets
+	Detail     *Detail  // nil unless asked for
+}
+
+// TopShare is what is among the rows with the highest probabilities. Rows of
+// equal probability at the edge count in proportion.
+type TopShare struct {
+	Share     float64 // of all rows
+	Precision Estimate
+	Recall    Estimate
+}
+
+// topShares are the shares of rows that figures are given for.
+var topShares = []float64{0.001, 0.01, 0.05}
+
+// Evaluate measures scored rows. Where s tells components and times, alarms are
+// judged too; see [Alarms]. It puts the rows of s in another order.
+func Evaluate(s *Scores, opt EvaluateOptions) (*Evaluation, error) {
+	if err := opt.Validate(); err != nil {
+		return nil, err
+	}
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	m := newMeasures(s, &opt)
+	e := &m.e
+	e.set(m.figures(ones(m.units), nil), nil)
+	workers := threads(opt.Threads)
+	width := len(e.estimates())
+	resampled := make([]float64, width*opt.Bootstrap)
+	resample(workers, m.units, opt.Bootstrap, opt.Seed, func(_, i int, weight []uint16) {
+		m.figures(weight, resampled[i*width:i*width:(i+1)*width])
+	})
+	if opt.Bootstrap > 0 {
+		e.set(nil, resampled)
+	}
+	if opt.Detail > 0 {
+		e.Detail = m.detail(opt.Detail, workers)
 	}
 	return e, nil
 }
 
-// timeline is the rows of each component in the order of time.
-type timeline struct {
-	rows      []Scored
-	exposure  float64   // units of component time without an incident ahead
-	incidents int       // runs of positive rows
-	scores    []float64 // thresholds to try, rising
+// estimates lists the figures in the order of [measures.figures].
+func (e *Evaluation) estimates() []*Estimate {
+	all := []*Estimate{&e.AP, &e.AUC, &e.LogLoss, &e.Brier, &e.BrierSkill, &e.ECE}
+	for i := range e.Top {
+		all = append(all, &e.Top[i].Precision, &e.Top[i].Recall)
+	}
+	for i := range e.Alarms {
+		a := &e.Alarms[i]
+		all = append(all, &a.RowPrecision, &a.RowRecall)
+		if e.Rate != "" {
+			all = append(all, &a.Rate, &a.Caught, &a.Late, &a.Components, &a.Precision, &a.LeadMedian, &a.LeadP10)
+		}
+	}
+	return all
 }
 
-func newTimeline(rows []Scored) (*timeline, error) {
-	t := &timeline{rows: slices.Clone(rows)}
-	slices.SortStableFunc(t.rows, func(a, b Scored) int {
-		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Time, b.Time))
-	})
-	for i := range t.rows {
-		r := &t.rows[i]
-		t.scores = append(t.scores, r.Probability)
-		if r.Group != r.Group || r.Time != r.Time {
-			return nil, fmt.Errorf("a row has no group or no time")
-		}
-		same := i > 0 && t.rows[i-1].Group == r.Group
-		if r.Positive {
-			if !same || !t.rows[i-1].Positive {
-				t.incidents++
-			}
+// set fills in the values, or the intervals from the resamples' figures one
+// resample after the other.
+func (e *Evaluation) set(values, resampled []float64) {
+	all := e.estimates()
+	for k, f := range all {
+		if values != nil {
+			*f = Estimate{values[k], Interval{math.NaN(), math.NaN()}}
 			continue
 		}
-		if same {
-			t.exposure += r.Time - t.rows[i-1].Time
+		column := make([]float64, 0, len(resampled)/len(all))
+		for i := k; i < len(resampled); i += len(all) {
+			column = append(column, resampled[i])
 		}
+		f.Interval = interval(column)
 	}
-	slices.Sort(t.scores)
-	t.scores = slices.Compact(t.scores)
-	return t, nil
-}
-
-// budget finds the lowest threshold that keeps to the rate of false alarms. Two
-// alarms may join as it falls, so the rate is not quite monotone; the search
-// takes it to be.
-func (t *timeline) budget(accepted float64) AlarmBudget {
-	allowed := accepted * t.exposure / 1000
-	n := sort.Search(len(t.scores), func(i int) bool {
-		return float64(t.alarms(t.scores[i]).falseAlarms) <= allowed
-	})
-	threshold := 1.0
-	switch {
-	case n < len(t.scores):
-		threshold = t.scores[n]
-	case len(t.scores) > 0:
-		threshold = math.Nextafter(t.scores[len(t.scores)-1], 2)
-	}
-	a := t.alarms(threshold)
-	slices.Sort(a.leads)
-	return AlarmBudget{
-		FalseAlarms: accepted, Threshold: threshold, Incidents: t.incidents, Caught: len(a.leads),
-		LeadMedian: quantile(a.leads, 0.5), LeadP10: quantile(a.leads, 0.1),
-		Actual: float64(a.falseAlarms) / t.exposure * 1000,
-	}
-}
-
-// alarms is what a threshold gives.
-type alarms struct {
-	falseAlarms int
-	leads       []float64 // of the incidents that were announced
-}
-
-func (t *timeline) alarms(threshold float64) (a alarms) {
-	counted := 0.0 // when the alarm that stands was counted last
-	for i := 0; i < len(t.rows); {
-		r := t.rows[i]
-		if !r.Positive {
-			stands := i > 0 && t.rows[i-1].Group == r.Group && !t.rows[i-1].Positive && t.rows[i-1].Probability >= threshold
-			if r.Probability >= threshold && (!stands || r.Time-counted >= 1) {
-				a.falseAlarms++
-				counted = r.Time
-			}
-			i++
-			continue
-		}
-		first, last := -1, i
-		for ; last < len(t.rows) && t.rows[last].Positive && t.rows[last].Group == r.Group; last++ {
-			if first < 0 && t.rows[last].Probability >= threshold {
-				first = last
-			}
-		}
-		if first >= 0 {
-			event := t.rows[first].Event
-			if event != event {
-				event = t.rows[last-1].Time
-			}
-			a.leads = append(a.leads, event-t.rows[first].Time)
-		}
-		i = last
-	}
-	return a
-}
-
-// quantile returns the q-quantile of rising values, NaN of none.
-func quantile(v []float64, q float64) float64 {
-	if len(v) == 0 {
-		return math.NaN()
-	}
-	return v[int(q*float64(len(v)-1)+0.5)]
 }

@@ -32,14 +32,18 @@ type Difference struct {
 // It is an error when the lengths differ, a score is NaN, or the labels are all
 // the same.
 func PairedBootstrap(a, b []float64, label []bool, group []int, resamples int, seed uint64) (Paired, error) {
-	if len(a) != len(label) || len(b) != len(label) || group != nil && len(group) != len(label) {
-		return Paired{}, fmt.Errorf("compare: %d and %d scores, %d labels, %d groups; there must be one of each per row", len(a), len(b), len(label), len(group))
-	}
-	if len(label) > maxRows {
-		return Paired{}, fmt.Errorf("compare: %d rows; %d can be compared", len(label), maxRows)
+	return pairedBootstrap(a, b, label, numbered(group), resamples, seed, 0)
+}
+
+func pairedBootstrap(a, b []float64, label []bool, unit []int32, resamples int, seed uint64, workers int) (Paired, error) {
+	if len(a) != len(label) || len(b) != len(label) || unit != nil && len(unit) != len(label) {
+		return Paired{}, fmt.Errorf("compare: %d and %d scores, %d labels, %d groups; there must be one of each per row", len(a), len(b), len(label), len(unit))
 	}
 	if len(label) == 0 {
 		return Paired{}, errors.New("compare: there are no rows")
+	}
+	if len(label) > maxRows {
+		return Paired{}, fmt.Errorf("compare: %d rows; %d can be compared", len(label), maxRows)
 	}
 	if resamples < 0 {
 		return Paired{}, fmt.Errorf("compare: resamples is %d; it must not be negative", resamples)
@@ -49,13 +53,13 @@ func PairedBootstrap(a, b []float64, label []bool, group []int, resamples int, s
 			return Paired{}, fmt.Errorf("compare: row %d has no score", i)
 		}
 	}
-	unit, units := numbered(group), len(label)
+	units := len(label)
 	if unit != nil {
 		units = int(slices.Max(unit)) + 1
 	}
 	scores, rankings := [2][]float64{a, b}, [2]*ranking{}
-	parallel(threads(0), 2, func(_, i int) { rankings[i] = newRanking(scores[i], label, unit) })
-	return compare(rankings, units, resamples, seed, threads(0))
+	parallel(threads(workers), 2, func(_, i int) { rankings[i] = newRanking(scores[i], label, unit) })
+	return compare(rankings, units, resamples, seed, threads(workers))
 }
 
 func compare(r [2]*ranking, units, resamples int, seed uint64, threads int) (Paired, error) {

@@ -67,3 +67,74 @@ func (r *ranking) separation(weight []uint16) (ap, auc float64) {
 	}
 	return ap / float64(tp), float64(area) / 2 / float64(tp) / float64(seen-tp) // 0/0 without negatives
 }
+
+// sums returns what the rows of each unit add to the means.
+func (r *ranking) sums(units int) []unitSums {
+	sums := make([]unitSums, units)
+	for i, p := range r.score {
+		s := &sums[r.key[i]>>1]
+		s.rows++
+		p = min(max(p, 1e-15), 1-1e-15)
+		if r.key[i]&1 == 1 {
+			s.positives++
+			s.loss -= math.Log(p)
+			s.brier += (1 - r.score[i]) * (1 - r.score[i])
+		} else {
+			s.loss -= math.Log1p(-p)
+			s.brier += r.score[i] * r.score[i]
+		}
+	}
+	return sums
+}
+
+// calibrationError returns the sum over equally wide bins of probability of
+// |probabilities - labels|; divided by the rows it is model.ECE.
+func (r *ranking) calibrationError(weight []uint16) (sum float64) {
+	bin, gap := eceBins-1, 0.0
+	for i, p := range r.score {
+		k := r.key[i]
+		if at := max(min(int(p*eceBins), eceBins-1), 0); at != bin {
+			sum += math.Abs(gap)
+			bin, gap = at, 0
+		}
+		gap += float64(weight[k>>1]) * (p - float64(k&1))
+	}
+	return sum + math.Abs(gap)
+}
+
+// top returns how many of the first rows by score are positive, that many rows
+// by weight; of tied rows at the edge their share.
+func (r *ranking) top(weight []uint16, rows float64) (tp float64) {
+	seen := 0.0
+	for i := 0; i < len(r.score) && seen < rows; {
+		s := r.score[i]
+		pos, all := 0.0, 0.0
+		for ; i < len(r.score) && r.score[i] == s; i++ {
+			w := float64(weight[r.key[i]>>1])
+			all += w
+			pos += w * float64(r.key[i]&1)
+		}
+		if seen+all > rows {
+			return tp + pos*(rows-seen)/all
+		}
+		tp += pos
+		seen += all
+	}
+	return tp
+}
+
+// reach returns how many rows reach the threshold.
+func (r *ranking) reach(threshold float64) int {
+	return keep(len(r.score), func(i int) bool { return r.score[i] >= threshold })
+}
+
+// within returns how many of the first n rows are positive, and how many there
+// are, by weight.
+func (r *ranking) within(weight []uint16, n int) (tp, all float64) {
+	for _, k := range r.key[:n] {
+		w := float64(weight[k>>1])
+		all += w
+		tp += w * float64(k&1)
+	}
+	return tp, all
+}

@@ -1,158 +1,188 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 
+	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/train"
 )
 
 // evaluateCmd measures a model on a plain table.
 type evaluateCmd struct {
-	Model     string `required:"" placeholder:"DIR" help:"Directory of a model, or a bare model.txt, which has no calibration."`
-	Table     string `required:"" placeholder:"FILE" help:"CSV table, plain or compressed with gzip or zstd."`
-	Label     string `required:"" placeholder:"COL" help:"Column with what came to pass: 0 or 1."`
-	Group     string `placeholder:"COL" help:"Column with the number of the component; with --time figures per component are given."`
-	Time      string `placeholder:"COL" help:"Column with the time of the row, a number."`
-	TimeUnit  string `default:"units" placeholder:"UNIT" help:"Unit of the times, such as hours, days or cycles; for the words only."`
-	EventTime string `placeholder:"COL" help:"Column with the time of the incident that a positive row announces; without it an incident happens at the last of a run of positive rows."`
-	JSON      bool   `name:"json" help:"Print JSON, numbers exact; null where one is not defined."`
+	Model     string    `required:"" placeholder:"DIR" help:"Directory of a model, or a bare model.txt, which has no calibration."`
+	Table     string    `required:"" placeholder:"FILE" help:"Table to measure on; rows that were not used for training."`
+	Label     string    `required:"" placeholder:"COL" help:"Column with what came to pass: 0 or 1."`
+	Group     string    `placeholder:"COL" help:"Column with the number of the component. Intervals then come from drawing whole components."`
+	Time      string    `placeholder:"COL" help:"Column with the time of the row, a number; with --group alarms are judged."`
+	TimeUnit  string    `default:"units" placeholder:"UNIT" help:"Unit of the times. Seconds, minutes, hours, days and weeks are known, and alarms are then counted for each 1,000 component-days; with any other unit, such as cycles, for each 1,000 of it."`
+	EventTime string    `placeholder:"COL" help:"Column with the time of the incident that the row announces; without it an incident happens at the last of a run of positive rows."`
+	Lead      float64   `default:"0" placeholder:"TIME" help:"Time, in the unit of --time, that an alarm must leave; with less it is late and catches nothing."`
+	Budget    []float64 `default:"0.1,1,10" placeholder:"N,.." help:"False alarms to accept for each 1,000 component-days (${default}); the threshold of each is chosen on this table."`
+	Threshold []float64 `placeholder:"P,.." help:"Probabilities from which to alarm, chosen on another table."`
+	Against   string    `placeholder:"DIR" help:"Another model to compare with on the same rows, by a paired bootstrap."`
+	Bootstrap int       `default:"200" placeholder:"N" help:"Resamples for the 95 %% intervals; 0: none (${default})."`
+	Seed      uint64    `default:"1" help:"Seed of the resamples."`
+	Threads   int       `default:"0" help:"Threads; 0: one per processor. The figures do not depend on it."`
+	JSON      bool      `name:"json" help:"Print JSON, numbers exact; null where one is not defined."`
+}
+
+// Help adds to the command's help.
+func (evaluateCmd) Help() string {
+	return "An incident is a run of positive rows of a component that announce the same event. It is caught when one of them reaches the threshold with the lead left. A false alarm begins with a row that reaches it without an incident ahead and stands while the next rows do; while it stands it counts again each day."
 }
 
 func (c *evaluateCmd) Run(g *globals) error {
-	if (c.Group == "") != (c.Time == "") {
-		return errors.New("--group and --time go together")
+	if err := c.check(); err != nil {
+		return err
 	}
-	if c.EventTime != "" && c.Group == "" {
-		return errors.New("--event-time needs --group and --time")
-	}
-	m, err := loadModel(c.Model)
+	r, err := c.measure(g)
 	if err != nil {
 		return err
 	}
-	columns := append(m.Features(), c.Label)
-	n := m.NumFeatures()
-	// A column may be a feature and the time at once; it is read once.
+	if c.JSON {
+		return r.json(g.out)
+	}
+	r.show(view{out: g.out, color: g.color})
+	return nil
+}
+
+func (c *evaluateCmd) check() error {
+	for _, f := range []struct {
+		wrong bool
+		text  string
+	}{
+		{c.Time != "" && c.Group == "", "--time needs --group: times are those of a component"},
+		{c.EventTime != "" && c.Time == "", "--event-time needs --group and --time"},
+		{c.Lead != 0 && c.Time == "", "--lead needs --group and --time"},
+	} {
+		if f.wrong {
+			return errors.New(f.text)
+		}
+	}
+	opt := c.options()
+	return opt.Validate()
+}
+
+func (c *evaluateCmd) options() train.EvaluateOptions {
+	return train.EvaluateOptions{
+		Budgets: c.Budget, Thresholds: c.Threshold, Unit: train.ParseTimeUnit(c.TimeUnit), Lead: c.Lead,
+		Bootstrap: c.Bootstrap, Seed: c.Seed, Threads: c.Threads,
+	}
+}
+
+// evaluated is what was found.
+type evaluated struct {
+	cmd    *evaluateCmd
+	model  *model.Model
+	e      *train.Evaluation
+	paired *train.Paired // nil without --against
+}
+
+func (c *evaluateCmd) measure(g *globals) (*evaluated, error) {
+	m, err := loadModel(c.Model)
+	if err != nil {
+		return nil, err
+	}
+	var other *model.Model
+	if c.Against != "" {
+		if other, err = loadModel(c.Against); err != nil {
+			return nil, err
+		}
+	}
+	scores, otherScores, err := c.score(g, m, other)
+	if err != nil {
+		return nil, err
+	}
+	r := &evaluated{cmd: c, model: m}
+	if other != nil {
+		p, err := scores.Against(otherScores, c.Bootstrap, c.Seed, c.Threads)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Table, err)
+		}
+		r.paired = &p
+	}
+	if r.e, err = train.Evaluate(scores, c.options()); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Table, err)
+	}
+	return r, nil
+}
+
+// score has the models judge the rows; other may be nil.
+func (c *evaluateCmd) score(g *globals, m, other *model.Model) (*train.Scores, []float64, error) {
+	columns := m.Features()
+	// A column may be a feature, of both models, and the time at once; it is
+	// read once.
 	place := func(name string) int {
 		if name == "" {
 			return -1
 		}
-		for i, have := range columns {
-			if have == name {
-				return i
-			}
+		if at := slices.Index(columns, name); at >= 0 {
+			return at
 		}
 		columns = append(columns, name)
 		return len(columns) - 1
 	}
-	group, time, event := place(c.Group), place(c.Time), place(c.EventTime)
-	cell := func(row []float64, at int) float64 {
-		if at < 0 {
-			return math.NaN()
+	label, group, time, event := place(c.Label), place(c.Group), place(c.Time), place(c.EventTime)
+	var otherPlace []int
+	var otherRow, otherScores []float64
+	if other != nil {
+		for _, name := range other.Features() {
+			otherPlace = append(otherPlace, place(name))
 		}
-		return row[at]
+		otherRow = make([]float64, len(otherPlace))
 	}
-	var rows []train.Scored
-	err = train.ScanTable(g.ctx, c.Table, columns, func(row []float64) error {
-		if y := row[n]; y != 0 && y != 1 {
+	s := &train.Scores{}
+	groups := map[float64]int32{}
+	n := m.NumFeatures()
+	err := train.ScanTable(g.ctx, c.Table, columns, func(row []float64) error {
+		if y := row[label]; y != 0 && y != 1 {
 			return fmt.Errorf("column %s: the label is %v; it must be 0 or 1", c.Label, y)
 		}
 		p, err := m.Probability(row[:n])
-		rows = append(rows, train.Scored{
-			Probability: p, Positive: row[n] == 1,
-			Group: cell(row, group), Time: cell(row, time), Event: cell(row, event),
-		})
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if len(rows) == 0 {
-		return fmt.Errorf("%s: there are no rows", c.Table)
-	}
-	e, err := train.Evaluate(rows, group >= 0)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.Table, err)
-	}
-	if c.JSON {
-		enc := json.NewEncoder(g.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(c.asJSON(e))
-	}
-	c.show(g, e)
-	return nil
-}
-
-// number is a float64 that JSON holds as null where it is not defined.
-type number float64
-
-// MarshalJSON writes all digits.
-func (n number) MarshalJSON() ([]byte, error) {
-	if v := float64(n); math.IsNaN(v) || math.IsInf(v, 0) {
-		return []byte("null"), nil
-	}
-	return json.Marshal(float64(n))
-}
-
-func (c *evaluateCmd) asJSON(e train.Evaluation) any {
-	out := map[string]any{
-		"rows": e.Rows, "positives": e.Positives,
-		"average_precision": number(e.AP), "roc_auc": number(e.AUC), "log_loss": number(e.LogLoss),
-		"brier": number(e.Brier), "brier_skill": number(e.BrierSkill), "ece": number(e.ECE),
-	}
-	if c.Group == "" {
-		return out
-	}
-	var alarms []map[string]any
-	for _, a := range e.Alarms {
-		alarms = append(alarms, map[string]any{
-			"budget_per_1000": number(a.FalseAlarms), "false_alarms_per_1000": number(a.Actual), "threshold": number(a.Threshold),
-			"incidents": a.Incidents, "caught": a.Caught, "lead_median": number(a.LeadMedian), "lead_p10": number(a.LeadP10),
-		})
-	}
-	out["time_unit"], out["alarms"] = c.TimeUnit, alarms
-	return out
-}
-
-func (c *evaluateCmd) show(g *globals, e train.Evaluation) {
-	fmt.Fprintf(g.out, "%s, %d positive (%.3g %%)\n\n", textCount(e.Rows, "row"), e.Positives, 100*float64(e.Positives)/float64(e.Rows))
-	t := textTable{header: []string{"METRIC", ">VALUE"}}
-	for _, m := range []struct {
-		name  string
-		value float64
-	}{
-		{"average precision", e.AP},
-		{"ROC AUC", e.AUC},
-		{"log loss", e.LogLoss},
-		{"Brier skill", e.BrierSkill},
-		{"calibration error (ECE)", e.ECE},
-	} {
-		text := "not defined"
-		if !math.IsNaN(m.value) {
-			text = fmt.Sprintf("%.5f", m.value)
+		if err != nil {
+			return err
 		}
-		t.add(cellOf(m.name), cellOf(text))
-	}
-	v := view{out: g.out, color: g.color}
-	t.write(v)
-	if len(e.Alarms) == 0 {
-		return
-	}
-	fmt.Fprintf(g.out, "\nFalse alarms are for each 1,000 component-%s, lead times in %s.\n\n", c.TimeUnit, c.TimeUnit)
-	t = textTable{header: []string{">BUDGET", ">FALSE ALARMS", ">THRESHOLD", ">CAUGHT", ">LEAD MEDIAN", ">LEAD P10"}}
-	for _, a := range e.Alarms {
-		lead := func(v float64) textCell {
+		s.Probability, s.Positive = append(s.Probability, p), append(s.Positive, row[label] == 1)
+		if group >= 0 {
+			v := row[group]
 			if math.IsNaN(v) {
-				return cellOf("-")
+				return fmt.Errorf("column %s: the component is missing", c.Group)
 			}
-			return cellOf(fmt.Sprintf("%.4g", v))
+			at, ok := groups[v]
+			if !ok {
+				at = int32(len(groups))
+				groups[v] = at
+				s.Groups = append(s.Groups, strconv.FormatFloat(v, 'f', -1, 64))
+			}
+			s.Group = append(s.Group, at)
 		}
-		t.add(
-			cellOf(fmt.Sprint(a.FalseAlarms)), cellOf(fmt.Sprintf("%.3g", a.Actual)), cellOf(fmt.Sprintf("%.4g", a.Threshold)),
-			cellOf(fmt.Sprintf("%d of %d", a.Caught, a.Incidents)), lead(a.LeadMedian), lead(a.LeadP10),
-		)
+		if time >= 0 {
+			if math.IsNaN(row[time]) {
+				return fmt.Errorf("column %s: the time is missing", c.Time)
+			}
+			s.Time = append(s.Time, row[time])
+		}
+		if event >= 0 {
+			s.Event = append(s.Event, row[event])
+		}
+		if other != nil {
+			for i, at := range otherPlace {
+				otherRow[i] = row[at]
+			}
+			q, err := other.Raw(otherRow) // calibration does not change the order
+			if err != nil {
+				return err
+			}
+			otherScores = append(otherScores, q)
+		}
+		return nil
+	})
+	if err == nil && len(s.Probability) == 0 {
+		err = fmt.Errorf("%s: there are no rows", c.Table)
 	}
-	t.write(v)
+	return s, otherScores, err
 }

@@ -102,7 +102,7 @@ func TestTrainPredictEvaluate(t *testing.T) {
 			Lead              float64 `json:"lead_median"`
 		}
 	}
-	flags := []string{"evaluate", "--model", dir, "--table", test, "--label", "fails", "--group", "unit", "--time", "hour", "--time-unit", "hours", "--event-time", "at"}
+	flags := []string{"evaluate", "--model", dir, "--table", test, "--label", "fails", "--group", "unit", "--time", "hour", "--time-unit", "hours", "--event-time", "at", "--budget", "1,10,500"}
 	out, _ = forestallRun(t, 0, append(flags, "--json")...)
 	if err := json.Unmarshal([]byte(out), &e); err != nil {
 		t.Fatal(err)
