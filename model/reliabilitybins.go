@@ -23,7 +23,8 @@ type ReliabilityBin struct {
 // ReliabilityBins returns the reliability curve: the rows by rising probability in
 // so many bins of about equal counts, rows of one probability in one bin. Where
 // failures are rare the last bin would hold nearly all of them, so while it
-// holds more than half of the positives it is cut into as many bins again.
+// holds more than twice its share of the positives, and at least 20 rows for
+// each bin, it is cut into as many bins again.
 func ReliabilityBins(p []float64, label []bool, bins int) []ReliabilityBin {
 	order := make([]int32, len(p))
 	for i := range order {
@@ -44,7 +45,7 @@ func ReliabilityBins(p []float64, label []bool, bins int) []ReliabilityBin {
 			rest = rest[n:]
 		}
 		whole := len(out) == first+1 // one probability, or one bin was asked for
-		if whole || float64(out[len(out)-1].Positives) <= total/2 || len(last) < 2*bins {
+		if whole || float64(out[len(out)-1].Positives*bins) <= 2*total || len(last) < 20*bins {
 			break
 		}
 		out, order = out[:len(out)-1], last

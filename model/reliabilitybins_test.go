@@ -35,17 +35,17 @@ func TestReliabilityBins(t *testing.T) {
 // TestReliabilityRare: the rows among which the failures are get bins of their
 // own.
 func TestReliabilityRare(t *testing.T) {
-	const n = 10_000
+	const n = 100_000
 	p, y := make([]float64, n), make([]bool, n)
 	for i := range p {
 		p[i] = float64(i) / n
-		y[i] = i >= n-50 // 50 positives: all in the last 1 %
+		y[i] = i >= n-500 // all in the last 0.5 %
 	}
 	bins := ReliabilityBins(p, y, 10)
-	if got := bins[len(bins)-1]; got.Rows != 10 || got.Observed != 1 {
+	if got := bins[len(bins)-1]; got.Rows != 100 || got.Observed != 1 {
 		t.Errorf("the last bin %+v", got)
 	}
-	if len(bins) != 28 { // 9 of 1,000, 9 of 100, 10 of 10
+	if len(bins) != 28 { // 9 of 10,000, 9 of 1,000, 10 of 100
 		t.Errorf("%d bins", len(bins))
 	}
 }
