@@ -141,7 +141,8 @@ func (r *ranking) histogram() Histogram {
 	return h
 }
 
-// budgetCurve tries thresholds of the ranks 1 to all, in equal ratios.
+// budgetCurve tries the thresholds of the alarms and those of the ranks 1 to
+// all, in equal ratios.
 func (m *measures) budgetCurve(workers int) []BudgetPoint {
 	score := m.rank.score
 	var thresholds []float64
@@ -149,6 +150,10 @@ func (m *measures) budgetCurve(workers int) []BudgetPoint {
 		rank := math.Pow(float64(len(score)), float64(k)/(budgetPoints-1))
 		thresholds = append(thresholds, score[min(int(rank), len(score))-1])
 	}
+	for _, a := range m.e.Alarms {
+		thresholds = append(thresholds, a.Threshold)
+	}
+	slices.SortFunc(thresholds, func(a, b float64) int { return cmp.Compare(b, a) })
 	thresholds = slices.Compact(thresholds)
 	out := make([]BudgetPoint, len(thresholds))
 	parallel(workers, len(out), func(_, i int) {
