@@ -27,7 +27,10 @@ type evaluateCmd struct {
 	Bootstrap int       `default:"200" placeholder:"N" help:"Resamples for the 95 %% intervals; 0: none (${default})."`
 	Seed      uint64    `default:"1" help:"Seed of the resamples."`
 	Threads   int       `default:"0" help:"Threads; 0: one per processor. The figures do not depend on it."`
+	Report    string    `placeholder:"FILE" help:"Write a page with curves, features and the worst mistakes as HTML; it needs nothing else to be read."`
 	JSON      bool      `name:"json" help:"Print JSON, numbers exact; null where one is not defined."`
+
+	notes []string // for the report, of the command that asks for it
 }
 
 // Help adds to the command's help.
@@ -43,10 +46,18 @@ func (c *evaluateCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
+	if c.Report != "" {
+		if err := r.report(g); err != nil {
+			return err
+		}
+	}
 	if c.JSON {
 		return r.json(g.out)
 	}
 	r.show(view{out: g.out, color: g.color})
+	if c.Report != "" {
+		fmt.Fprintf(g.out, "\nWrote %s.\n", c.Report)
+	}
 	return nil
 }
 
@@ -64,12 +75,19 @@ func (c *evaluateCmd) check() error {
 		}
 	}
 	opt := c.options()
-	return opt.Validate()
+	if err := opt.Validate(); err != nil {
+		return err
+	}
+	return checkReport(c.Report)
 }
 
 func (c *evaluateCmd) options() train.EvaluateOptions {
+	detail := 0
+	if c.Report != "" {
+		detail = examplesShown
+	}
 	return train.EvaluateOptions{
-		Budgets: c.Budget, Thresholds: c.Threshold, Unit: train.ParseTimeUnit(c.TimeUnit), Lead: c.Lead,
+		Detail: detail, Budgets: c.Budget, Thresholds: c.Threshold, Unit: train.ParseTimeUnit(c.TimeUnit), Lead: c.Lead,
 		Bootstrap: c.Bootstrap, Seed: c.Seed, Threads: c.Threads,
 	}
 }
@@ -80,6 +98,9 @@ type evaluated struct {
 	model  *model.Model
 	e      *train.Evaluation
 	paired *train.Paired // nil without --against
+	digest string        // of the table; empty where it is not needed
+	first  float64       // times
+	last   float64
 }
 
 func (c *evaluateCmd) measure(g *globals) (*evaluated, error) {
@@ -98,6 +119,12 @@ func (c *evaluateCmd) measure(g *globals) (*evaluated, error) {
 		return nil, err
 	}
 	r := &evaluated{cmd: c, model: m}
+	if len(scores.Time) > 0 {
+		r.first, r.last = slices.Min(scores.Time), slices.Max(scores.Time)
+	}
+	if r.digest, err = c.tableDigest(m); err != nil {
+		return nil, err
+	}
 	if other != nil {
 		p, err := scores.Against(otherScores, c.Bootstrap, c.Seed, c.Threads)
 		if err != nil {

@@ -39,7 +39,7 @@ func (f figures) interval(key string, i train.Interval) {
 
 func (r *evaluated) json(w io.Writer) error {
 	e := r.e
-	out := figures{"rows": e.Rows, "positives": e.Positives, "resamples": e.Resamples, "resampled": r.resampled()}
+	out := figures{"rows": e.Rows, "positives": e.Positives, "resamples": e.Resamples, "resampled": r.resampled(), "trained_on_this_table": r.trainedHere()}
 	for key, f := range map[string]train.Estimate{
 		"average_precision": e.AP, "roc_auc": e.AUC, "log_loss": e.LogLoss, "brier": e.Brier, "brier_skill": e.BrierSkill, "ece": e.ECE,
 	} {

@@ -22,6 +22,9 @@ func (r *evaluated) show(v view) {
 	if e.Resamples > 0 {
 		fmt.Fprintf(v.out, "In brackets: 95 %% intervals, %d resamples of %s.\n", e.Resamples, r.resampled())
 	}
+	if r.trainedHere() {
+		fmt.Fprintln(v.out, v.paint("The model was trained on this very table: the figures say how well it remembers, not how well it predicts.", sgrYellow))
+	}
 	fmt.Fprintln(v.out)
 	r.showMeasures(v)
 	if e.Rate == "" {

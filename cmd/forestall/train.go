@@ -56,6 +56,7 @@ type trainCmd struct {
 	Name    string        `placeholder:"NAME" help:"Name of the model in its card; by default that of the directory."`
 	Horizon time.Duration `placeholder:"DURATION" help:"The label means a failure within this time; kept in the card."`
 	Seed    uint64        `default:"1" help:"Seed of the samples."`
+	Report  string        `placeholder:"FILE" help:"Write a page about the model on the --valid table, as evaluate does."`
 	Threads int           `default:"0" help:"Threads; 0: one per processor. The model does not depend on it."`
 	JSON    bool          `name:"json" help:"Report each tree as a line of JSON on standard error."`
 }
@@ -124,6 +125,9 @@ func (c *trainCmd) Run(g *globals) error {
 	if err := c.checkCalibrate(d); err != nil {
 		return err
 	}
+	if err := c.checkReport(); err != nil {
+		return err
+	}
 	read := g.now()
 	progress := newTrainProgress(g, c.JSON)
 	r, err := train.Train(g.ctx, d, valid, p, progress.report)
@@ -148,7 +152,7 @@ func (c *trainCmd) Run(g *globals) error {
 		return err
 	}
 	c.tell(g, d, r, read.Sub(started), trained.Sub(read))
-	return nil
+	return c.report(g)
 }
 
 func (c *trainCmd) card(d *train.Dataset, r *train.Result) (model.Card, error) {

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// wearModel trains a small model and returns its directory and a table of
+// other units.
+func wearModel(t *testing.T, flags ...string) (dir, test string) {
+	t.Helper()
+	table := plainTable(t, "train.csv", 40, 1)
+	dir = filepath.Join(t.TempDir(), "wear")
+	forestallRun(t, 0, append([]string{"train", "--table", table, "--label", "fails", "--drop", "unit,hour,note,at",
+		"--trees", "20", "--leaves", "7", "--out", dir}, flags...)...)
+	return dir, plainTable(t, "test.csv", 30, 2)
+}
+
+// TestEvaluateJSON: the keys that others read, each with its interval.
+func TestEvaluateJSON(t *testing.T) {
+	dir, test := wearModel(t)
+	base := []string{"evaluate", "--model", dir, "--table", test, "--label", "fails", "--bootstrap", "50", "--json"}
+	decode := func(flags ...string) (v map[string]any) {
+		t.Helper()
+		out, _ := forestallRun(t, 0, append(base, flags...)...)
+		if err := json.Unmarshal([]byte(out), &v); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	grouped := []string{"--group", "unit", "--time", "hour", "--time-unit", "hours", "--event-time", "at"}
+	v := decode(append(grouped, "--lead", "3", "--threshold", "0.5", "--budget", "10,500", "--against", dir)...)
+	intervals := v["intervals"].(map[string]any)
+	for _, key := range []string{"average_precision", "roc_auc", "log_loss", "brier", "brier_skill", "ece"} {
+		value, span := v[key].(float64), intervals[key].([]any)
+		if !(span[0].(float64) <= value && value <= span[1].(float64)) {
+			t.Errorf("%s is %v with the interval %v", key, value, span)
+		}
+	}
+	if v["components"] != 30.0 || v["incidents"] != 30.0 || v["time_unit"] != "hours" || v["rate_unit"] != "days" || v["resampled"] != "components" || v["trained_on_this_table"] != false {
+		t.Errorf("%v", v)
+	}
+	alarms := v["alarms"].([]any)
+	if len(alarms) != 3 {
+		t.Fatalf("%d alarms", len(alarms))
+	}
+	for _, key := range []string{
+		"budget_per_1000", "false_alarms_per_1000", "threshold", "threshold_from", "incidents", "caught", "late", "lead_median", "lead_p10", "caught_share",
+		"component_share", "precision", "row_precision", "row_recall", "failing_components", "caught_components", "intervals",
+	} {
+		if _, ok := alarms[0].(map[string]any)[key]; !ok {
+			t.Errorf("alarms have no %s", key)
+		}
+	}
+	first, last := alarms[0].(map[string]any), alarms[2].(map[string]any)
+	if first["threshold"] != 0.5 || first["threshold_from"] != "given" || first["budget_per_1000"] != nil || last["budget_per_1000"] != 500.0 || last["threshold_from"] != "this table" {
+		t.Errorf("alarms %v", alarms)
+	}
+	against := v["against"].(map[string]any)["roc_auc"].(map[string]any)
+	if against["difference"] != 0.0 || against["better_share"] != 0.5 {
+		t.Errorf("against itself: %v", against)
+	}
+
+	// The threads do not matter, the order of the rows neither.
+	for _, threads := range []string{"1", "3"} {
+		a, b := decode(append(grouped, "--threads", threads)...), decode(grouped...)
+		if x, y := a["intervals"].(map[string]any)["roc_auc"], b["intervals"].(map[string]any)["roc_auc"]; x.([]any)[0] != y.([]any)[0] {
+			t.Errorf("%s threads: %v, %v", threads, x, y)
+		}
+	}
+
+	v = decode("--bootstrap", "0")
+	if _, ok := v["alarms"]; ok || v["resampled"] != "rows" || len(v["top_rows"].([]any)) != 3 {
+		t.Errorf("without components: %v", v)
+	}
+	if span := v["intervals"].(map[string]any)["ece"].([]any); span[0] != nil {
+		t.Errorf("an interval without resamples: %v", span)
+	}
+}
+
+// TestEvaluateShow: what the terminal says.
+func TestEvaluateShow(t *testing.T) {
+	dir, test := wearModel(t)
+	base := []string{"evaluate", "--model", dir, "--table", test, "--label", "fails"}
+	out, _ := forestallRun(t, 0, append(base, "--group", "unit", "--time", "hour", "--time-unit", "hours", "--lead", "2", "--against", dir)...)
+	for _, want := range []string{
+		"30 components; 30 incidents", "200 resamples of components", "for each 1,000 component-days, lead times in hours", "chosen on this very table",
+		"less than 2 hours left is late", "BETTER IN", "50 %",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("not said: %q in\n%s", want, out)
+		}
+	}
+	out, _ = forestallRun(t, 0, append(base, "--threshold", "0.3", "--bootstrap", "0")...)
+	for _, want := range []string{"riskiest 0.1 %", "at 0.3 or more", "With --group and --time"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("not said: %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "brackets") || strings.Contains(out, "[") {
+		t.Errorf("intervals that were not asked for:\n%s", out)
+	}
+
+	table := plainTable(t, "train.csv", 40, 1) // what the model was trained on
+	out, _ = forestallRun(t, 0, "evaluate", "--model", dir, "--table", table, "--label", "fails", "--bootstrap", "0")
+	if !strings.Contains(out, "trained on this very table") {
+		t.Errorf("the training table is not noticed:\n%s", out)
+	}
+}
+
+// TestEvaluateReport: a page of evaluate and one of train.
+func TestEvaluateReport(t *testing.T) {
+	valid := plainTable(t, "valid.csv", 10, 3)
+	page := filepath.Join(t.TempDir(), "train.html")
+	dir, test := wearModel(t, "--valid", valid, "--early-stopping", "5", "--report", page)
+	text, err := os.ReadFile(page)
+	if err != nil || !strings.Contains(string(text), "--early-stopping") || !strings.Contains(string(text), "valid.csv") {
+		t.Errorf("the page of train: %v, %d bytes", err, len(text))
+	}
+	page = filepath.Join(t.TempDir(), "test.html")
+	out, _ := forestallRun(t, 0, "evaluate", "--model", dir, "--table", test, "--label", "fails", "--group", "unit", "--time", "hour", "--report", page)
+	text, err = os.ReadFile(page)
+	if err != nil || !strings.Contains(out, "Wrote "+page) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"What false alarms buy", "Worst false alarms", "Worst misses", "wear", "component-units"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the page does not hold %q", want)
+		}
+	}
+	if entries, err := os.ReadDir(filepath.Dir(page)); err != nil || len(entries) != 1 {
+		t.Errorf("left beside the page: %v, %v", entries, err)
+	}
+}
+
+func TestEvaluateErrors(t *testing.T) {
+	dir, test := wearModel(t)
+	base := []string{"evaluate", "--model", dir, "--table", test, "--label", "fails"}
+	for want, flags := range map[string][]string{
+		"--time needs --group":                  {"--time", "hour"},
+		"--event-time needs":                    {"--group", "unit", "--event-time", "at"},
+		"--lead needs":                          {"--lead", "3"},
+		"budget is 0":                           {"--budget", "0"},
+		"threshold is 2":                        {"--threshold", "2"},
+		"bootstrap is -1":                       {"--bootstrap=-1"},
+		"this is a directory":                   {"--report", dir},
+		"--report: stat nowhere":                {"--report", "nowhere/report.html"},
+		`column "x" is missing`:                 {"--group", "x"},
+		"no such file":                          {"--against", "nowhere"},
+		"line 2, column 4 (note)":               {"--group", "note"},
+		"column wear: the component is missing": {"--group", "wear"},
+	} {
+		if _, stderr := forestallRun(t, 1, append(base, flags...)...); !strings.Contains(stderr, want) {
+			t.Errorf("%v: %q does not say %q", flags, stderr, want)
+		}
+	}
+	train := []string{"train", "--table", test, "--label", "fails", "--drop", "note", "--out", filepath.Join(t.TempDir(), "m"), "--report", "r.html"}
+	if _, stderr := forestallRun(t, 1, train...); !strings.Contains(stderr, "--report needs --valid") {
+		t.Errorf("train: %q", stderr)
+	}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/train"
+	"github.com/stratoswarm/forestall/train/report"
+)
+
+// examplesShown are the worst false alarms and the worst misses of a report,
+// each.
+const examplesShown = 6
+
+// checkReport finds out before the work whether the report can be written.
+func checkReport(path string) error {
+	if path == "" {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("--report %s: this is a directory; name a file", path)
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("--report: %w", err)
+	}
+	return nil
+}
+
+// report writes the page. It is replaced whole or not at all.
+func (r *evaluated) report(g *globals) (err error) {
+	c := r.cmd
+	rows, err := report.Collect(g.ctx, r.model, c.Table, r.e, c.Seed)
+	if err != nil {
+		return err
+	}
+	p := report.Page{
+		Made: g.now(), Program: "forestall " + version, Card: r.model.Card, Trees: r.model.Trees(), Rows: rows,
+		Table: report.Table{
+			Path: c.Table, SHA256: r.digest, Label: c.Label, Group: c.Group, Time: c.Time, EventTime: c.EventTime,
+			FirstTime: r.first, LastTime: r.last,
+		},
+		Unit: train.ParseTimeUnit(c.TimeUnit), Lead: c.Lead, Evaluation: r.e, Notes: r.notes(),
+	}
+	if r.paired != nil {
+		p.Against = &report.Against{Model: c.Against, Paired: *r.paired}
+	}
+	var page bytes.Buffer
+	if err := p.Render(&page); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(c.Report), ".report-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(page.Bytes())
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), c.Report)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// notes are what a reader must know before the figures.
+func (r *evaluated) notes() []string {
+	notes := slices.Clone(r.cmd.notes)
+	if r.trainedHere() {
+		notes = append(notes, "This is the table that the model was trained on: the figures say how well it remembers, not how well it predicts.")
+	}
+	return notes
+}
+
+// trainedHere reports whether the model was trained on the very file.
+func (r *evaluated) trainedHere() bool {
+	return r.digest != "" && r.digest == r.model.Card.Training.DataSHA256
+}
+
+// tableDigest returns the SHA-256 of a file where it is needed: for the report,
+// or to tell whether it is what the model was trained on.
+func (c *evaluateCmd) tableDigest(m *model.Model) (string, error) {
+	if c.Report == "" && m.Card.Training.DataSHA256 == "" {
+		return "", nil
+	}
+	f, err := os.Open(c.Table)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// checkReport finds out before the training what would be found after it.
+func (c *trainCmd) checkReport() error {
+	switch {
+	case c.Report == "":
+		return nil
+	case c.Valid == "":
+		return errors.New("--report needs --valid: a table to judge the model on")
+	case train.Objective(c.Objective) != train.Binary:
+		return fmt.Errorf("--report is for probabilities, which objective %s has not", c.Objective)
+	}
+	return checkReport(c.Report)
+}
+
+// report judges the model that was written on the table of --valid.
+func (c *trainCmd) report(g *globals) error {
+	if c.Report == "" {
+		return nil
+	}
+	e := evaluateCmd{
+		Model: c.Out, Table: c.Valid, Label: c.Label, TimeUnit: "units", Bootstrap: 200, Seed: c.Seed, Threads: c.Threads, Report: c.Report,
+	}
+	if c.EarlyStopping > 0 {
+		e.notes = append(e.notes, "The number of trees was chosen on this table (--early-stopping), which flatters the figures a little.")
+	}
+	if c.Calibrate == c.Valid {
+		e.notes = append(e.notes, "The probabilities were calibrated on this table.")
+	}
+	r, err := e.measure(g)
+	if err != nil {
+		return err
+	}
+	if err := r.report(g); err != nil {
+		return err
+	}
+	fmt.Fprintf(g.out, "Wrote %s.\n", c.Report)
+	return nil
+}
