@@ -82,13 +82,11 @@ func newMeasures(s *Scores, opt *EvaluateOptions) *measures {
 func (m *measures) figures(weight []uint16, out []float64) []float64 {
 	var rows, positives, loss, brier float64
 	for u := range m.sums {
-		if w := float64(weight[u]); w > 0 {
-			s := &m.sums[u]
-			rows += w * float64(s.rows)
-			positives += w * float64(s.positives)
-			loss += w * s.loss
-			brier += w * s.brier
-		}
+		s, w := &m.sums[u], float64(weight[u])
+		rows += w * float64(s.rows)
+		positives += w * float64(s.positives)
+		loss += w * s.loss
+		brier += w * s.brier
 	}
 	ap, auc := m.rank.separation(weight)
 	base := positives / rows

@@ -164,6 +164,31 @@ func TestDraw(t *testing.T) {
 	}
 }
 
+// TestDrawBlocks: many units are drawn as often as few, and independently: the
+// counts of one draw spread as Poisson's do.
+func TestDrawBlocks(t *testing.T) {
+	const n = 5*drawBlock + 100
+	w := make([]uint16, n)
+	draw(w, rand.NewPCG(1, 1))
+	sum, squares, last := 0, 0, 0
+	for i, k := range w {
+		sum += int(k)
+		squares += int(k) * int(k)
+		if i >= 5*drawBlock {
+			last += int(k)
+		}
+	}
+	if sum != n {
+		t.Errorf("%d draws of %d", sum, n)
+	}
+	if spread := float64(squares)/n - 1; spread < 0.99 || spread > 1.01 {
+		t.Errorf("the counts vary by %v, not by 1", spread)
+	}
+	if last < 60 || last > 140 {
+		t.Errorf("the last 100 units came up %d times", last)
+	}
+}
+
 func TestInterval(t *testing.T) {
 	var v []float64
 	for i := range 201 {
