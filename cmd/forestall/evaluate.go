@@ -21,10 +21,10 @@ type evaluateCmd struct {
 	TimeUnit  string    `default:"units" placeholder:"UNIT" help:"Unit of the times. Seconds, minutes, hours, days and weeks are known, and alarms are then counted for each 1,000 component-days; with any other unit, such as cycles, for each 1,000 of it."`
 	EventTime string    `placeholder:"COL" help:"Column with the time of the incident that the row announces; without it an incident happens at the last of a run of positive rows."`
 	Lead      float64   `default:"0" placeholder:"TIME" help:"Time, in the unit of --time, that an alarm must leave; with less it is late and catches nothing."`
-	Budget    []float64 `default:"0.1,1,10" placeholder:"N,.." help:"False alarms to accept for each 1,000 component-days (${default}); the threshold of each is chosen on this table."`
-	Threshold []float64 `placeholder:"P,.." help:"Probabilities from which to alarm, chosen on another table."`
+	Budget    []float64 `default:"0.1,1,10" placeholder:"N" help:"False alarms to accept for each 1,000 component-days (${default}); the threshold of each is chosen on this table."`
+	Threshold []float64 `placeholder:"P" help:"Probabilities from which to alarm, chosen on another table."`
 	Against   string    `placeholder:"DIR" help:"Another model to compare with on the same rows, by a paired bootstrap."`
-	Bootstrap int       `default:"200" placeholder:"N" help:"Resamples for the 95 %% intervals; 0: none (${default})."`
+	Bootstrap int       `default:"200" placeholder:"N" help:"Resamples for the 95 % intervals; 0: none (${default})."`
 	Seed      uint64    `default:"1" help:"Seed of the resamples."`
 	Threads   int       `default:"0" help:"Threads; 0: one per processor. The figures do not depend on it."`
 	Report    string    `placeholder:"FILE" help:"Write a page with curves, features and the worst mistakes as HTML; it needs nothing else to be read."`

@@ -14,8 +14,8 @@ func wearModel(t *testing.T, flags ...string) (dir, test string) {
 	t.Helper()
 	table := plainTable(t, "train.csv", 40, 1)
 	dir = filepath.Join(t.TempDir(), "wear")
-	forestallRun(t, 0, append([]string{"train", "--table", table, "--label", "fails", "--drop", "unit,hour,note,at",
-		"--trees", "20", "--leaves", "7", "--out", dir}, flags...)...)
+	base := []string{"train", "--table", table, "--label", "fails", "--drop", "unit,hour,note,at", "--trees", "20", "--leaves", "7", "--out", dir}
+	forestallRun(t, 0, append(base, flags...)...)
 	return dir, plainTable(t, "test.csv", 30, 2)
 }
 
