@@ -30,9 +30,9 @@ func (b *builder) add(t *Tree) error {
 		return errors.New("the model has more than 2^31 nodes")
 	}
 	e.depth = max(e.depth, depth)
-	e.addGain(t)
 	root := uint32(len(e.nodes))
 	e.roots = append(e.roots, root)
+	e.addGain(t)
 	first := 0
 	if len(t.Splits) == 0 {
 		first = ^0

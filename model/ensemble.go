@@ -35,8 +35,8 @@ type Ensemble struct {
 	cover     []float64 // training rows per node; nil: not known
 	expected  float64   // mean raw score over the training rows
 	depth     int       // of the deepest tree
-	gain      []float64 // per feature, of its splits
 	scratch   scratchPool
+	gain      []float64 // per feature, of its splits
 }
 
 // Features returns the names of the features in the order of a row's values.
