@@ -64,6 +64,10 @@ func (c Calibration) Validate() error {
 	return nil
 }
 
+// Probability returns the probability that a calibration of a method gives a raw
+// score; of none it returns that of the plain logistic link.
+func (c Calibration) Probability(raw float64) float64 { return c.apply(raw, 1) }
+
 // apply returns the probability of a raw score; link is the slope of the
 // objective's own logistic link.
 func (c Calibration) apply(raw, link float64) float64 {
@@ -161,6 +165,12 @@ func crossEntropy(x, target []float64, a, b float64) (sum float64) {
 // adjacent violators (Ayer et al. 1955). Each pool becomes its two ends, so
 // that scores inside it share one probability and those between two pools are
 // interpolated.
+//
+// One row more at the lowest score and one at the highest, both half positive,
+// keep the probabilities off 0 and 1, which no number of rows can show: a lowest
+// pool of n rows without a positive one says 0.5/(n+1) (Krichevsky and Trofimov
+// 1981). Scores beyond those that were seen have the probability
+// of the pool at that end.
 func FitIsotonic(raw []float64, label []bool) (Calibration, error) {
 	if _, err := checkFit(raw, label); err != nil {
 		return Calibration{}, fmt.Errorf("fit isotonic: %w", err)
@@ -172,11 +182,8 @@ func FitIsotonic(raw []float64, label []bool) (Calibration, error) {
 	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(raw[i], raw[j]) })
 	type pool struct{ lo, hi, sum, n float64 }
 	var pools []pool
-	for _, i := range order {
-		p := pool{raw[i], raw[i], 0, 1}
-		if label[i] {
-			p.sum = 1
-		}
+	add := func(raw, sum float64) {
+		p := pool{raw, raw, sum, 1}
 		for len(pools) > 0 {
 			q := pools[len(pools)-1]
 			// Equal scores belong together whatever their labels are.
@@ -188,6 +195,15 @@ func FitIsotonic(raw []float64, label []bool) (Calibration, error) {
 		}
 		pools = append(pools, p)
 	}
+	add(raw[order[0]], 0.5)
+	for _, i := range order {
+		if label[i] {
+			add(raw[i], 1)
+		} else {
+			add(raw[i], 0)
+		}
+	}
+	add(raw[order[len(order)-1]], 0.5)
 	c := Calibration{Method: Isotonic}
 	for _, p := range pools {
 		c.Points = append(c.Points, Point{p.lo, p.sum / p.n})

@@ -46,8 +46,8 @@ func TestIsotonic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Sorted: 1:0 | 2:1 3:0 | 4:1 5:1 5:0.
-	for raw, want := range map[float64]float64{0: 0, 1: 0, 2: 0.5, 3: 0.5, 1.5: 0.25, 4: 2. / 3, 5: 2. / 3, 9: 2. / 3} {
+	// Sorted, with the two half positive rows: 1:½ 1:0 | 2:1 3:0 | 4:1 5:1 5:0 5:½.
+	for raw, want := range map[float64]float64{0: 0.25, 1: 0.25, 2: 0.5, 3: 0.5, 1.5: 0.375, 4: 0.625, 5: 0.625, 9: 0.625} {
 		near(t, "isotonic", c.apply(raw, 1), want)
 	}
 	if err := c.Validate(); err != nil {
@@ -55,7 +55,8 @@ func TestIsotonic(t *testing.T) {
 	}
 }
 
-// TestIsotonicProperties: the fit is valid, rises, and keeps the mean.
+// TestIsotonicProperties: the fit is valid, rises, is never sure, and keeps
+// the mean but for the two rows of its own.
 func TestIsotonicProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		raw := rapid.SliceOfN(rapid.Float64Range(-5, 5), 2, 40).Draw(t, "raw")
@@ -67,11 +68,15 @@ func TestIsotonicProperties(t *testing.T) {
 		if err := c.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		sum := 0.0
+		low, high := c.Points[0].Probability, c.Points[len(c.Points)-1].Probability
+		if low <= 0 || high >= 1 {
+			t.Fatalf("probabilities from %v to %v", low, high)
+		}
+		sum := low + high
 		for _, v := range raw {
 			sum += c.apply(v, 1)
 		}
-		if want := count(label); math.Abs(sum-want) > 1e-9*float64(len(raw)) {
+		if want := count(label) + 1; math.Abs(sum-want) > 1e-9*float64(len(raw)) {
 			t.Fatalf("probabilities sum to %v for %v positives", sum, want)
 		}
 	})
