@@ -35,6 +35,8 @@ type Card struct {
 	Calibration Calibration        `json:"calibration"`                    //
 	Thresholds  *Thresholds        `json:"thresholds,omitempty"`           // nil: the application's own
 	Training    Training           `json:"training"`                       //
+	Trials      *Trials            `json:"trials,omitempty"`               // nil: the parameters were not judged on held-out rows
+	Reliability *Reliability       `json:"reliability,omitempty"`          // nil: the probabilities were not judged on held-out rows
 	Metrics     map[string]float64 `json:"metrics,omitempty"`              // on held-out data, by name
 	Monotone    map[string]int     `json:"monotone_constraints,omitempty"` // feature to +1 or -1
 	TreesSHA256 string             `json:"trees_sha256"`                   // of model.txt, hex
@@ -149,6 +151,16 @@ func (c *Card) Validate() error {
 	}
 	if err := c.Calibration.Validate(); err != nil {
 		return bad("calibration", "%v", err)
+	}
+	if t := c.Trials; t != nil {
+		if err := t.Validate(); err != nil {
+			return bad("trials", "%v", err)
+		}
+	}
+	if r := c.Reliability; r != nil {
+		if err := r.Validate(); err != nil {
+			return bad("reliability", "%v", err)
+		}
 	}
 	return nil
 }

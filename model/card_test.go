@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,6 +27,17 @@ func smallCard() Card {
 		Training: Training{
 			From: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC),
 			DataSHA256: strings.Repeat("0f", 32), Notes: "made for a test",
+		},
+		Trials: &Trials{
+			Split: "by time", Metric: "ap", Mean: 0.5, Spread: 0.1, Searched: 9, Abandoned: 4, Ended: "interrupted",
+			Folds:  []Fold{{Name: "hour 80 to 100", TrainRows: 800, TrainPositives: 8, Rows: 200, Positives: 2, Trees: 70, Value: 0.5}},
+			Params: map[string]float64{"leaves": 15, "learning_rate": 0.05},
+		},
+		Reliability: &Reliability{
+			Of: "the last 10 %", Rows: 100, Positives: 2, Unseen: true,
+			Before: Probabilities{LogLoss: 0.2, Brier: 0.03, BrierSkill: -0.5, ECE: 0.1},
+			After:  Probabilities{LogLoss: 0.1, Brier: 0.02, BrierSkill: 0.1, ECE: 0.01},
+			Curve:  []ReliabilityPoint{{Rows: 98, Mean: 0.01, Observed: 0}, {Rows: 2, Mean: 0.5, Observed: 1}},
 		},
 		Metrics:  map[string]float64{"average_precision": 0.5},
 		Monotone: map[string]int{"temp": 1, "load": -1},
@@ -81,7 +93,8 @@ func TestLoadErrors(t *testing.T) {
 	card := smallCard()
 	card.TreesSHA256 = Digest(golden(t))
 	encode := func(change func(*Card)) []byte {
-		c := card
+		c := smallCard() // what it points at is its own
+		c.TreesSHA256 = card.TreesSHA256
 		change(&c)
 		b, err := c.encode()
 		if err != nil {
@@ -114,6 +127,12 @@ func TestLoadErrors(t *testing.T) {
 		{"monotone", golden(t), encode(func(c *Card) { c.Monotone = map[string]int{"temp": 2} }), ErrCard, "temp"},
 		{"monotone name", golden(t), encode(func(c *Card) { c.Monotone = map[string]int{"x": 1} }), ErrCard, `"x"`},
 		{"calibration", golden(t), encode(func(c *Card) { c.Calibration = Calibration{Method: "magic"} }), ErrCard, "magic"},
+		{"folds", golden(t), encode(func(c *Card) { c.Trials.Folds = nil }), ErrCard, "trials folds is empty"},
+		{"fold", golden(t), encode(func(c *Card) { c.Trials.Folds[0].Positives = 201 }), ErrCard, "fold 0 \"hour 80"},
+		{"abandoned", golden(t), encode(func(c *Card) { c.Trials.Abandoned = 10 }), ErrCard, "10 of 9"},
+		{"spread", golden(t), encode(func(c *Card) { c.Trials.Spread = -1 }), ErrCard, "spread is -1"},
+		{"reliability", golden(t), encode(func(c *Card) { c.Reliability.Positives = 101 }), ErrCard, "101 positives of 100"},
+		{"curve", golden(t), encode(func(c *Card) { c.Reliability.Curve[1].Mean = 0.001 }), ErrCard, "curve point 1"},
 		{"slope", golden(t), encode(func(c *Card) { c.Calibration = Calibration{Method: Platt, Slope: -1} }), ErrCard, "slope"},
 		{"points", golden(t), encode(func(c *Card) {
 			c.Calibration = Calibration{Method: Isotonic, Points: []Point{{0, 0.5}, {1, 0.4}}}
@@ -188,5 +207,46 @@ func TestSecondOpinion(t *testing.T) {
 	}
 	if err := secondOpinion([]byte("tree\n"), honest); !errors.Is(err, ErrSecondOpinion) {
 		t.Errorf("error %v", err)
+	}
+}
+
+var update = flag.Bool("update", false, "write testdata/card.json anew")
+
+// TestCardGolden: the card's file reads as docs/format/model.md says. Write it
+// anew with -update and read the difference.
+func TestCardGolden(t *testing.T) {
+	const name = "testdata/card.json"
+	card := smallCard()
+	card.TreesSHA256 = Digest(golden(t))
+	got, err := card.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(name, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// TestOldCard: a card from before trials and reliability were held loads.
+func TestOldCard(t *testing.T) {
+	const old = `{
+  "format": 1, "name": "disk", "version": "0a1b2c3d4e5f", "features": ["wear", "temp"], "horizon": "240h0m0s",
+  "calibration": {"method": "platt", "slope": 1, "intercept": -1.0986122886681098},
+  "training": {"data_sha256": "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", "notes": "label fails; 1000 rows"},
+  "metrics": {"valid_logloss": 0.1}, "monotone_constraints": {"wear": 1},
+  "trees_sha256": "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"
+}`
+	c, err := ReadCard(strings.NewReader(old))
+	if err != nil || c.Trials != nil || c.Reliability != nil || c.Name != "disk" {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
