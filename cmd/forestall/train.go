@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,26 +50,29 @@ type trainCmd struct {
 	ScalePosWeight float64   `default:"1" help:"Weight of positive rows; the probabilities are corrected for it."`
 
 	Valid         string `placeholder:"FILE" help:"Table to validate on."`
-	EarlyStopping int    `placeholder:"N" help:"Stop after N trees without a better validation; needs --valid."`
-	Metric        string `placeholder:"NAME" help:"What the validation is judged by: logloss, ap, auc; rmse for a regression."`
-	Calibrate     string `placeholder:"FILE" help:"Table to calibrate the probabilities on; rows that are used for nothing else."`
+	EarlyStopping int    `placeholder:"N" help:"Stop after N trees without a better validation; needs --valid or rows held out."`
+	Metric        string `placeholder:"NAME" help:"What the validation is judged by: logloss, ap, auc; rmse for a regression. By default logloss, of a search ap."`
+
+	splitFlags     `embed:""`
+	searchFlags    `embed:""`
+	calibrateFlags `embed:""`
 
 	Name    string        `placeholder:"NAME" help:"Name of the model in its card; by default that of the directory."`
 	Horizon time.Duration `placeholder:"DURATION" help:"The label means a failure within this time; kept in the card."`
 	Seed    uint64        `default:"1" help:"Seed of the samples."`
 	Report  string        `placeholder:"FILE" help:"Write a page about the model on the --valid table, as evaluate does."`
 	Threads int           `default:"0" help:"Threads; 0: one per processor. The model does not depend on it."`
-	JSON    bool          `name:"json" help:"Report each tree as a line of JSON on standard error."`
+	JSON    bool          `name:"json" help:"Report each trial, fold and tree as a line of JSON on standard error."`
 }
 
 // Help adds to the command's help.
 func (trainCmd) Help() string {
-	return "Every column but the label, the weight and those dropped is a feature. An empty cell, NA and nan are missing. Ctrl-C ends the training after the tree at hand and keeps what there is."
+	return "Every column but the label, the weight and those dropped is a feature; --time and --group are dropped too. An empty cell, NA and nan are missing. Ctrl-C ends the training after the tree at hand and keeps what there is; while rows held out judge, it goes on to the training with what is known by then."
 }
 
 func (c *trainCmd) spec() train.Spec {
 	return train.Spec{
-		Label: c.Label, Drop: c.Drop, Weight: c.Weight, Categorical: c.Categorical,
+		Label: c.Label, Drop: append(slices.Clone(c.Drop), c.drop()...), Weight: c.Weight, Categorical: c.Categorical,
 		Objective: train.Objective(c.Objective), ZeroMissing: c.ZeroMissing,
 		MaxBin: c.MaxBin, Seed: c.Seed, Threads: c.Threads,
 	}
@@ -108,54 +112,43 @@ func (c *trainCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
+	split, err := c.check()
+	if err != nil {
+		return err
+	}
 	// What a training holds is few and large: to collect often costs little and
 	// keeps memory near what is in use.
 	debug.SetGCPercent(25)
 	started := g.now()
-	d, err := train.ReadDataset(g.ctx, c.Table, c.spec())
+	in, err := c.read(g, split)
 	if err != nil {
-		return err
-	}
-	var valid *train.Dataset
-	if c.Valid != "" {
-		if valid, err = d.ReadLike(g.ctx, c.Valid); err != nil {
-			return err
-		}
-	}
-	if err := c.checkCalibrate(d); err != nil {
-		return err
-	}
-	if err := c.checkReport(); err != nil {
 		return err
 	}
 	read := g.now()
-	progress := newTrainProgress(g, c.JSON)
-	r, err := train.Train(g.ctx, d, valid, p, progress.report)
-	progress.end()
+	f, err := c.fit(g, in, p)
 	if err != nil {
 		return err
 	}
-	trained := g.now()
-	text, err := r.Text()
+	text, err := f.Text()
 	if err != nil {
 		return err
 	}
-	card, err := c.card(d, r)
+	card, err := c.card(in, f)
 	if err != nil {
 		return err
 	}
 	// After Ctrl-C the rest must still be done.
-	if err := c.calibrate(context.WithoutCancel(g.ctx), text, &card); err != nil {
+	if err := c.calibrate(context.WithoutCancel(g.ctx), text, in, &card); err != nil {
 		return err
 	}
 	if err := model.Save(c.Out, text, card); err != nil {
 		return err
 	}
-	c.tell(g, d, r, read.Sub(started), trained.Sub(read))
+	c.tell(g, in, f, &card, read.Sub(started))
 	return c.report(g)
 }
 
-func (c *trainCmd) card(d *train.Dataset, r *train.Result) (model.Card, error) {
+func (c *trainCmd) card(in *trainInput, f *fitted) (model.Card, error) {
 	name := c.Name
 	if name == "" {
 		abs, err := filepath.Abs(c.Out)
@@ -164,84 +157,56 @@ func (c *trainCmd) card(d *train.Dataset, r *train.Result) (model.Card, error) {
 		}
 		name = filepath.Base(abs)
 	}
+	d := in.table
 	card := model.Card{
-		Format: model.CardFormat, Name: name, Version: d.Digest()[:12], Features: r.Features,
-		Horizon: model.Duration(c.Horizon), Monotone: r.Monotone,
+		Format: model.CardFormat, Name: name, Version: d.Digest()[:12], Features: f.Features,
+		Horizon: model.Duration(c.Horizon), Monotone: f.Monotone, Trials: f.trials,
 		Training: model.Training{
 			DataSHA256: d.Digest(),
-			Notes:      fmt.Sprintf("label %s; %d rows; %d trees of at most %d leaves; seed %d", c.Label, d.Rows(), len(r.Trees), c.Leaves, c.Seed),
+			Notes:      fmt.Sprintf("label %s; %d of %d rows; %d trees of at most %d leaves; seed %d", c.Label, f.rows, d.Rows(), len(f.Trees), f.leaves, c.Seed),
 		},
 	}
-	if r.Metric != "" {
-		card.Metrics = map[string]float64{"valid_" + string(r.Metric): r.Best}
+	switch {
+	case f.trials != nil:
+		card.Metrics = map[string]float64{"valid_" + f.trials.Metric: f.trials.Mean}
+	case f.Metric != "":
+		card.Metrics = map[string]float64{"valid_" + string(f.Metric): f.Best}
 	}
 	if train.Objective(c.Objective) == train.Binary && c.ScalePosWeight != 1 {
 		card.Calibration = train.PriorCorrection(c.ScalePosWeight)
 	}
 	return card, nil
 }
-
-// checkCalibrate finds out before the training what would be found after it.
-func (c *trainCmd) checkCalibrate(d *train.Dataset) error {
-	if c.Calibrate == "" {
-		return nil
-	}
-	if train.Objective(c.Objective) != train.Binary {
-		return fmt.Errorf("--calibrate is for probabilities, which objective %s has not", c.Objective)
-	}
-	t, err := train.OpenTable(c.Calibrate)
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	return t.Select(append(d.Features(), c.Label))
-}
-
-// calibrate fits the probabilities to a table of their own.
-func (c *trainCmd) calibrate(ctx context.Context, text []byte, card *model.Card) error {
-	if c.Calibrate == "" {
-		return nil
-	}
-	e, err := model.ReadEnsemble(strings.NewReader(string(text)))
-	if err != nil {
-		return err
-	}
-	var raw []float64
-	var label []bool
-	n := e.NumFeatures()
-	err = train.ScanTable(ctx, c.Calibrate, append(e.Features(), c.Label), func(row []float64) error {
-		score, err := e.Raw(row[:n])
-		if y := row[n]; err == nil && y != 0 && y != 1 {
-			err = fmt.Errorf("column %s: the label is %v; it must be 0 or 1", c.Label, y)
-		}
-		raw, label = append(raw, score), append(label, row[n] == 1)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if card.Calibration, err = model.FitPlatt(raw, label); err != nil {
-		return fmt.Errorf("%s: %w", c.Calibrate, err)
-	}
-	return nil
-}
-
-func (c *trainCmd) tell(g *globals, d *train.Dataset, r *train.Result, reading, training time.Duration) {
-	fmt.Fprintf(g.out, "Read %d rows of %d features in %s", d.Rows(), len(r.Features), textDuration(reading))
+func (c *trainCmd) tell(g *globals, in *trainInput, f *fitted, card *model.Card, reading time.Duration) {
+	d := in.table
+	fmt.Fprintf(g.out, "Read %d rows of %d features in %s", d.Rows(), len(f.Features), textDuration(reading))
 	if train.Objective(c.Objective) == train.Binary {
 		fmt.Fprintf(g.out, ", %.3g %% positive", 100*float64(d.Positives())/float64(d.Rows()))
 	}
-	fmt.Fprintf(g.out, ".\nTrained %s in %s", textCount(len(r.Trees), "tree"), textDuration(training))
+	fmt.Fprint(g.out, ".\n")
+	if f.trials != nil {
+		if f.search != nil {
+			tellSearch(g, f.search, f.trials)
+		}
+		tellFolds(g, f.trials)
+	}
+	fmt.Fprintf(g.out, "Trained %s", textCount(len(f.Trees), "tree"))
+	if f.rows != d.Rows() {
+		fmt.Fprintf(g.out, " on %s", textCount(f.rows, "row"))
+	}
+	fmt.Fprintf(g.out, " in %s", textDuration(f.took))
 	switch {
-	case r.Interrupted:
+	case f.Interrupted:
 		fmt.Fprint(g.out, "; interrupted")
-	case r.Stopped:
+	case f.Stopped:
 		fmt.Fprint(g.out, "; stopped early")
 	}
-	if r.Metric != "" {
-		fmt.Fprintf(g.out, "; %s on %s: %.5f", r.Metric, c.Valid, r.Best)
+	if f.trials == nil && f.Metric != "" {
+		fmt.Fprintf(g.out, "; %s on %s: %.5f", f.Metric, c.Valid, f.Best)
 	}
-	fmt.Fprintf(g.out, ".\nWrote %s.\n", filepath.Join(c.Out, model.TreesFile))
+	fmt.Fprint(g.out, ".\n")
+	tellCalibration(g, card)
+	fmt.Fprintf(g.out, "Wrote %s.\n", filepath.Join(c.Out, model.TreesFile))
 }
 
 // trainProgress shows how far a training is: lines of JSON, or one line that is
@@ -253,6 +218,9 @@ type trainProgress struct {
 	json    bool
 	live    bool
 	shown   time.Time
+
+	best     string // of a search so far
+	bestMean float64
 }
 
 func newTrainProgress(g *globals, asJSON bool) *trainProgress {

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/train"
+)
+
+// calibrateFlags say what the probabilities are fitted to.
+type calibrateFlags struct {
+	Calibrate   string `group:"Calibration" placeholder:"FILE|SHARE" help:"Fit the probabilities to rows that are used for nothing else: a table, or a share such as 10% of this one, its last rows by --time or whole components by --group."`
+	Calibration string `group:"Calibration" placeholder:"METHOD" default:"" enum:",auto,platt,isotonic" help:"How: platt, isotonic, or auto (the default): isotonic from 1,000 positive rows on, else platt."`
+}
+
+// held is what a calibration is fitted to.
+type held struct {
+	share share // of the table; 0: a file of its own
+	rows  []int // of the table
+}
+
+// slice returns the share of the table that is set apart, 0 for none.
+func (f *calibrateFlags) slice() (share, error) {
+	if !strings.HasSuffix(f.Calibrate, "%") {
+		return 0, nil
+	}
+	var s share
+	if err := s.UnmarshalText([]byte(f.Calibrate)); err != nil {
+		return 0, fmt.Errorf("--calibrate: %w", err)
+	}
+	return s, nil
+}
+
+func (f *calibrateFlags) method() model.Method {
+	if f.Calibration == "" {
+		return train.AutoCalibration
+	}
+	return model.Method(f.Calibration)
+}
+
+// checkCalibrate finds out before the training, and before the table is read,
+// what would be found after it.
+func (c *trainCmd) checkCalibrate() error {
+	switch s, err := c.slice(); {
+	case err != nil:
+		return err
+	case c.Calibrate == "" && c.Calibration != "":
+		return errors.New("--calibration needs --calibrate, the rows to fit to")
+	case c.Calibrate == "":
+		return nil
+	case train.Objective(c.Objective) != train.Binary:
+		return fmt.Errorf("--calibrate is for probabilities, which objective %s has not", c.Objective)
+	case s != 0 && c.Time == "" && c.Group == "":
+		return fmt.Errorf("--calibrate %s needs --time or --group: neighbouring rows are nearly the same, so none are set apart at random", c.Calibrate)
+	}
+	return nil
+}
+
+// checkCalibrateFile finds out before the training whether the file can be read.
+func (c *trainCmd) checkCalibrateFile(d *train.Dataset) error {
+	if s, err := c.slice(); c.Calibrate == "" || s != 0 {
+		return err
+	}
+	t, err := train.OpenTable(c.Calibrate)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	return t.Select(append(d.Features(), c.Label))
+}
+
+// hold sets the rows apart that the probabilities are fitted to.
+func (c *trainCmd) hold(in *trainInput) (rest []int, h held, err error) {
+	d := in.table
+	rest = d.AllRows()
+	if h.share, err = c.slice(); err != nil || h.share == 0 {
+		return rest, h, err
+	}
+	by := train.Split{Kind: train.ByTime, Embargo: c.Embargo, Seed: c.Seed}
+	if in.wholeComponents(c) {
+		by.Kind = train.ByGroup
+	}
+	if rest, h.rows, err = by.Hold(in.keys, rest, float64(h.share)); err != nil {
+		return nil, h, fmt.Errorf("--calibrate %s: %w", c.Calibrate, err)
+	}
+	positives := 0
+	for _, row := range h.rows {
+		positives += int(d.Labels()[row])
+	}
+	if positives == 0 || positives == len(h.rows) {
+		return nil, h, fmt.Errorf("--calibrate %s: %d of the %d rows set apart are positive; both classes are needed: set more apart", c.Calibrate, positives, len(h.rows))
+	}
+	return rest, h, nil
+}
+
+// wholeComponents says that components are set apart, not the last rows.
+func (in *trainInput) wholeComponents(c *trainCmd) bool {
+	return c.Time == "" || in.split != nil && in.split.Kind == train.ByGroup
+}
+
+// describeHeld says in words what rows those are.
+func (c *trainCmd) describeHeld(in *trainInput) string {
+	switch {
+	case in.held.share == 0:
+		return filepath.Base(c.Calibrate)
+	case in.wholeComponents(c):
+		return fmt.Sprintf("components with %s of the rows by %s", in.held.share, c.Group)
+	}
+	return fmt.Sprintf("the last %s of the rows by %s", in.held.share, c.Time)
+}
+
+// calibrate fits the probabilities to the rows set apart and judges them. What
+// the card has for a calibration is the one before.
+func (c *trainCmd) calibrate(ctx context.Context, text []byte, in *trainInput, card *model.Card) error {
+	if c.Calibrate == "" {
+		return nil
+	}
+	e, err := model.ReadEnsemble(bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	path, k, h := c.Table, in.keys, in.held
+	if h.share == 0 {
+		path = c.Calibrate
+		if k, err = c.keysOf(ctx, path); err != nil {
+			return err
+		}
+	}
+	rows, err := c.score(ctx, e, path, h)
+	if err != nil {
+		return err
+	}
+	if h.share == 0 {
+		rows.Group = k.Group
+	} else if k.Group != nil {
+		for _, row := range h.rows {
+			rows.Group = append(rows.Group, k.Group[row])
+		}
+	}
+	for _, raw := range rows.Raw {
+		rows.Before = append(rows.Before, card.Calibration.Probability(raw))
+	}
+	calibration, reliability, err := train.Calibrate(rows, c.method())
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	reliability.Of = c.describeHeld(in)
+	card.Calibration, card.Reliability = calibration, &reliability
+	return nil
+}
+
+// keysOf reads the components of another table, where it tells them.
+func (c *trainCmd) keysOf(ctx context.Context, path string) (train.Keys, error) {
+	t, err := train.OpenTable(path)
+	if err != nil {
+		return train.Keys{}, err
+	}
+	defer t.Close()
+	if c.Group == "" || !slices.Contains(t.Columns(), c.Group) {
+		return train.Keys{}, nil
+	}
+	return train.ReadKeys(ctx, path, "", c.Group)
+}
+
+// score reads rows and what a model makes of them, in the order in which they
+// are held.
+func (c *trainCmd) score(ctx context.Context, e *model.Ensemble, path string, h held) (rows train.Held, err error) {
+	at := map[int]int{}
+	if h.share != 0 {
+		rows.Raw, rows.Label = make([]float64, len(h.rows)), make([]bool, len(h.rows))
+		for i, row := range h.rows {
+			at[row] = i
+		}
+	}
+	n, row := e.NumFeatures(), -1
+	err = train.ScanTable(ctx, path, append(e.Features(), c.Label), func(cells []float64) error {
+		row++
+		i, wanted := at[row]
+		if h.share != 0 && !wanted {
+			return nil
+		}
+		if y := cells[n]; y != 0 && y != 1 {
+			return fmt.Errorf("column %s: the label is %v; it must be 0 or 1", c.Label, y)
+		}
+		raw, err := e.Raw(cells[:n])
+		if h.share == 0 {
+			rows.Raw, rows.Label = append(rows.Raw, raw), append(rows.Label, cells[n] == 1)
+		} else {
+			rows.Raw[i], rows.Label[i] = raw, cells[n] == 1
+		}
+		return err
+	})
+	return rows, err
+}
+
+// tellCalibration prints how true the probabilities are.
+func tellCalibration(g *globals, card *model.Card) {
+	r := card.Reliability
+	if r == nil {
+		return
+	}
+	fmt.Fprintf(g.out, "Calibrated with %s on %s: %s, %d positive.\n", card.Calibration.Method, r.Of, textCount(r.Rows, "row"), r.Positives)
+	how := "Each half of the rows is judged by a calibration fitted on the other"
+	if !r.Unseen {
+		how = "Judged on the rows that it was fitted on, for they are too few to halve"
+	}
+	fmt.Fprintf(g.out, "%s: calibration error %.5f, %.5f before; Brier skill %.4f, %.4f before.\n", how, r.After.ECE, r.Before.ECE, r.After.BrierSkill, r.Before.BrierSkill)
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stratoswarm/forestall/train"
+)
+
+// splitFlags say which rows train and which judge.
+type splitFlags struct {
+	Time        string   `group:"Rows held out" placeholder:"COL" help:"Column with the time of the row, a number. It is no feature unless --keep names it."`
+	Group       string   `group:"Rows held out" placeholder:"COL" help:"Column with the number of the component. It is no feature unless --keep names it."`
+	Keep        []string `group:"Rows held out" placeholder:"COL,.." help:"Columns that are features although --time or --group names them."`
+	Split       string   `group:"Rows held out" placeholder:"KIND" default:"" enum:",time,prequential,group" help:"How rows are held out: time (the last ones), prequential (a window of time after each training window, rolling), group (each component once). By default what the flags below tell, with --search time or else group."`
+	Holdout     share    `group:"Rows held out" placeholder:"SHARE" help:"Split by time: share of the rows, the last, that judge, such as 20%."`
+	Embargo     float64  `group:"Rows held out" placeholder:"N" help:"Time before the rows that judge which is left out of the training, in the unit of --time: at least lead and horizon of the label."`
+	TrainWindow float64  `group:"Rows held out" placeholder:"N" help:"Prequential: time that each fold trains on."`
+	TestWindow  float64  `group:"Rows held out" placeholder:"N" help:"Prequential: time after it that judges."`
+	Folds       int      `group:"Rows held out" placeholder:"K" help:"Split by group: folds of whole components, 5 unless told."`
+}
+
+// share is a part of a whole: 20% or 0.2.
+type share float64
+
+// UnmarshalText reads a share.
+func (s *share) UnmarshalText(text []byte) error {
+	number, percent := strings.CutSuffix(string(text), "%")
+	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if percent {
+		v /= 100
+	}
+	if err != nil || !(v > 0 && v < 1) {
+		return fmt.Errorf("%q is no share: write one above 0%% and below 100%%, such as 20%% or 0.2", text)
+	}
+	*s = share(v)
+	return nil
+}
+
+func (s share) String() string { return strconv.FormatFloat(100*float64(s), 'g', 4, 64) + " %" }
+
+// defaultHoldout and defaultFolds are what a search takes when it is told
+// nothing else.
+const (
+	defaultHoldout = 0.2
+	defaultFolds   = 5
+)
+
+// kind returns the kind of split that the flags mean, "" for none.
+func (f *splitFlags) kind(search bool) train.SplitKind {
+	switch {
+	case f.Split != "":
+		return train.SplitKind(f.Split)
+	case f.Holdout != 0:
+		return train.ByTime
+	case f.TrainWindow != 0 || f.TestWindow != 0:
+		return train.Prequential
+	case f.Folds != 0:
+		return train.ByGroup
+	case search && f.Time != "":
+		return train.ByTime
+	case search && f.Group != "":
+		return train.ByGroup
+	}
+	return ""
+}
+
+// split returns the split that the flags mean, nil for none.
+func (f *splitFlags) split(seed uint64, search bool) (*train.Split, error) {
+	s := &train.Split{
+		Kind: f.kind(search), Holdout: float64(f.Holdout), Embargo: f.Embargo,
+		TrainWindow: f.TrainWindow, TestWindow: f.TestWindow, Folds: f.Folds, Seed: seed,
+	}
+	if f.Holdout == 0 && s.Kind == train.ByTime {
+		s.Holdout = defaultHoldout
+	}
+	if f.Folds == 0 && s.Kind == train.ByGroup {
+		s.Folds = defaultFolds
+	}
+	for _, flag := range []struct {
+		name string
+		set  bool
+		of   train.SplitKind
+	}{
+		{"--holdout", f.Holdout != 0, train.ByTime},
+		{"--train-window", f.TrainWindow != 0, train.Prequential},
+		{"--test-window", f.TestWindow != 0, train.Prequential},
+		{"--folds", f.Folds != 0, train.ByGroup},
+	} {
+		if flag.set && flag.of != s.Kind {
+			return nil, fmt.Errorf("%s is for a split by %s, and this one is by %s", flag.name, flag.of, s.Kind)
+		}
+	}
+	switch {
+	case f.Embargo != 0 && f.Time == "":
+		return nil, errors.New("--embargo needs --time")
+	case s.Kind == train.ByGroup && f.Group == "":
+		return nil, errors.New("a split by group needs --group, the column with the component")
+	case (s.Kind == train.ByTime || s.Kind == train.Prequential) && f.Time == "":
+		return nil, fmt.Errorf("a split by %s needs --time, the column with the time", s.Kind)
+	}
+	for _, name := range f.Keep {
+		if name != f.Time && name != f.Group {
+			return nil, fmt.Errorf("--keep %s: only the columns of --time and --group need it", name)
+		}
+	}
+	if s.Kind == "" {
+		return nil, nil
+	}
+	if err := s.Validate(); err != nil {
+		return nil, fmt.Errorf("--%s", strings.ReplaceAll(err.Error(), "_", "-"))
+	}
+	return s, nil
+}
+
+// drop returns the columns of the flags that are no features.
+func (f *splitFlags) drop() (names []string) {
+	for _, name := range []string{f.Time, f.Group} {
+		if name != "" && !slices.Contains(f.Keep, name) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// keys reads the columns of the flags.
+func (f *splitFlags) keys(ctx context.Context, table string, d *train.Dataset) (train.Keys, error) {
+	k, err := train.ReadKeys(ctx, table, f.Time, f.Group)
+	if err != nil {
+		return k, err
+	}
+	for _, n := range []int{len(k.Time), len(k.Group)} {
+		if n != 0 && n != d.Rows() {
+			return k, fmt.Errorf("%s: the file changed while it was read", table)
+		}
+	}
+	return k, nil
+}
+
+// describe says in words how rows are held out.
+func (f *splitFlags) describe(s *train.Split) string {
+	embargo := ", no embargo"
+	if s.Embargo > 0 {
+		embargo = fmt.Sprintf(", embargo %g", s.Embargo)
+	}
+	switch s.Kind {
+	case train.ByTime:
+		return fmt.Sprintf("the last %s of the rows by %s%s", share(s.Holdout), f.Time, embargo)
+	case train.Prequential:
+		return fmt.Sprintf("each %g of %s after a training window of %g%s", s.TestWindow, f.Time, s.TrainWindow, embargo)
+	}
+	return fmt.Sprintf("%d folds of whole components by %s", s.Folds, f.Group)
+}
