@@ -51,8 +51,8 @@ var errNothingFound = errors.New("not one trial was finished, so nothing was fou
 // Search tries parameters on a trial's folds (random search: Bergstra, Bengio
 // 2012). The first try is Base; the n-th depends on the seed of Base and on n
 // only. After each fold but the last, a try whose mean is worse than the best's
-// on the same folds by more than the spread of the best over its folds is
-// abandoned.
+// on the same folds by more than the standard error of the best's mean over all
+// folds is abandoned.
 //
 // report, which may be nil, is called after each tree, tried after each trial.
 // When the context ends, what was found until then is returned; if it is
@@ -130,7 +130,7 @@ func (s *SearchResult) hopeless(folds []FoldResult) bool {
 	if !s.Metric.rises() {
 		behind = -behind
 	}
-	return behind > s.Best.Spread
+	return behind > s.Best.Spread/math.Sqrt(float64(len(s.Best.Folds)))
 }
 
 func (s *SearchResult) add(try Trial, folds int) {

@@ -211,4 +211,7 @@ func tellCalibration(g *globals, card *model.Card) {
 		how = "Judged on the rows that it was fitted on, for they are too few to halve"
 	}
 	fmt.Fprintf(g.out, "%s: calibration error %.5f, %.5f before; Brier skill %.4f, %.4f before.\n", how, r.After.ECE, r.Before.ECE, r.After.BrierSkill, r.Before.BrierSkill)
+	if r.Unseen && r.After.LogLoss > r.Before.LogLoss {
+		fmt.Fprintf(g.out, "It does not help here: the log loss is %.5f, %.5f before. Set more rows apart, or leave --calibrate out.\n", r.After.LogLoss, r.Before.LogLoss)
+	}
 }

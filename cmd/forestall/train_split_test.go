@@ -267,3 +267,25 @@ func TestTrainJSONLines(t *testing.T) {
 		}
 	}
 }
+
+func TestTellCalibration(t *testing.T) {
+	card := &model.Card{Calibration: model.Calibration{Method: model.Platt}, Reliability: &model.Reliability{
+		Of: "later.csv", Rows: 100, Positives: 3, Unseen: true,
+		Before: model.Probabilities{LogLoss: 0.10, ECE: 0.02}, After: model.Probabilities{LogLoss: 0.11, ECE: 0.03},
+	}}
+	for _, tc := range []struct {
+		change      func(*model.Reliability)
+		says, quiet string
+	}{
+		{func(*model.Reliability) {}, "does not help here", "too few to halve"},
+		{func(r *model.Reliability) { r.After.LogLoss = 0.09 }, "Calibrated with platt on later.csv: 100 rows, 3 positive", "does not help"},
+		{func(r *model.Reliability) { r.Unseen = false }, "too few to halve", "does not help"},
+	} {
+		tc.change(card.Reliability)
+		var out bytes.Buffer
+		tellCalibration(newGlobals(t.Context(), &out, &out), card)
+		if got := out.String(); !strings.Contains(got, tc.says) || strings.Contains(got, tc.quiet) {
+			t.Errorf("%q says not %q, or %q", got, tc.says, tc.quiet)
+		}
+	}
+}
