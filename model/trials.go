@@ -13,7 +13,7 @@ type Fold struct {
 	TrainPositives int     `json:"train_positives"`
 	Rows           int     `json:"rows"` // held out
 	Positives      int     `json:"positives"`
-	Trees          int     `json:"trees"`
+	Trees          int     `json:"trees"` // new ones
 	Value          float64 `json:"value"` // of the metric
 }
 
@@ -32,8 +32,8 @@ type Trials struct {
 }
 
 func (f *Fold) validate() error {
-	if f.TrainRows < 1 || f.Rows < 1 || f.Trees < 1 || f.TrainPositives < 0 || f.TrainPositives > f.TrainRows || f.Positives < 0 || f.Positives > f.Rows {
-		return fmt.Errorf("%.60q: rows and trees must be positive, positives at most the rows", f.Name)
+	if f.TrainRows < 1 || f.Rows < 1 || f.Trees < 0 || f.TrainPositives < 0 || f.TrainPositives > f.TrainRows || f.Positives < 0 || f.Positives > f.Rows {
+		return fmt.Errorf("%.60q: rows must be positive, trees not negative, positives at most the rows", f.Name)
 	}
 	return nil
 }

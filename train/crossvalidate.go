@@ -41,7 +41,7 @@ type FoldResult struct {
 	Name                      string
 	TrainRows, TrainPositives int
 	Rows, Positives           int // that judged
-	Trees                     int // with early stopping the best number
+	Trees                     int // new ones; with early stopping the best number
 	Metric                    Metric
 	Value                     float64 // of the metric
 }
@@ -51,7 +51,7 @@ func (c *CrossValidation) Result(fold int, train, valid *Dataset, r *Result) Fol
 	return FoldResult{
 		Name: c.folds[fold].Name, TrainRows: train.rows, TrainPositives: train.Positives(),
 		Rows: valid.rows, Positives: valid.Positives(),
-		Trees: len(r.Trees), Metric: r.Metric, Value: r.Best,
+		Trees: len(r.Trees) - r.Base, Metric: r.Metric, Value: r.Best,
 	}
 }
 

@@ -259,3 +259,33 @@ func TestTreesFor(t *testing.T) {
 		t.Error("no folds make no error")
 	}
 }
+
+// A subset goes on from the same model as its dataset.
+func TestSubsetGoesOn(t *testing.T) {
+	s := makeSynthetic(500, 4, 6)
+	text, err := mustTrain(t, s.dataset(t, Spec{}), DefaultParams()).Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := NewBase(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := s.dataset(t, Spec{Base: base})
+	folds, err := Split{Kind: ByGroup, Folds: 2}.Cut(d, groupsOf(500), d.AllRows())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := d.Subset(folds[0].Valid)
+	for i, row := range folds[0].Valid {
+		if sub.start[i] != d.start[row] {
+			t.Fatalf("row %d begins at %v, not %v", row, sub.start[i], d.start[row])
+		}
+	}
+	p := DefaultParams()
+	p.Trees = 3
+	got, err := NewCrossValidation(d, folds).Run(t.Context(), p, nil, nil)
+	if err != nil || got[0].Trees != 3 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

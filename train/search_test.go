@@ -120,7 +120,7 @@ func TestHopeless(t *testing.T) {
 
 func TestDrawParams(t *testing.T) {
 	base := searchBase()
-	rates := map[float64]bool{}
+	rates, bounded := map[float64]bool{}, 0
 	for n := 2; n < 200; n++ {
 		p := drawParams(base, n, 1000)
 		if err := p.Validate(); err != nil {
@@ -130,9 +130,19 @@ func TestDrawParams(t *testing.T) {
 			t.Fatalf("trial %d: %+v", n, p)
 		}
 		rates[p.LearningRate] = true
+		if p.MaxStep > 0 {
+			bounded++
+		}
 	}
 	if len(rates) < 100 {
 		t.Errorf("%d learning rates in 198 trials", len(rates))
+	}
+	if bounded < 50 || bounded > 150 {
+		t.Errorf("%d of 198 trials bound the step", bounded)
+	}
+	base.GOSSTop, base.GOSSRest = 0.2, 0.1
+	if p := drawParams(base, 2, 1000); p.Validate() != nil || p.SampleRows != 1 {
+		t.Errorf("beside GOSS: %+v", p)
 	}
 	if got := round(0.0123456); got != 0.0123 {
 		t.Errorf("0.0123456 becomes %v", got)

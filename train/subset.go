@@ -12,6 +12,9 @@ func (d *Dataset) Subset(rows []int) *Dataset {
 		if d.weight != nil {
 			s.weight[i] = d.weight[row]
 		}
+		if d.start != nil {
+			s.start[i] = d.start[row]
+		}
 	}
 	return s
 }

@@ -176,7 +176,7 @@ func (t *trainProgress) line(fields map[string]any) {
 func paramsOf(p train.Params) map[string]float64 {
 	return map[string]float64{
 		"learning_rate": p.LearningRate, "leaves": float64(p.Leaves), "min_leaf": float64(p.MinLeaf), "l2": p.L2,
-		"sample_rows": p.SampleRows, "sample_features": p.SampleFeatures,
+		"sample_rows": p.SampleRows, "sample_features": p.SampleFeatures, "max_step": p.MaxStep,
 	}
 }
 
@@ -236,7 +236,7 @@ func tellSearch(g *globals, s *train.SearchResult, t *model.Trials) {
 		fmt.Fprintf(g.out, "; the search ended because %s", t.Ended)
 	}
 	fmt.Fprint(g.out, ". The best:\n\n")
-	table := textTable{header: []string{">TRIAL", ">" + strings.ToUpper(t.Metric), ">SPREAD", ">TREES", ">LEARNING RATE", ">LEAVES", ">MIN LEAF", ">L2", ">ROWS", ">FEATURES"}}
+	table := textTable{header: []string{">TRIAL", ">" + strings.ToUpper(t.Metric), ">SPREAD", ">TREES", ">LEARNING RATE", ">LEAVES", ">MIN LEAF", ">L2", ">ROWS", ">FEATURES", ">MAX STEP"}}
 	for i, trial := range s.Ranked() {
 		if i == shownTrials || trial.Abandoned {
 			break
@@ -252,7 +252,7 @@ func tellSearch(g *globals, s *train.SearchResult, t *model.Trials) {
 		p := trial.Params
 		table.add(cellOf(fmt.Sprint(trial.Number)), cellOf(fmt.Sprintf("%.5f", trial.Mean)), cellOf(spread), cellOf(fmt.Sprintf("%.0f", trees)),
 			cellOf(fmt.Sprint(p.LearningRate)), cellOf(fmt.Sprint(p.Leaves)), cellOf(fmt.Sprint(p.MinLeaf)), cellOf(fmt.Sprint(p.L2)),
-			cellOf(fmt.Sprint(p.SampleRows)), cellOf(fmt.Sprint(p.SampleFeatures)))
+			cellOf(fmt.Sprint(p.SampleRows)), cellOf(fmt.Sprint(p.SampleFeatures)), cellOf(fmt.Sprint(p.MaxStep)))
 	}
 	table.write(view{out: g.out, color: g.color})
 	fmt.Fprintln(g.out)

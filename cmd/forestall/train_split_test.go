@@ -72,7 +72,7 @@ func TestTrainSearch(t *testing.T) {
 	if trials == nil || len(trials.Folds) != 3 || trials.Searched != 4 || trials.Metric != "ap" || trials.Ended != "" {
 		t.Fatalf("trials %+v", trials)
 	}
-	want := []string{"l2", "learning_rate", "leaves", "min_leaf", "sample_features", "sample_rows", "trees"}
+	want := []string{"l2", "learning_rate", "leaves", "max_step", "min_leaf", "sample_features", "sample_rows", "trees"}
 	if got := slices.Sorted(maps.Keys(trials.Params)); !slices.Equal(got, want) || int(trials.Params["trees"]) != m.Trees() {
 		t.Errorf("parameters %v, the model has %d trees", trials.Params, m.Trees())
 	}
