@@ -25,7 +25,7 @@ func groupsOf(rows int) (k Keys) {
 	return k
 }
 
-func searched(t *testing.T, ctx context.Context, trials int, tried func(*Trial)) (*SearchResult, error) {
+func searched(ctx context.Context, t *testing.T, trials int, tried func(*Trial)) (*SearchResult, error) {
 	t.Helper()
 	d := makeSynthetic(3000, 6, 8).dataset(t, Spec{})
 	folds, err := Split{Kind: ByGroup, Folds: 3, Seed: 1}.Cut(d, groupsOf(3000), d.AllRows())
@@ -36,7 +36,7 @@ func searched(t *testing.T, ctx context.Context, trials int, tried func(*Trial))
 }
 
 func TestSearch(t *testing.T) {
-	s, err := searched(t, t.Context(), 6, nil)
+	s, err := searched(t.Context(), t, 6, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestSearch(t *testing.T) {
 		}
 	}
 	// A shorter search is the beginning of a longer one.
-	short, err := searched(t, t.Context(), 3, nil)
+	short, err := searched(t.Context(), t, 3, nil)
 	if diff := cmp.Diff(s.Trials[:3], short.Trials, cmpopts.EquateNaNs()); err != nil || diff != "" {
 		t.Errorf("three trials, %v (-of six +alone):\n%s", err, diff)
 	}
@@ -73,7 +73,7 @@ func TestSearch(t *testing.T) {
 func TestSearchInterrupted(t *testing.T) {
 	stop := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	s, err := searched(t, ctx, 50, func(trial *Trial) {
+	s, err := searched(ctx, t, 50, func(trial *Trial) {
 		if trial.Number == 2 {
 			cancel(stop)
 		}
@@ -81,7 +81,7 @@ func TestSearchInterrupted(t *testing.T) {
 	if err != nil || len(s.Trials) != 2 || s.Best.Number == 0 || !errors.Is(s.Ended, stop) {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if _, err := searched(t, ctx, 50, nil); !errors.Is(err, errNothingFound) || !errors.Is(err, stop) {
+	if _, err := searched(ctx, t, 50, nil); !errors.Is(err, errNothingFound) || !errors.Is(err, stop) {
 		t.Errorf("a search that never began: %v", err)
 	}
 }

@@ -177,6 +177,7 @@ func (c *trainCmd) card(in *trainInput, f *fitted) (model.Card, error) {
 	}
 	return card, nil
 }
+
 func (c *trainCmd) tell(g *globals, in *trainInput, f *fitted, card *model.Card, reading time.Duration) {
 	d := in.table
 	fmt.Fprintf(g.out, "Read %d rows of %d features in %s", d.Rows(), len(f.Features), textDuration(reading))

@@ -33,7 +33,7 @@ type fitted struct {
 
 // check finds out what is wrong with the flags before anything is read.
 func (c *trainCmd) check() (*train.Split, error) {
-	if err := c.searchFlags.validate(); err != nil {
+	if err := c.checkSearch(); err != nil {
 		return nil, err
 	}
 	if info, err := os.Stat(c.Out); err == nil && !info.IsDir() {
@@ -119,7 +119,7 @@ func (c *trainCmd) crossValidation(in *trainInput) (*train.CrossValidation, stri
 			folds[i].Name = c.Time + " " + folds[i].Name
 		}
 	}
-	return train.NewCrossValidation(in.table, folds), c.splitFlags.describe(in.split), nil
+	return train.NewCrossValidation(in.table, folds), c.describeSplit(in.split), nil
 }
 
 // subset is the table where all of its rows are meant.

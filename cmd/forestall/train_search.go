@@ -38,7 +38,7 @@ var errSearchTime = errors.New("its time was over")
 
 func (f *searchFlags) searching() bool { return f.Search != 0 || f.SearchTime != 0 }
 
-func (f *searchFlags) validate() error {
+func (f *searchFlags) checkSearch() error {
 	switch {
 	case f.Search < 0:
 		return fmt.Errorf("--search is %d; it must be at least 1", f.Search)

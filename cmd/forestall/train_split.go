@@ -141,8 +141,8 @@ func (f *splitFlags) keys(ctx context.Context, table string, d *train.Dataset) (
 	return k, nil
 }
 
-// describe says in words how rows are held out.
-func (f *splitFlags) describe(s *train.Split) string {
+// describeSplit says in words how rows are held out.
+func (f *splitFlags) describeSplit(s *train.Split) string {
 	embargo := ", no embargo"
 	if s.Embargo > 0 {
 		embargo = fmt.Sprintf(", embargo %g", s.Embargo)

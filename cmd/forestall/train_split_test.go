@@ -218,7 +218,7 @@ func TestTrainInterrupted(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "m")
 			ctx, cancel := context.WithCancel(t.Context())
 			stderr := &onLine{text: tc.at, do: cancel}
-			if err := trainIn(t, ctx, stderr, append([]string{"--table", table, "--label", "fails", "--trees", "40", "--json", "--out", dir}, tc.flags...)...); err != nil {
+			if err := trainIn(ctx, t, stderr, append([]string{"--table", table, "--label", "fails", "--trees", "40", "--json", "--out", dir}, tc.flags...)...); err != nil {
 				t.Fatal(err)
 			}
 			if stderr.do != nil {
@@ -235,7 +235,7 @@ func TestTrainInterrupted(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	dir := filepath.Join(t.TempDir(), "m")
-	err := trainIn(t, ended, &onLine{}, "--table", table, "--label", "fails", "--drop", "note,at,hour", "--group", "unit", "--search", "3", "--out", dir)
+	err := trainIn(ended, t, &onLine{}, "--table", table, "--label", "fails", "--drop", "note,at,hour", "--group", "unit", "--search", "3", "--out", dir)
 	if err == nil {
 		t.Error("a training that was interrupted before it began leaves no error")
 	}
@@ -245,7 +245,7 @@ func TestTrainInterrupted(t *testing.T) {
 }
 
 // trainIn runs train under a context.
-func trainIn(t *testing.T, ctx context.Context, stderr *onLine, args ...string) error {
+func trainIn(ctx context.Context, t *testing.T, stderr *onLine, args ...string) error {
 	t.Helper()
 	var c cli
 	parser, err := kong.New(&c, kong.Vars{"default_config": "", "version": ""})
