@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-
-	"github.com/stratoswarm/forestall/model"
 )
 
 // ScanTable calls visit with the named columns of each row of a table, NaN
@@ -36,10 +33,4 @@ func ScanTable(ctx context.Context, path string, columns []string, visit func(ro
 			return t.locate(t.line, fmt.Errorf(": %w", err))
 		}
 	}
-}
-
-// PriorCorrection returns the calibration of a model that was trained with the
-// positives weighted: their odds are divided by the weight (Elkan 2001).
-func PriorCorrection(posWeight float64) model.Calibration {
-	return model.Calibration{Method: model.Platt, Slope: 1, Intercept: -math.Log(posWeight)}
 }

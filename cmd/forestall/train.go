@@ -57,6 +57,8 @@ type trainCmd struct {
 	searchFlags    `embed:""`
 	calibrateFlags `embed:""`
 
+	continueFlag
+
 	Name    string        `placeholder:"NAME" help:"Name of the model in its card; by default that of the directory."`
 	Horizon time.Duration `placeholder:"DURATION" help:"The label means a failure within this time; kept in the card."`
 	Seed    uint64        `default:"1" help:"Seed of the samples."`
@@ -116,11 +118,20 @@ func (c *trainCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
+	from, err := c.base()
+	if err != nil {
+		return err
+	}
+	if from != nil {
+		if err := from.constrain(&p); err != nil {
+			return err
+		}
+	}
 	// What a training holds is few and large: to collect often costs little and
 	// keeps memory near what is in use.
 	debug.SetGCPercent(25)
 	started := g.now()
-	in, err := c.read(g, split)
+	in, err := c.read(g, split, from)
 	if err != nil {
 		return err
 	}
@@ -163,7 +174,7 @@ func (c *trainCmd) card(in *trainInput, f *fitted) (model.Card, error) {
 		Horizon: model.Duration(c.Horizon), Monotone: f.Monotone, Trials: f.trials,
 		Training: model.Training{
 			DataSHA256: d.Digest(),
-			Notes:      fmt.Sprintf("label %s; %d of %d rows; %d trees of at most %d leaves; seed %d", c.Label, f.rows, d.Rows(), len(f.Trees), f.leaves, c.Seed),
+			Notes:      fmt.Sprintf("label %s; %d of %d rows; %d trees of at most %d leaves; seed %d", c.Label, f.rows, d.Rows(), len(f.Trees), f.leaves, c.Seed) + in.from.note(),
 		},
 	}
 	switch {
@@ -172,8 +183,8 @@ func (c *trainCmd) card(in *trainInput, f *fitted) (model.Card, error) {
 	case f.Metric != "":
 		card.Metrics = map[string]float64{"valid_" + string(f.Metric): f.Best}
 	}
-	if train.Objective(c.Objective) == train.Binary && c.ScalePosWeight != 1 {
-		card.Calibration = train.PriorCorrection(c.ScalePosWeight)
+	if train.Objective(c.Objective) == train.Binary {
+		card.Calibration = model.Calibration{Method: model.Platt, Slope: 1, Intercept: f.Intercept}
 	}
 	return card, nil
 }
@@ -191,7 +202,7 @@ func (c *trainCmd) tell(g *globals, in *trainInput, f *fitted, card *model.Card,
 		}
 		tellFolds(g, f.trials)
 	}
-	fmt.Fprintf(g.out, "Trained %s", textCount(len(f.Trees), "tree"))
+	fmt.Fprintf(g.out, "Trained %s", textCount(len(f.Trees)-f.Base, "tree"))
 	if f.rows != d.Rows() {
 		fmt.Fprintf(g.out, " on %s", textCount(f.rows, "row"))
 	}
@@ -206,7 +217,11 @@ func (c *trainCmd) tell(g *globals, in *trainInput, f *fitted, card *model.Card,
 		fmt.Fprintf(g.out, "; %s on %s: %.5f", f.Metric, c.Valid, f.Best)
 	}
 	fmt.Fprint(g.out, ".\n")
+	in.from.tell(g, f)
 	tellCalibration(g, card)
+	if in.from != nil && in.from.card.Reliability != nil && card.Reliability == nil {
+		fmt.Fprintf(g.out, "The probabilities of %s were fitted to rows held out; those of the new model are not: give --calibrate.\n", in.from.card.Name)
+	}
 	fmt.Fprintf(g.out, "Wrote %s.\n", filepath.Join(c.Out, model.TreesFile))
 }
 

@@ -19,6 +19,7 @@ type trainInput struct {
 	keys  train.Keys
 	rows  []int // of the table, without those to calibrate on
 	held  held  // to calibrate on
+	from  *base // nil: no model to go on from
 }
 
 // fitted is a trained model and what is known of how good it is.
@@ -58,9 +59,13 @@ func (c *trainCmd) check() (*train.Split, error) {
 }
 
 // read reads the tables and sets rows apart.
-func (c *trainCmd) read(g *globals, split *train.Split) (in *trainInput, err error) {
-	in = &trainInput{split: split}
-	if in.table, err = train.ReadDataset(g.ctx, c.Table, c.spec()); err != nil {
+func (c *trainCmd) read(g *globals, split *train.Split, from *base) (in *trainInput, err error) {
+	in = &trainInput{split: split, from: from}
+	spec := c.spec()
+	if from != nil {
+		spec.Base = from.Base
+	}
+	if in.table, err = train.ReadDataset(g.ctx, c.Table, spec); err != nil {
 		return nil, err
 	}
 	if c.Valid != "" {
