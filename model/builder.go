@@ -26,10 +26,10 @@ func (b *builder) add(t *Tree) error {
 	if err != nil {
 		return err
 	}
+	e.depth = max(e.depth, depth)
 	if len(e.nodes)+2*len(t.Leaves) > math.MaxInt32 {
 		return errors.New("the model has more than 2^31 nodes")
 	}
-	e.depth = max(e.depth, depth)
 	root := uint32(len(e.nodes))
 	e.roots = append(e.roots, root)
 	e.addGain(t)
@@ -74,20 +74,17 @@ func (b *builder) place(t *Tree, child int, at uint32) float64 {
 	return e.cover[at]
 }
 
-// flags folds the three ways of missing into where a NaN goes: read as 0 and
-// compared with the threshold, or by default.
 func flags(s Split) (f uint32) {
 	if s.Category != nil {
 		return flagSet
 	}
-	nanLeft := s.DefaultLeft
 	switch s.Missing {
 	case MissingNone:
-		nanLeft = 0 <= s.Threshold
+		return flagNaNZero
 	case MissingZero:
 		f |= flagZero
 	}
-	if nanLeft {
+	if s.DefaultLeft {
 		f |= flagNaNLeft
 	}
 	return f
@@ -98,6 +95,7 @@ func (b *builder) finish() (*Ensemble, error) {
 	if math.IsInf(b.bound, 0) {
 		return nil, errors.New("the leaves' values add up to infinity")
 	}
+	e.compile()
 	if !b.counts {
 		e.cover = nil
 		return e, nil
@@ -105,7 +103,7 @@ func (b *builder) finish() (*Ensemble, error) {
 	for _, root := range e.roots {
 		e.expected += e.mean(root)
 	}
-	e.scratch.init(e.depth, len(e.features))
+	e.paths.init(e.depth, len(e.features))
 	return e, nil
 }
 

@@ -193,6 +193,7 @@ func TestSecondOpinion(t *testing.T) {
 		default:
 			lying.nodes[i].threshold += 1e-6
 		}
+		lying.compile()
 		if err := secondOpinion(text, lying); !errors.Is(err, ErrSecondOpinion) {
 			t.Errorf("node %d changed: error %v", i, err)
 		}
@@ -200,7 +201,15 @@ func TestSecondOpinion(t *testing.T) {
 			continue // below the root a missing value has been decided already
 		}
 		lying = mustRead(t, text)
-		lying.nodes[i].meta ^= flagNaNLeft
+		if n.meta&flagNaNZero != 0 {
+			lying.nodes[i].meta ^= flagNaNZero
+			if n.threshold < 0 {
+				lying.nodes[i].meta ^= flagNaNLeft
+			}
+		} else {
+			lying.nodes[i].meta ^= flagNaNLeft
+		}
+		lying.compile()
 		if err := secondOpinion(text, lying); !errors.Is(err, ErrSecondOpinion) {
 			t.Errorf("node %d sends missing values the other way: error %v", i, err)
 		}

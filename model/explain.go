@@ -22,12 +22,12 @@ func (e *Ensemble) Contributions(row, dst []float64) error {
 	if e.cover == nil {
 		return ErrNoCounts
 	}
-	s := e.scratch.get()
-	defer e.scratch.put(s)
+	s := e.paths.get()
+	defer e.paths.put(s)
 	clear(dst)
-	x := explainer{Ensemble: e, row: row, dst: dst, scratch: s}
+	x := explainer{Ensemble: e, row: row, dst: dst, paths: s}
 	for _, root := range e.roots {
-		x.descend(root, 0, 0, step{feature: -1, zero: 1, one: 1})
+		x.descend(root, 0, 0, pathStep{feature: -1, zero: 1, one: 1})
 	}
 	dst[len(e.features)] = e.expected
 	return nil
@@ -44,49 +44,49 @@ func (e *Ensemble) mean(i uint32) float64 {
 }
 
 // step is one feature on the way to a leaf.
-type step struct {
+type pathStep struct {
 	feature int
 	zero    float64 // share of the training rows that pass where the feature is not known
 	one     float64 // 1 if the row itself passes, else 0
 	weight  float64 // of the subsets of i known features, over all i features on the path
 }
 
-// scratch holds the paths of one explanation: one of width steps per level.
-type scratch struct {
-	steps []step
+// paths holds the paths of one explanation: one of width steps per level.
+type paths struct {
+	steps []pathStep
 	width int
 }
 
-type scratchPool struct {
+type pathPool struct {
 	pool        sync.Pool
 	size, width int
 }
 
 // init sizes the paths. A path holds each feature once, and one step before
 // them; a level more is needed for the leaf.
-func (p *scratchPool) init(depth, features int) {
+func (p *pathPool) init(depth, features int) {
 	p.width = min(depth, features) + 2
 	p.size = (depth + 2) * p.width
 }
 
-func (p *scratchPool) get() *scratch {
-	if s, ok := p.pool.Get().(*scratch); ok {
+func (p *pathPool) get() *paths {
+	if s, ok := p.pool.Get().(*paths); ok {
 		return s
 	}
-	return &scratch{make([]step, p.size), p.width}
+	return &paths{make([]pathStep, p.size), p.width}
 }
 
-func (p *scratchPool) put(s *scratch) { p.pool.Put(s) }
+func (p *pathPool) put(s *paths) { p.pool.Put(s) }
 
 type explainer struct {
 	*Ensemble
 	row, dst []float64
-	*scratch
+	*paths
 }
 
 // descend explains the subtree of node i at that level. The path that led here
 // has n steps on the level above; s is the one from there to here.
-func (x *explainer) descend(i uint32, level, n int, s step) {
+func (x *explainer) descend(i uint32, level, n int, s pathStep) {
 	path := x.steps[level*x.width : (level+1)*x.width]
 	if level > 0 {
 		copy(path, x.steps[(level-1)*x.width:][:n])
@@ -101,7 +101,7 @@ func (x *explainer) descend(i uint32, level, n int, s step) {
 		}
 		return
 	}
-	hot := x.next(nd, x.row)
+	hot := x.next(*nd, x.row)
 	cold := nd.left + nd.left + 1 - hot
 	feature := int(nd.meta >> featureShift)
 	zero, one := 1.0, 1.0
@@ -114,12 +114,12 @@ func (x *explainer) descend(i uint32, level, n int, s step) {
 			break
 		}
 	}
-	x.descend(hot, level+1, n, step{feature: feature, zero: zero * x.cover[hot] / x.cover[i], one: one})
-	x.descend(cold, level+1, n, step{feature: feature, zero: zero * x.cover[cold] / x.cover[i]})
+	x.descend(hot, level+1, n, pathStep{feature: feature, zero: zero * x.cover[hot] / x.cover[i], one: one})
+	x.descend(cold, level+1, n, pathStep{feature: feature, zero: zero * x.cover[cold] / x.cover[i]})
 }
 
 // extend appends s as step n and spreads the weights over the longer path.
-func extend(path []step, n int, s step) {
+func extend(path []pathStep, n int, s pathStep) {
 	if n == 0 {
 		s.weight = 1
 	}
@@ -132,7 +132,7 @@ func extend(path []step, n int, s step) {
 }
 
 // unwind takes step k out of the path, as if it had never been extended by it.
-func unwind(path []step, k int) {
+func unwind(path []pathStep, k int) {
 	last := len(path) - 1
 	size := float64(len(path))
 	one, zero := path[k].one, path[k].zero
@@ -152,7 +152,7 @@ func unwind(path []step, k int) {
 }
 
 // unwound returns the sum of the weights that unwind(path, k) would leave.
-func unwound(path []step, k int) (sum float64) {
+func unwound(path []pathStep, k int) (sum float64) {
 	last := len(path) - 1
 	size := float64(len(path))
 	one, zero := path[k].one, path[k].zero

@@ -38,11 +38,11 @@ func shapley(e *Ensemble, row []float64) []float64 {
 }
 
 func conditional(e *Ensemble, i uint32, row []float64, known int) float64 {
-	n := &e.nodes[i]
-	if n.meta&flagLeaf != 0 {
+	n := e.nodes[i]
+	if n.leaf() {
 		return n.threshold
 	}
-	if known>>(n.meta>>featureShift)&1 == 1 {
+	if known>>n.feature()&1 == 1 {
 		return conditional(e, e.next(n, row), row, known)
 	}
 	l, r := n.left, n.left+1
@@ -61,7 +61,7 @@ func binomial(n, k int) float64 {
 // odd ones categorical.
 func someTrees(t *rapid.T, features int) []Tree {
 	var trees []Tree
-	for range rapid.IntRange(1, 6).Draw(t, "trees") {
+	for range rapid.IntRange(1, 12).Draw(t, "trees") {
 		tree := Tree{Shrinkage: 0.1}
 		var grow func(depth int) int
 		grow = func(depth int) int {
@@ -110,7 +110,7 @@ func names(n int) (out []string) {
 }
 
 // TestProperties: for any trees, writing and reading changes nothing, the
-// second opinion agrees, a batch equals its rows, and contributions are the
+// second opinion agrees, scores are those by definition, a batch equals its rows, and contributions are the
 // Shapley values and sum to the score.
 func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -130,7 +130,7 @@ func TestProperties(t *testing.T) {
 			t.Fatalf("%v\n%s", err, b.Bytes())
 		}
 		var rows []float64
-		const n = 5 // 4 in step and one alone
+		const n = 2*lanes + 3 // two groups and some rows alone
 		for range n {
 			rows = append(rows, someRow(t, features)...)
 		}
@@ -144,6 +144,8 @@ func TestProperties(t *testing.T) {
 			raw, _ := m.Raw(row)
 			if want, _ := direct.Raw(row); raw != want || batch[i] != want {
 				t.Fatalf("row %v: %v read back, %v in a batch, %v directly", row, raw, batch[i], want)
+			} else if by := direct.definition(row); raw != by {
+				t.Fatalf("row %v scores %v, by definition %v", row, raw, by)
 			}
 			if err := m.Contributions(row, dst); err != nil {
 				t.Fatal(err)

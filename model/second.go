@@ -40,7 +40,7 @@ func secondOpinion(text []byte, e *Ensemble) (err error) {
 	p := newProber(e)
 	for i := range p.rows() {
 		row := p.row(i)
-		ours, theirs := e.raw(row), other.PredictSingle(row, 0)
+		ours, theirs := e.score(row), other.PredictSingle(row, 0)
 		if !(math.Abs(ours-theirs) <= tolerance*max(1, math.Abs(ours))) {
 			return fmt.Errorf("%w: probe row %d scores %v here and %v in leaves", ErrSecondOpinion, i, ours, theirs)
 		}
@@ -72,12 +72,12 @@ func newProber(e *Ensemble) *prober {
 		n:      minProbes,
 	}
 	for _, n := range e.nodes {
-		f := n.meta >> featureShift
+		f := n.feature()
 		switch {
-		case n.meta&flagLeaf != 0:
+		case n.leaf():
 		case n.meta&flagSet != 0:
 			// A NaN is read by leaves as the platform converts it; left out.
-			set := e.sets[uint32(n.threshold)]
+			set := e.sets[int(n.threshold)]
 			p.values[f] = append(p.values[f], -1, 0, 1, float64(32*len(set)-1), float64(32*len(set)))
 			for range 4 {
 				p.values[f] = append(p.values[f], float64(p.rng.IntN(32*len(set))))
@@ -107,7 +107,7 @@ func (p *prober) categorical() []bool {
 	is := make([]bool, len(p.values))
 	for _, n := range p.e.nodes {
 		if n.meta&flagSet != 0 {
-			is[n.meta>>featureShift] = true
+			is[n.feature()] = true
 		}
 	}
 	return is

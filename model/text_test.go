@@ -217,11 +217,22 @@ func TestNoCounts(t *testing.T) {
 	}
 }
 
-func TestRawDoesNotAllocate(t *testing.T) {
+// TestDoesNotAllocate: after the first call.
+func TestDoesNotAllocate(t *testing.T) {
 	e := mustRead(t, golden(t))
-	row := []float64{50, 1, -1, nan}
-	if n := testing.AllocsPerRun(100, func() { _, _ = e.Raw(row) }); n != 0 {
-		t.Errorf("%v allocations", n)
+	rows, dst, shares := make([]float64, 4*20), make([]float64, 20), make([]float64, 5)
+	for name, call := range map[string]func() error{
+		"Raw":           func() error { _, err := e.Raw(rows[:4]); return err },
+		"RawBatch":      func() error { return e.RawBatch(rows, dst) },
+		"Contributions": func() error { return e.Contributions(rows[:4], shares) },
+	} {
+		if n := testing.AllocsPerRun(100, func() {
+			if err := call(); err != nil {
+				t.Error(err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
 	}
 }
 
