@@ -22,11 +22,9 @@ func (b *builder) trees() int { return len(b.e.roots) }
 // add checks t and appends it.
 func (b *builder) add(t *Tree) error {
 	e := b.e
-	depth, err := t.check(len(e.features))
-	if err != nil {
+	if err := t.check(len(e.features)); err != nil {
 		return err
 	}
-	e.depth = max(e.depth, depth)
 	if len(e.nodes)+2*len(t.Leaves) > math.MaxInt32 {
 		return errors.New("the model has more than 2^31 nodes")
 	}
@@ -95,15 +93,10 @@ func (b *builder) finish() (*Ensemble, error) {
 	if math.IsInf(b.bound, 0) {
 		return nil, errors.New("the leaves' values add up to infinity")
 	}
-	e.compile()
 	if !b.counts {
 		e.cover = nil
-		return e, nil
 	}
-	for _, root := range e.roots {
-		e.expected += e.mean(root)
-	}
-	e.paths.init(e.depth, len(e.features))
+	e.compile()
 	return e, nil
 }
 

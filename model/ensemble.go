@@ -13,7 +13,7 @@ type Ensemble struct {
 	objective string
 	sigmoid   float64 // slope of the logistic link; 0: no classifier
 
-	// The trees as they were read. The program is made from them.
+	// The trees as they were read. program and plan are made from them.
 	nodes []node
 	roots []uint32
 	sets  [][]uint32
@@ -23,9 +23,9 @@ type Ensemble struct {
 	program program // what scores rows
 	scratch sync.Pool
 
-	expected float64 // mean raw score over the training rows
-	depth    int     // of the deepest tree
-	paths    pathPool
+	planned    sync.Once
+	plan       *plan // what explains scores; made when the first one is
+	explainers sync.Pool
 }
 
 // node is an inner node or a leaf of a tree. Siblings are adjacent; children

@@ -2,16 +2,16 @@ package model
 
 import (
 	"fmt"
-	"sync"
+	"math/bits"
 )
 
 // Contributions writes to dst what each feature of the row adds to its raw
 // score, and last, at dst[NumFeatures()], the bias: the mean score over the
-// training rows. They sum to [Ensemble.Raw]. They are exact path-dependent
-// Shapley values (Lundberg, Erion, Lee 2018, "Consistent Individualized Feature
-// Attribution for Tree Ensembles", algorithm 2), LightGBM's predict_contrib.
-// The weight of a node is the sum of its leaves' counts; a model without them
-// gives [ErrNoCounts].
+// training rows. They sum to [Ensemble.Raw]. They are the exact path-dependent
+// Shapley values of Lundberg, Erion, Lee 2018, "Consistent Individualized
+// Feature Attribution for Tree Ensembles", and LightGBM's predict_contrib. The
+// weight of a node is the sum of its leaves' counts; a model without them gives
+// [ErrNoCounts]. The first call prepares the ensemble for the others.
 func (e *Ensemble) Contributions(row, dst []float64) error {
 	if len(row) != len(e.features) {
 		return e.errWidth(len(row))
@@ -22,149 +22,158 @@ func (e *Ensemble) Contributions(row, dst []float64) error {
 	if e.cover == nil {
 		return ErrNoCounts
 	}
-	s := e.paths.get()
-	defer e.paths.put(s)
-	clear(dst)
-	x := explainer{Ensemble: e, row: row, dst: dst, paths: s}
-	for _, root := range e.roots {
-		x.descend(root, 0, 0, pathStep{feature: -1, zero: 1, one: 1})
+	e.planned.Do(func() { e.plan = newPlan(e) })
+	x, ok := e.explainers.Get().(*explainer)
+	if !ok {
+		x = newExplainer(e.plan, e.program.columns())
 	}
-	dst[len(e.features)] = e.expected
+	e.program.keys(row, x.keys)
+	clear(dst)
+	for i := range e.plan.trees {
+		x.explain(&e.plan.trees[i], dst)
+	}
+	dst[len(e.features)] = e.plan.bias
+	e.explainers.Put(x)
 	return nil
 }
 
-// mean returns the mean score of the training rows below node i.
-func (e *Ensemble) mean(i uint32) float64 {
-	n := e.nodes[i]
-	if n.meta&flagLeaf != 0 {
-		return n.threshold
-	}
-	l, r := n.left, n.left+1
-	return (e.cover[l]*e.mean(l) + e.cover[r]*e.mean(r)) / e.cover[i]
-}
-
-// step is one feature on the way to a leaf.
-type pathStep struct {
-	feature int
-	zero    float64 // share of the training rows that pass where the feature is not known
-	one     float64 // 1 if the row itself passes, else 0
-	weight  float64 // of the subsets of i known features, over all i features on the path
-}
-
-// paths holds the paths of one explanation: one of width steps per level.
-type paths struct {
-	steps []pathStep
-	width int
-}
-
-type pathPool struct {
-	pool        sync.Pool
-	size, width int
-}
-
-// init sizes the paths. A path holds each feature once, and one step before
-// them; a level more is needed for the leaf.
-func (p *pathPool) init(depth, features int) {
-	p.width = min(depth, features) + 2
-	p.size = (depth + 2) * p.width
-}
-
-func (p *pathPool) get() *paths {
-	if s, ok := p.pool.Get().(*paths); ok {
-		return s
-	}
-	return &paths{make([]pathStep, p.size), p.width}
-}
-
-func (p *pathPool) put(s *paths) { p.pool.Put(s) }
-
+// explainer explains one row. What follows is why it is right.
+//
+// Let every feature be known independently with probability t, and let a split
+// on an unknown feature send the row to both sides, in the shares of the training
+// rows. The expected score is a polynomial in the features' probabilities, and
+// the Shapley value of a feature is the integral over t from 0 to 1 of its
+// derivative (Owen 1972, "Multilinear Extensions of Games"). A Gauss quadrature
+// gives that integral exactly. For each of its points:
+//
+// A leaf counts with the product over the features on the way to it of
+// t x one + (1-t) x share, where one is 1 if the row passes all of the feature's
+// splits there, else 0, and share is that of the training rows that do. The
+// product down to a node is its reach; the sum over its leaves, each with the
+// product from the node on, its value. Both take one pass over the tree (the
+// idea of Linear TreeSHAP: Yu, Bifet, Read, Xu 2022).
+//
+// Let a split send the row to the near side and the share s of the rows to the
+// far side. If the row passes the splits above on the same feature, with share z
+// (1 if there are none) and factor f = t + (1-t) z (1 if there are none), then
+//
+//	far = s z (1-t) / f
+//	reach(far side) = reach x far, reach(near side) = reach x (1 - far)
+//	value = value(near side) - far x (value(near side) - value(far side))
+//
+// and the derivative grows by reach x far x (value(near side) - value(far
+// side)) / ((1-t) f). If it does not pass them, far = s and the derivative
+// does not change: the split above counts both sides already.
 type explainer struct {
-	*Ensemble
-	row, dst []float64
-	*paths
+	keys   []uint64
+	passes []float64 // by node: 1 if the row passes all splits of the last feature on the way there, else 0
+	near   []uint32  // by branch: 1 if the near side is the right one
+	reach  []vector  // by node
+	value  []vector  // by node
+	far    []vector  // by branch that has one above it
+	slope  []vector  // likewise: by what the reach and the difference of the sides count in the integral
 }
 
-// descend explains the subtree of node i at that level. The path that led here
-// has n steps on the level above; s is the one from there to here.
-func (x *explainer) descend(i uint32, level, n int, s pathStep) {
-	path := x.steps[level*x.width : (level+1)*x.width]
-	if level > 0 {
-		copy(path, x.steps[(level-1)*x.width:][:n])
+func newExplainer(p *plan, columns int) *explainer {
+	nodes, branches := 2*p.leaves-1, p.leaves-1
+	x := &explainer{
+		keys:   make([]uint64, columns),
+		passes: make([]float64, nodes),
+		near:   make([]uint32, branches),
+		reach:  make([]vector, nodes),
+		value:  make([]vector, nodes),
+		far:    make([]vector, branches),
+		slope:  make([]vector, branches),
 	}
-	extend(path, n, s)
-	n++
-	nd := &x.nodes[i]
-	if nd.meta&flagLeaf != 0 {
-		for k := 1; k < n; k++ {
-			w := unwound(path[:n], k)
-			x.dst[path[k].feature] += w * (path[k].one - path[k].zero) * nd.threshold
-		}
-		return
-	}
-	hot := x.next(*nd, x.row)
-	cold := nd.left + nd.left + 1 - hot
-	feature := int(nd.meta >> featureShift)
-	zero, one := 1.0, 1.0
-	for k := 1; k < n; k++ {
-		if path[k].feature == feature {
-			// The feature decided before: its two steps become one.
-			zero, one = path[k].zero, path[k].one
-			unwind(path[:n], k)
-			n--
-			break
-		}
-	}
-	x.descend(hot, level+1, n, pathStep{feature: feature, zero: zero * x.cover[hot] / x.cover[i], one: one})
-	x.descend(cold, level+1, n, pathStep{feature: feature, zero: zero * x.cover[cold] / x.cover[i]})
+	x.passes[0] = 1
+	x.reach[0] = all(1)
+	return x
 }
 
-// extend appends s as step n and spreads the weights over the longer path.
-func extend(path []pathStep, n int, s pathStep) {
-	if n == 0 {
-		s.weight = 1
+// explain adds the contributions of one tree.
+func (x *explainer) explain(t *treePlan, dst []float64) {
+	for i := range t.branches {
+		s := &t.branches[i]
+		near := x.side(s)
+		x.near[i] = near
+		x.passes[s.left+near] = x.passes[s.above]
+		x.passes[s.left+1-near] = 0
 	}
-	path[n] = s
-	size := float64(n + 1)
-	for i := n - 1; i >= 0; i-- {
-		path[i+1].weight += s.one * path[i].weight * float64(i+1) / size
-		path[i].weight *= s.zero * float64(n-i) / size
+	for _, l := range t.ends {
+		x.value[l.node] = all(l.value)
+	}
+	for i := range t.points {
+		q := &t.points[i]
+		x.down(t.branches, q)
+		x.pairs(t.pairs, q, dst)
+		x.up(t.branches, q, dst)
 	}
 }
 
-// unwind takes step k out of the path, as if it had never been extended by it.
-func unwind(path []pathStep, k int) {
-	last := len(path) - 1
-	size := float64(len(path))
-	one, zero := path[k].one, path[k].zero
-	carry := path[last].weight
-	for i := last - 1; i >= 0; i-- {
-		if one != 0 {
-			w := path[i].weight
-			path[i].weight = carry * size / (float64(i+1) * one)
-			carry = w - path[i].weight*zero*float64(last-i)/size
-		} else {
-			path[i].weight *= size / (zero * float64(last-i))
+// side returns 0 if the row goes left, 1 if right.
+func (x *explainer) side(s *branch) uint32 {
+	_, right := bits.Sub64(s.limit, x.keys[s.col]&s.mask, 0)
+	return uint32(right) & 1
+}
+
+// first returns the share that goes to the far side at a first split on its
+// feature, and by what the reach and the difference between the sides count in
+// the integral.
+func (q *points) first(share float64) (far, slope vector) {
+	return q.rest.times(share), q.weight.times(share)
+}
+
+// again is first where the feature was split above.
+func (q *points) again(share, passes, known float64) (far, slope vector) {
+	f := q.t.times(passes).add(q.rest.times(known)).inverse()
+	return q.rest.times(known * share).mul(f), q.weight.times(passes * known * share).mul(f).mul(f)
+}
+
+func (x *explainer) down(branches []branch, q *points) {
+	for i := range branches {
+		s := &branches[i]
+		near := x.near[i] & 1
+		share := s.share[1-near]
+		from := x.reach[s.node]
+		far := q.rest.times(share)
+		if s.above != 0 {
+			far, x.slope[i] = q.again(share, x.passes[s.above], s.known)
+			x.far[i] = far
 		}
-	}
-	for i := k; i < last; i++ {
-		path[i].feature, path[i].zero, path[i].one = path[i+1].feature, path[i+1].zero, path[i+1].one
+		far = far.mul(from)
+		x.reach[s.left+1-near] = far
+		x.reach[s.left+near] = from.sub(far)
 	}
 }
 
-// unwound returns the sum of the weights that unwind(path, k) would leave.
-func unwound(path []pathStep, k int) (sum float64) {
-	last := len(path) - 1
-	size := float64(len(path))
-	one, zero := path[k].one, path[k].zero
-	carry := path[last].weight
-	for i := last - 1; i >= 0; i-- {
-		if one != 0 {
-			w := carry * size / (float64(i+1) * one)
-			sum += w
-			carry = path[i].weight - w*zero*float64(last-i)/size
-		} else {
-			sum += path[i].weight * size / (zero * float64(last-i))
+func (x *explainer) pairs(pairs []pair, q *points, dst []float64) {
+	for i := range pairs {
+		s := &pairs[i]
+		near := x.side(&s.branch)
+		share := s.share[1-near]
+		far, slope := q.first(share)
+		if s.above != 0 {
+			far, slope = q.again(share, x.passes[s.above], s.known)
 		}
+		value := s.leaves[near]
+		d := value - s.leaves[1-near]
+		dst[s.feature] += d * slope.mul(x.reach[s.node]).sum()
+		x.value[s.node] = all(value).sub(far.times(d))
 	}
-	return sum
+}
+
+// up integrates.
+func (x *explainer) up(branches []branch, q *points, dst []float64) {
+	for i := len(branches) - 1; i >= 0; i-- {
+		s := &branches[i]
+		near := x.near[i] & 1
+		far, slope := q.first(s.share[1-near])
+		if s.above != 0 {
+			far, slope = x.far[i], x.slope[i]
+		}
+		value := x.value[s.left+near]
+		d := value.sub(x.value[s.left+1-near])
+		x.value[s.node] = value.sub(d.mul(far))
+		dst[s.feature] += d.mul(slope).mul(x.reach[s.node]).sum()
+	}
 }

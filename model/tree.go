@@ -60,25 +60,24 @@ type Tree struct {
 	Shrinkage float64 // already contained in the leaves' values; informative
 }
 
-// check reports what keeps t from being a proper tree over that many features,
-// and its depth.
-func (t *Tree) check(features int) (depth int, err error) {
+// check reports what keeps t from being a proper tree over that many features.
+func (t *Tree) check(features int) error {
 	if len(t.Leaves) != len(t.Splits)+1 {
-		return 0, fmt.Errorf("%d leaves and %d splits; there must be one more leaf than splits", len(t.Leaves), len(t.Splits))
+		return fmt.Errorf("%d leaves and %d splits; there must be one more leaf than splits", len(t.Leaves), len(t.Splits))
 	}
 	for i, l := range t.Leaves {
 		if math.IsNaN(l.Value) || math.IsInf(l.Value, 0) {
-			return 0, fmt.Errorf("leaf_value %d is %v; it must be finite", i, l.Value)
+			return fmt.Errorf("leaf_value %d is %v; it must be finite", i, l.Value)
 		}
 	}
 	for i, s := range t.Splits {
 		switch {
 		case s.Feature < 0 || s.Feature >= features:
-			return 0, fmt.Errorf("split_feature %d is %d; the model has features 0 to %d", i, s.Feature, features-1)
+			return fmt.Errorf("split_feature %d is %d; the model has features 0 to %d", i, s.Feature, features-1)
 		case math.IsNaN(s.Threshold) || math.IsInf(s.Threshold, 0):
-			return 0, fmt.Errorf("threshold %d is %v; it must be finite", i, s.Threshold)
+			return fmt.Errorf("threshold %d is %v; it must be finite", i, s.Threshold)
 		case s.Missing > MissingNaN:
-			return 0, fmt.Errorf("decision_type %d has the unknown missing type %d", i, s.Missing)
+			return fmt.Errorf("decision_type %d has the unknown missing type %d", i, s.Missing)
 		}
 	}
 	return t.walk()
@@ -86,9 +85,9 @@ func (t *Tree) check(features int) (depth int, err error) {
 
 // walk visits the tree from its root and reports unless each split and leaf is
 // reached exactly once.
-func (t *Tree) walk() (depth int, err error) {
+func (t *Tree) walk() error {
 	if len(t.Splits) == 0 {
-		return 0, nil
+		return nil
 	}
 	type visit struct{ split, depth int }
 	splits, leaves := make([]bool, len(t.Splits)), make([]bool, len(t.Leaves))
@@ -97,8 +96,8 @@ func (t *Tree) walk() (depth int, err error) {
 	for len(stack) > 0 {
 		v := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		if depth = max(depth, v.depth); depth > maxDepth {
-			return 0, fmt.Errorf("the tree is deeper than %d levels", maxDepth)
+		if v.depth > maxDepth {
+			return fmt.Errorf("the tree is deeper than %d levels", maxDepth)
 		}
 		children := [2]int{t.Splits[v.split].Left, t.Splits[v.split].Right}
 		for k, child := range children {
@@ -109,9 +108,9 @@ func (t *Tree) walk() (depth int, err error) {
 			}
 			switch {
 			case i >= len(seen):
-				return 0, fmt.Errorf("%s %d is %d; the tree has %d splits and %d leaves", side, v.split, child, len(splits), len(leaves))
+				return fmt.Errorf("%s %d is %d; the tree has %d splits and %d leaves", side, v.split, child, len(splits), len(leaves))
 			case seen[i]:
-				return 0, fmt.Errorf("%s %d is %d, which is reached twice", side, v.split, child)
+				return fmt.Errorf("%s %d is %d, which is reached twice", side, v.split, child)
 			}
 			seen[i] = true
 			if child >= 0 {
@@ -123,8 +122,8 @@ func (t *Tree) walk() (depth int, err error) {
 	// from the root is a full binary tree, so it is all only if it counts up.
 	for i, ok := range leaves {
 		if !ok {
-			return 0, fmt.Errorf("leaf %d is not reached from the root", i)
+			return fmt.Errorf("leaf %d is not reached from the root", i)
 		}
 	}
-	return depth, nil
+	return nil
 }
