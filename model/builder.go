@@ -17,8 +17,6 @@ func newBuilder(features []string, objective string, sigmoid float64) *builder {
 	return &builder{e: &Ensemble{features: features, objective: objective, sigmoid: sigmoid}, counts: true}
 }
 
-func (b *builder) trees() int { return len(b.e.roots) }
-
 // add checks t and appends it.
 func (b *builder) add(t *Tree) error {
 	e := b.e
@@ -44,7 +42,9 @@ func (b *builder) add(t *Tree) error {
 		largest = max(largest, math.Abs(l.Value))
 		b.counts = b.counts && l.Count > 0
 	}
-	b.bound += largest
+	if b.bound += largest; math.IsInf(b.bound, 0) {
+		return errors.New("the leaves' values add up to infinity")
+	}
 	return nil
 }
 
@@ -88,16 +88,13 @@ func flags(s Split) (f uint32) {
 	return f
 }
 
-func (b *builder) finish() (*Ensemble, error) {
+func (b *builder) finish() *Ensemble {
 	e := b.e
-	if math.IsInf(b.bound, 0) {
-		return nil, errors.New("the leaves' values add up to infinity")
-	}
 	if !b.counts {
 		e.cover = nil
 	}
 	e.compile()
-	return e, nil
+	return e
 }
 
 // NewEnsemble builds an ensemble from trees, as [ReadEnsemble] would from their
@@ -116,9 +113,5 @@ func NewEnsemble(features []string, objectiveText string, trees []Tree) (*Ensemb
 			return nil, fmt.Errorf("%w: tree %d: %w", ErrFormat, i, err)
 		}
 	}
-	e, err := b.finish()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	return e, nil
+	return b.finish(), nil
 }

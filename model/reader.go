@@ -40,11 +40,7 @@ func parse(text []byte) (*Ensemble, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := b.finish()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	return e, nil
+	return b.finish(), nil
 }
 
 // readTrees calls add with each tree of a text, of which there is at least one.
