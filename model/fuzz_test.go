@@ -15,6 +15,11 @@ func FuzzReadEnsemble(f *testing.F) {
 	f.Add(text)
 	f.Add(bytes.Replace(text, []byte("right_child=1 -3"), []byte("right_child=9 -3"), 1))
 	f.Add(bytes.Replace(text, []byte("num_leaves=3"), []byte("num_leaves=1000000000"), 1))
+	f.Add(bytes.Replace(text, []byte("cat_boundaries=0 2"), []byte("cat_boundaries=0 1"), 1))
+	f.Add(bytes.Replace(text, []byte("num_cat=1"), []byte("num_cat=1000000000"), 1))
+	f.Add(bytes.Replace(text, []byte("version=v4"), []byte("version=v3"), 1))
+	f.Add(bytes.Replace(text, []byte("max_feature_idx=3"), []byte("max_feature_idx=16777215"), 1))
+	f.Add(text[:len(text)/2])
 	f.Add(bytes.ReplaceAll(text, []byte("\n\n\n"), []byte("\n\n\n\n")))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		e, err := ReadEnsemble(bytes.NewReader(text))
@@ -24,14 +29,22 @@ func FuzzReadEnsemble(f *testing.F) {
 		if nodes := len(e.nodes); nodes > len(text) {
 			t.Fatalf("%d nodes from %d bytes", nodes, len(text))
 		}
+		for _, c := range e.program.categorical {
+			if len(c.table) > setsPerColumn*len(c.sets) {
+				t.Fatalf("a table of %d keys for %d sets", len(c.table), len(c.sets))
+			}
+		}
 		row, dst := make([]float64, e.NumFeatures()), make([]float64, e.NumFeatures()+1)
-		for _, v := range []float64{0, nan, -1, 1e300, math.Inf(1), math.Inf(-1)} {
+		for _, v := range []float64{0, nan, -1, 33, 1e300, math.Inf(1), math.Inf(-1)} {
 			for i := range row {
 				row[i] = v
 			}
 			raw, err := e.Raw(row)
 			if err != nil || math.IsNaN(raw) || math.IsInf(raw, 0) {
 				t.Fatalf("score %v, %v", raw, err)
+			}
+			if want := e.definition(row); raw != want {
+				t.Fatalf("row of %v: score %v, by definition %v", v, raw, want)
 			}
 			if err := e.Contributions(row, dst); err != nil && e.cover != nil {
 				t.Fatal(err)

@@ -54,7 +54,11 @@ func LoadFS(fsys fs.FS, dir string) (*Model, error) {
 	if card.TreesSHA256 == "" {
 		return nil, fmt.Errorf("%s: %w: trees_sha256 is empty", CardFile, ErrCard)
 	}
-	return New(text, card)
+	m, err := New(text, card)
+	if errors.Is(err, ErrFormat) {
+		return nil, fmt.Errorf("%s: %w", TreesFile, err)
+	}
+	return m, err
 }
 
 // readFile is fs.ReadFile with a bound.

@@ -115,6 +115,9 @@ func (p *parser) block(known string, stop func(line string) bool) (fields, error
 		}
 		key, value, _ := strings.Cut(p.line, "=")
 		if !strings.Contains(known, " "+key+" ") {
+			if len(bytes.TrimSpace(p.rest)) == 0 {
+				return nil, fmt.Errorf("the text is cut off: it ends with %.40q, not with %q", p.line, endOfTrees)
+			}
 			return nil, fmt.Errorf("key %.40q is not known; the models read here are those of LightGBM 3 and 4 without extensions", key)
 		}
 		if _, ok := f[key]; ok {
@@ -122,7 +125,7 @@ func (p *parser) block(known string, stop func(line string) bool) (fields, error
 		}
 		f[key] = value
 	}
-	return nil, fmt.Errorf("the text ends before %q", endOfTrees)
+	return nil, fmt.Errorf("the text is cut off: it ends before %q", endOfTrees)
 }
 
 // fields are the values of one block by key.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -125,7 +126,7 @@ func TestReadErrors(t *testing.T) {
 		{"feature twice", "feature_names=temp load", "feature_names=temp temp", "twice"},
 		{"many features", "max_feature_idx=3", "max_feature_idx=999999999", "max_feature_idx"},
 		{"tree count", "tree_sizes=", "tree_sizes=1 ", "lists 5"},
-		{"no end", "end of trees" + text[strings.Index(text, "end of trees")+12:], "", "ends before"},
+		{"no end", "end of trees" + text[strings.Index(text, "end of trees")+12:], "", "is cut off"},
 		{"tree number", "Tree=1", "Tree=7", "tree 1"},
 		{"a billion leaves", "num_leaves=3", "num_leaves=1000000000", "num_leaves is 1000000000"},
 		{"negative leaves", "num_leaves=3", "num_leaves=-3", "num_leaves"},
@@ -148,17 +149,49 @@ func TestReadErrors(t *testing.T) {
 		{"set word", "cat_threshold=33 2", "cat_threshold=33 4294967296", "cat_threshold 1"},
 		{"set empty", "cat_threshold=33 2", "cat_threshold=0 0", "empty"},
 		{"set count", "num_cat=1", "num_cat=999999", "num_cat"},
+		{"set count negative", "num_cat=1", "num_cat=-1", "num_cat is -1"},
+		{"no sets", "num_cat=1", "num_cat=0", "tree 3: threshold 1 is 0"},
+		{"set bound no number", "cat_boundaries=0 2", "cat_boundaries=0 99999999999", "tree 3: cat_boundaries 1"},
+		{"set bound negative", "cat_boundaries=0 2", "cat_boundaries=-1 2", "tree 3: cat_boundaries"},
+		{"set word negative", "cat_threshold=33 2", "cat_threshold=33 -2", "tree 3: cat_threshold 1"},
+		{"set fraction", "threshold=-0.5 0", "threshold=-0.5 0.5", "categorical sets"},
+		{"most features", "max_feature_idx=3", "max_feature_idx=16777215", "feature_names has 4 values instead of 16777216"},
+		{"a billion sets", "num_cat=1", "num_cat=1000000000", "num_cat is 1000000000"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			changed := strings.Replace(text, c.old, c.new, 1)
 			if changed == text {
 				t.Fatalf("%q is not in the text", c.old)
 			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			_, err := ReadEnsemble(strings.NewReader(changed))
+			runtime.ReadMemStats(&after)
 			if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "line ") {
 				t.Errorf("error %v does not name %q and its line", err, c.want)
 			}
+			if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+				t.Errorf("%d bytes allocated for a text of %d", n, len(changed))
+			}
 		})
+	}
+}
+
+// TestTruncated: wherever a text is cut off, the error says so and where.
+func TestTruncated(t *testing.T) {
+	text := string(golden(t))
+	first := strings.Index(text, "Tree=0\n") + len("Tree=0\n")
+	for n := range strings.Index(text, endOfTrees) + len(endOfTrees) {
+		_, err := ReadEnsemble(strings.NewReader(text[:n]))
+		if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "line ") {
+			t.Fatalf("%d bytes: error %v", n, err)
+		}
+		if n > len("tree\n") && !strings.Contains(err.Error(), "is cut off") && !strings.HasSuffix(text[:n], "\nTree=") {
+			t.Errorf("%d bytes: error %v does not say that the text is cut off", n, err)
+		}
+		if n > first && !strings.Contains(err.Error(), "tree ") {
+			t.Errorf("%d bytes: error %v does not name the tree", n, err)
+		}
 	}
 }
 
