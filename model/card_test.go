@@ -173,6 +173,9 @@ func TestRegressionNeedsCalibration(t *testing.T) {
 	if _, err := m.Probability(make([]float64, m.NumFeatures())); !errors.Is(err, ErrNoProbability) {
 		t.Errorf("probability of a regression: error %v", err)
 	}
+	if err := m.Probabilities(nil, nil); !errors.Is(err, ErrNoProbability) {
+		t.Errorf("error %v", err)
+	}
 }
 
 // TestSecondOpinion: an evaluator that differs is found out, wherever the

@@ -128,13 +128,40 @@ func Digest(text []byte) string {
 // Probability returns the calibrated probability of one row, in [0,1]. A
 // regression without a calibration has none: [ErrNoProbability].
 func (m *Model) Probability(row []float64) (float64, error) {
-	if m.sigmoid == 0 && m.Card.Calibration.Method == None {
+	if !m.hasProbability() {
 		return 0, ErrNoProbability
 	}
 	raw, err := m.Raw(row)
 	if err != nil {
 		return 0, err
 	}
+	return m.probability(raw)
+}
+
+// Probabilities writes the calibrated probability of each row to dst, as
+// [Model.Probability] gives it. rows holds len(dst) rows one after the other.
+func (m *Model) Probabilities(rows, dst []float64) error {
+	if !m.hasProbability() {
+		return ErrNoProbability
+	}
+	if err := m.RawBatch(rows, dst); err != nil {
+		return err
+	}
+	for i, raw := range dst {
+		p, err := m.probability(raw)
+		if err != nil {
+			return err
+		}
+		dst[i] = p
+	}
+	return nil
+}
+
+func (m *Model) hasProbability() bool {
+	return m.sigmoid != 0 || m.Card.Calibration.Method != None
+}
+
+func (m *Model) probability(raw float64) (float64, error) {
 	p := m.Card.Calibration.apply(raw, m.sigmoid)
 	if math.IsNaN(p) {
 		return 0, fmt.Errorf("the probability of raw score %v is not a number", raw)
