@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/stratoswarm/forestall/model"
-	"github.com/stratoswarm/forestall/train"
 )
 
 // predictCmd scores the rows of a plain table.
@@ -30,53 +27,23 @@ func (c *predictCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	features := m.Features()
-	header, width := []string{"probability"}, 1
+	header := []string{"probability"}
 	if c.Raw {
 		header[0] = "score"
+	} else if err := m.Probabilities(nil, nil); errors.Is(err, model.ErrNoProbability) {
+		return fmt.Errorf("%w; ask for the score with --raw", err)
 	}
 	if c.Contributions {
-		header = append(append(header, features...), "bias")
-		width += len(features) + 1
-	}
-	out := bufio.NewWriterSize(g.out, 64<<10)
-	if err := writeHeader(out, header); err != nil {
-		return err
-	}
-	values := make([]float64, width)
-	var line []byte
-	err = train.ScanTable(g.ctx, c.Table, features, func(row []float64) error {
-		score := m.Probability
-		if c.Raw {
-			score = m.Raw
-		}
-		v, err := score(row)
-		if errors.Is(err, model.ErrNoProbability) {
-			return fmt.Errorf("%w; ask for the score with --raw", err)
-		}
-		if err != nil {
+		n := m.NumFeatures()
+		if err := m.Contributions(make([]float64, n), make([]float64, n+1)); err != nil {
 			return err
 		}
-		values[0] = v
-		if c.Contributions {
-			if err := m.Contributions(row, values[1:]); err != nil {
-				return err
-			}
-		}
-		line = line[:0]
-		for i, v := range values {
-			if i > 0 {
-				line = append(line, ',')
-			}
-			line = strconv.AppendFloat(line, v, 'g', 17, 64)
-		}
-		_, err = out.Write(append(line, '\n'))
-		return err
-	})
-	if err != nil {
+		header = append(append(header, m.Features()...), "bias")
+	}
+	if err := writeHeader(g.out, header); err != nil {
 		return err
 	}
-	return out.Flush()
+	return c.predict(g.ctx, m, g.out)
 }
 
 // writeHeader writes names as CSV, quoted where they need it.
