@@ -40,6 +40,9 @@ type Spec struct {
 	Seed        uint64 // of the sample of rows that the bins are made from
 	Threads     int    // 0: one per processor; the result does not depend on it
 	Base        *Base  // model to go on from; nil for none
+
+	// Progress, which may be nil, is called now and then while a table is read.
+	Progress func(ReadProgress)
 }
 
 // Validate reports a field that is not usable.
@@ -98,6 +101,7 @@ func NewDataset(features []string, columns [][]float64, label, weight []float64,
 		return nil, fmt.Errorf("%d names for %d columns", len(features), len(columns))
 	}
 	d := newDataset(features, spec, len(label), weight != nil)
+	d.binnings = make([]*binning, len(features))
 	check := labelCheck{objective: spec.Objective}
 	for i, y := range label {
 		if err := check.add(y); err != nil {
@@ -114,44 +118,61 @@ func NewDataset(features []string, columns [][]float64, label, weight []float64,
 	}
 	copy(d.label, label)
 	copy(d.weight, weight)
-	d.binnings = make([]*binning, len(features))
 	sample := chooseRows(len(label), sampleRows, spec.Seed)
 	for f, column := range columns {
-		if len(column) != len(label) {
-			return nil, fmt.Errorf("column %q has %d values for %d labels", features[f], len(column), len(label))
-		}
-		var err error
-		if d.binnings[f], err = spec.binning(features[f], pick(column, sample)); err != nil {
+		if err := d.addColumn(f, column, sample); err != nil {
 			return nil, err
-		}
-		for i, v := range column {
-			if math.IsInf(v, 0) {
-				return nil, fmt.Errorf("column %q, row %d: the value is infinite", features[f], i)
-			}
-			if err := d.set(i, f, v); err != nil {
-				return nil, fmt.Errorf("column %q, row %d: %w", features[f], i, err)
-			}
 		}
 	}
 	if d.start != nil {
-		return d, d.setStart(columns)
+		if want := spec.Base.Features(); !slices.Equal(want, features) {
+			return nil, fmt.Errorf("the features are %v; the model to go on from has %v", features, want)
+		}
 	}
-	return d, nil
+	return d, d.setStart(0, d.rows, func(f int) []float64 { return columns[f] })
 }
 
-// setStart scores the rows with the model to go on from.
-func (d *Dataset) setStart(columns [][]float64) error {
-	base := d.spec.Base
-	if want := base.Features(); !slices.Equal(want, d.features) {
-		return fmt.Errorf("the features are %v; the model to go on from has %v", d.features, want)
+// addColumn makes the bins of feature f from the rows of the sample and puts
+// all its values into them.
+func (d *Dataset) addColumn(f int, column []float64, sample []int) error {
+	name := d.features[f]
+	if len(column) != d.rows {
+		return fmt.Errorf("column %q has %d values for %d labels", name, len(column), d.rows)
 	}
-	row := make([]float64, len(columns))
-	for i := range d.start {
-		for f, column := range columns {
-			row[f] = column[i]
+	categorical := slices.Contains(d.spec.Categorical, name)
+	for i, v := range column {
+		if math.IsInf(v, 0) {
+			return fmt.Errorf("column %q, row %d: the value is infinite", name, i)
+		}
+		if !categorical {
+			continue
+		}
+		if err := checkCategory(v); err != nil {
+			return fmt.Errorf("column %q, row %d: %w", name, i, err)
+		}
+	}
+	b := d.spec.binning(name, pick(column, sample))
+	if b.n == 0 {
+		return fmt.Errorf("column %q is missing in every row", name)
+	}
+	d.binnings[f] = b
+	b.put(column, d.bins[f/8:], d.width, f%8*8)
+	return nil
+}
+
+// setStart scores rows, from the given one on, with the model to go on from.
+// column returns the values of a feature.
+func (d *Dataset) setStart(first, rows int, column func(f int) []float64) error {
+	if d.start == nil {
+		return nil
+	}
+	row := make([]float64, len(d.features))
+	for i := range rows {
+		for f := range row {
+			row[f] = column(f)[i]
 		}
 		var err error
-		if d.start[i], err = base.ensemble.Raw(row); err != nil {
+		if d.start[first+i], err = d.spec.Base.ensemble.Raw(row); err != nil {
 			return err
 		}
 	}
@@ -178,6 +199,7 @@ func pick(column []float64, rows []int) []float64 {
 	return out
 }
 
+// newDataset makes room for rows.
 func newDataset(features []string, spec Spec, rows int, weighted bool) *Dataset {
 	width := (len(features) + 7) / 8
 	d := &Dataset{
@@ -197,38 +219,20 @@ func newDataset(features []string, spec Spec, rows int, weighted bool) *Dataset 
 	return d
 }
 
-// set puts the bin of value v into row i.
-func (d *Dataset) set(i, f int, v float64) error {
-	bin, err := d.binnings[f].bin(v)
-	if err != nil {
-		return err
-	}
-	d.bins[i*d.width+f/8] |= uint64(bin) << (f % 8 * 8)
-	return nil
-}
-
 // at returns the bin of feature f in row i.
 func (d *Dataset) at(i, f int) uint8 { return uint8(d.bins[i*d.width+f/8] >> (f % 8 * 8)) }
 
-// binning makes the bins of a feature from its values, which it reorders.
-func (s *Spec) binning(name string, values []float64) (*binning, error) {
+// binning makes the bins of a feature from its values, which it reorders. The
+// codes of a categorical feature have been checked.
+func (s *Spec) binning(name string, values []float64) *binning {
 	most := s.MaxBin
 	if most == 0 {
 		most = maxBins
 	}
-	var b *binning
 	if slices.Contains(s.Categorical, name) {
-		var err error
-		if b, err = categories(values, most); err != nil {
-			return nil, fmt.Errorf("column %q: %w", name, err)
-		}
-	} else {
-		b = numerical(values, most, s.ZeroMissing)
+		return categories(values, most)
 	}
-	if b.n == 0 {
-		return nil, fmt.Errorf("column %q is missing in every row; leave it out with --drop %s", name, name)
-	}
-	return b, nil
+	return numerical(values, most, s.ZeroMissing)
 }
 
 // labelCheck finds labels that cannot be learnt.
@@ -254,6 +258,18 @@ func (c *labelCheck) add(y float64) error {
 	c.n++
 	c.varies = c.varies || y != c.first
 	return nil
+}
+
+// join adds the labels that another has seen.
+func (c *labelCheck) join(other labelCheck) {
+	switch {
+	case other.n == 0:
+	case c.n == 0:
+		*c = other
+	default:
+		c.n += other.n
+		c.varies = c.varies || other.varies || other.first != c.first
+	}
 }
 
 func (c *labelCheck) finish() error {

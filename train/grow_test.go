@@ -258,14 +258,10 @@ func (d *Dataset) like(s synthetic) *Dataset {
 	other.binnings = d.binnings
 	copy(other.label, s.label)
 	for f, column := range s.columns {
-		for i, v := range column {
-			if err := other.set(i, f, v); err != nil {
-				panic(err)
-			}
-		}
+		other.binnings[f].put(column, other.bins[f/8:], other.width, f%8*8)
 	}
 	if other.start != nil {
-		if err := other.setStart(s.columns); err != nil {
+		if err := other.setStart(0, other.rows, func(f int) []float64 { return s.columns[f] }); err != nil {
 			panic(err)
 		}
 	}

@@ -89,32 +89,82 @@ func TestReadDatasetTwice(t *testing.T) {
 	}
 }
 
+// The number of threads changes nothing, in what is read once and twice.
+func TestReadDatasetForAnyThreads(t *testing.T) {
+	s := makeSynthetic(30_000, 9, 23)
+	path := writeTable(t, "t.csv", csvOf(s))
+	for _, sample := range []int{600, 100_000} {
+		var want *Dataset
+		for _, n := range []int{1, 2, 7} {
+			d, err := readDataset(context.Background(), path, Spec{Label: "y", Objective: Binary, Seed: 1, Threads: n}, sample)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want == nil {
+				want = d
+				continue
+			}
+			if !slices.Equal(d.bins, want.bins) || !slices.Equal(d.label, want.label) || d.digest != want.digest {
+				t.Errorf("%d threads, a sample of %d: the rows differ", n, sample)
+			}
+			for f, b := range d.binnings {
+				if b.n != want.binnings[f].n || b.bounds != want.binnings[f].bounds {
+					t.Errorf("%d threads, a sample of %d: the bins of feature %d differ", n, sample, f)
+				}
+			}
+		}
+	}
+}
+
+// Of a table of which the bins are made from a sample too, the first wrong row
+// is reported, in the sample or not.
+func TestReadDatasetReportsTheFirstError(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("x,y\n")
+	for i := range 20_000 {
+		y := fmt.Sprint(i % 2)
+		if i >= 9_000 {
+			y = "2"
+		}
+		fmt.Fprintf(&b, "%d,%s\n", i, y)
+	}
+	path := writeTable(t, "t.csv", []byte(b.String()))
+	_, err := readDataset(context.Background(), path, Spec{Label: "y", Objective: Binary}, 100)
+	if err == nil || !strings.Contains(err.Error(), "t.csv: line 9002, column y: the label is 2") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // Each row is kept with the same probability, early or late.
 func TestSamplerIsUniform(t *testing.T) {
 	const rows, size, rounds = 2000, 100, 60
-	path := writeTable(t, "t.csv", []byte("x\n"+func() string {
-		var b strings.Builder
-		for i := range rows {
-			fmt.Fprintln(&b, i)
-		}
-		return b.String()
-	}()))
+	var b strings.Builder
+	b.WriteString("x,y\n")
+	for i := range rows {
+		fmt.Fprintf(&b, "%d,%d\n", i, i%2)
+	}
+	path := writeTable(t, "t.csv", []byte(b.String()))
+	spec := Spec{Label: "y", Objective: Binary}
 	tenths := make([]int, 10)
 	for seed := range uint64(rounds) {
 		table, err := OpenTable(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := newSampler(size, seed)
-		if err := s.read(context.Background(), table, []string{"x"}); err != nil {
+		s := newSampler(size, 2, seed)
+		if err := s.read(context.Background(), table, []string{"x"}, &spec); err != nil {
 			t.Fatal(err)
 		}
 		table.Close()
-		if s.seen != rows || len(s.kept) != size {
-			t.Fatalf("%d rows of %d", len(s.kept), s.seen)
+		if s.seen != rows {
+			t.Fatalf("%d rows", s.seen)
 		}
-		for _, row := range s.kept {
-			tenths[int(row[0])*10/rows]++
+		for i := range size {
+			x := int(s.row(i)[0])
+			tenths[x*10/rows]++
+			if s.row(i)[1] != float64(x%2) {
+				t.Fatalf("row %v has label %v", x, s.row(i)[1])
+			}
 		}
 	}
 	const want, deviation = size * rounds / 10, 24
@@ -192,10 +242,7 @@ func TestBinIsWithinItsBounds(t *testing.T) {
 		values := rapid.SliceOfN(value, 1, 600).Draw(t, "values")
 		b := numerical(slices.Clone(values), rapid.IntRange(2, maxBins).Draw(t, "most"), false)
 		for _, v := range append(values, value.Draw(t, "other")) {
-			got, err := b.bin(v)
-			if err != nil {
-				t.Fatal(err)
-			}
+			got := b.bin(v)
 			if int(got) >= b.n || v > b.bounds[got] || got > 0 && v <= b.bounds[got-1] {
 				t.Fatalf("%v is in bin %d of %v", v, got, b.bounds[:b.n])
 			}

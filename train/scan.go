@@ -2,16 +2,20 @@ package train
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
+
+	"github.com/stratoswarm/forestall/train/table"
 )
 
+// OpenTable opens a table to look at its columns.
+func OpenTable(path string) (*table.Table, error) { return table.Open(path) }
+
 // ScanTable calls visit with the named columns of each row of a table, NaN
-// where a cell is missing. The row is valid during the call only. An error of
-// visit ends the scan and is returned with the file and the line.
+// where a value is missing. The rows are parsed ahead by one goroutine per
+// processor; the calls come one after the other in the order of the file. The
+// row is valid during the call only. An error of visit ends the scan and is
+// returned with the file and the line or row.
 func ScanTable(ctx context.Context, path string, columns []string, visit func(row []float64) error) error {
-	t, err := OpenTable(path)
+	t, err := table.Open(path)
 	if err != nil {
 		return err
 	}
@@ -20,17 +24,13 @@ func ScanTable(ctx context.Context, path string, columns []string, visit func(ro
 		return err
 	}
 	row := make([]float64, len(columns))
-	for i := 0; ; i++ {
-		if err := every(ctx, i); err != nil {
-			return err
+	return t.Read(ctx, table.Reading{InOrder: true, Do: func(b *table.Block) error {
+		for i := range b.Rows {
+			b.Row(i, row)
+			if err := visit(row); err != nil {
+				return b.Errorf(i, ": %w", err)
+			}
 		}
-		if err := t.Next(row); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if err := visit(row); err != nil {
-			return t.locate(t.line, fmt.Errorf(": %w", err))
-		}
-	}
+		return nil
+	}})
 }

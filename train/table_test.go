@@ -4,16 +4,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"errors"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -52,73 +48,6 @@ func zstded(t testing.TB, text string) []byte {
 	return out
 }
 
-// readAll returns the named columns of every row and the lines they start at.
-func readAll(path string, columns ...string) (rows [][]float64, lines []int, err error) {
-	t, err := OpenTable(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer t.Close()
-	if err := t.Select(columns); err != nil {
-		return nil, nil, err
-	}
-	for {
-		row := make([]float64, len(columns))
-		if err := t.Next(row); errors.Is(err, io.EOF) {
-			return rows, lines, nil
-		} else if err != nil {
-			return rows, lines, err
-		}
-		rows, lines = append(rows, row), append(lines, t.Line())
-	}
-}
-
-func TestTableReads(t *testing.T) {
-	nan := math.NaN()
-	const text = "\ufeffa,note,\"b \"\"x\"\"\"\r\n1,hello,2.5\n\n-0.25,\"one,\ntwo\",NA\n ,\"\",\"1e3\"\nNaN,,123456789012345678901234567890\n9007199254740993,x,.5\n"
-	want := [][]float64{{1, 2.5}, {-0.25, nan}, {nan, 1000}, {nan, 123456789012345678901234567890.0}, {9007199254740992, 0.5}}
-	wantLines := []int{2, 4, 6, 7, 8}
-	for name, stored := range map[string][]byte{
-		"plain": []byte(text), "gzip": gzipped(t, text), "zstd": zstded(t, text),
-		"no newline at the end": []byte(strings.TrimSuffix(text, "\n")),
-	} {
-		t.Run(name, func(t *testing.T) {
-			rows, lines, err := readAll(writeTable(t, "t.csv", stored), "a", `b "x"`)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := cmp.Diff(want, rows, cmpopts.EquateNaNs()); d != "" {
-				t.Errorf("rows (-want +got):\n%s", d)
-			}
-			if d := cmp.Diff(wantLines, lines); d != "" {
-				t.Errorf("lines (-want +got):\n%s", d)
-			}
-		})
-	}
-}
-
-// A row may cross the border of the text that is read at a time.
-func TestTableCrossesChunks(t *testing.T) {
-	var b strings.Builder
-	b.WriteString("note,x\n")
-	const rows = 30
-	for i := range rows {
-		b.WriteString(`"` + strings.Repeat("\n,", chunkBytes/40+i) + "\"," + string(rune('0'+i%10)) + "\n")
-	}
-	got, _, err := readAll(writeTable(t, "t.csv", []byte(b.String())), "x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(got) != rows {
-		t.Fatalf("%d rows, want %d", len(got), rows)
-	}
-	for i, row := range got {
-		if row[0] != float64(i%10) {
-			t.Errorf("row %d is %v", i, row[0])
-		}
-	}
-}
-
 // badTables are files that cannot be trained on, with what the error must say.
 var badTables = []struct {
 	name, text string
@@ -146,7 +75,7 @@ var badTables = []struct {
 	{"feature all missing", "a,b,y\n1,,0\n2,NA,1\n", Spec{}, []string{`column "b"`, "missing in every row", "--drop b"}},
 	{"name with a space", "a b,y\n1,0\n2,1\n", Spec{}, []string{`"a b"`, "rename"}},
 	{"column without a name", "a,,y\n1,1,0\n", Spec{}, []string{"line 1, column 2", "no name"}},
-	{"category with a fraction", "a,y\n1,0\n1.5,1\n", Spec{Categorical: []string{"a"}}, []string{`column "a"`, "1.5", "whole"}},
+	{"category with a fraction", "a,y\n1,0\n1.5,1\n", Spec{Categorical: []string{"a"}}, []string{"line 3, column a", "1.5", "whole"}},
 	{"open quote", "a,y\n1,0\n\"2,1\n", Spec{}, []string{"line 3, column 1 (a)", "quote"}},
 	{"quote in a cell", "a,y\n1,0\n\"2\"2,1\n", Spec{}, []string{"line 3, column 1 (a)", "quote"}},
 	{"parquet", "PAR1abc", Spec{}, []string{"Parquet"}},
@@ -201,24 +130,6 @@ func FuzzTable(f *testing.F) {
 		p.Trees, p.MinLeaf, p.Threads = 2, 1, 1
 		if r := mustTrain(t, d, p); len(r.Scores) != d.Rows() {
 			t.Errorf("%d scores for %d rows", len(r.Scores), d.Rows())
-		}
-	})
-}
-
-func FuzzNumber(f *testing.F) {
-	for _, s := range []string{"1", "-0.5", ".", "1.", "123456789012345678", "9007199254740993", "-", "1e5", "00000000000000000000001", "0.1,2"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if s == "" {
-			return
-		}
-		v, n, ok := shortNumber([]byte(s))
-		if !ok {
-			return
-		}
-		if want, err := parseNumber([]byte(s[:n])); err != nil || want != v || math.Signbit(want) != math.Signbit(v) {
-			t.Errorf("%q: %v, want %v, %v", s[:n], v, want, err)
 		}
 	})
 }

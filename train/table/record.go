@@ -1,0 +1,128 @@
+package table
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// recordParser reads the cells of a record that are wanted.
+type recordParser struct {
+	columns []string
+	target  []int // per column where its value goes; -1: nowhere
+}
+
+// cellError is an error about a cell; its text continues "line 7".
+type cellError struct {
+	column int // from 0
+	name   string
+	reason string
+}
+
+func (e *cellError) Error() string {
+	return fmt.Sprintf(", column %d (%s): %s", e.column+1, e.name, e.reason)
+}
+
+// record reads the record text[:end], which may hold its line end, and puts the
+// value of the cell with target t into dst[t*stride]. slack bytes can be read
+// behind end.
+func (p *recordParser) record(text []byte, end int, dst []float64, stride int) error {
+	end = len(trimEnd(text[:end]))
+	at := 0
+	for column, target := range p.target {
+		if target >= 0 {
+			// The common cells: a short decimal number, and nothing.
+			v, n := missing, 0
+			if text[at] != ',' && at < end {
+				v, n = number(text[at:])
+			}
+			if next := at + n; next < end && text[next] == ',' {
+				dst[target*stride] = v
+				at = next + 1
+				continue
+			} else if next == end {
+				dst[target*stride] = v
+				return p.width(column + 1)
+			}
+		}
+		cell, rest, more, err := nextCell(text[at:end])
+		if err != nil {
+			return &cellError{column, p.columns[column], err.Error()}
+		}
+		if target >= 0 {
+			if dst[target*stride], err = parseNumber(cell); err != nil {
+				return &cellError{column, p.columns[column], err.Error()}
+			}
+		}
+		if !more {
+			return p.width(column + 1)
+		}
+		at = end - len(rest)
+	}
+	return p.width(len(p.columns) + 1 + bytes.Count(text[at:end], []byte{','}))
+}
+
+func (p *recordParser) width(cells int) error {
+	if cells == len(p.columns) {
+		return nil
+	}
+	return fmt.Errorf(": the row has %d cells, the header has %d", cells, len(p.columns))
+}
+
+func trimEnd(rec []byte) []byte {
+	if n := len(rec); n > 0 && rec[n-1] == '\n' {
+		rec = rec[:n-1]
+	}
+	if n := len(rec); n > 0 && rec[n-1] == '\r' {
+		rec = rec[:n-1]
+	}
+	return rec
+}
+
+// nextCell cuts the first cell off rec; more says that a comma follows it.
+func nextCell(rec []byte) (cell, rest []byte, more bool, err error) {
+	if len(rec) == 0 || rec[0] != '"' {
+		at := bytes.IndexByte(rec, ',')
+		if at < 0 {
+			return rec, nil, false, nil
+		}
+		return rec[:at], rec[at+1:], true, nil
+	}
+	var text []byte
+	for body := rec[1:]; ; {
+		at := bytes.IndexByte(body, '"')
+		if at < 0 {
+			return nil, nil, false, errors.New("a quote is opened and never closed")
+		}
+		text = append(text, body[:at]...)
+		body = body[at+1:]
+		switch {
+		case len(body) == 0:
+			return text, nil, false, nil
+		case body[0] == ',':
+			return text, body[1:], true, nil
+		case body[0] != '"':
+			return nil, nil, false, errors.New("something follows a closing quote")
+		}
+		text = append(text, '"')
+		body = body[1:]
+	}
+}
+
+// splitCells cuts a whole record into its cells, without the space around them.
+func splitCells(rec []byte) ([]string, error) {
+	rec = trimEnd(rec)
+	var cells []string
+	for {
+		cell, rest, more, err := nextCell(rec)
+		if err != nil {
+			return nil, fmt.Errorf(", column %d: %w", len(cells)+1, err)
+		}
+		cells = append(cells, strings.TrimSpace(string(cell)))
+		if !more {
+			return cells, nil
+		}
+		rec = rest
+	}
+}

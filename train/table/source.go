@@ -1,0 +1,133 @@
+package table
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// maxWindow bounds the memory that a zstd frame may ask for.
+const maxWindow = 128 << 20
+
+// source is a file of which the bytes that are read are counted and, when asked
+// for, hashed.
+type source struct {
+	file *os.File
+	size int64
+	done int64     // bytes read from the start
+	sum  hash.Hash // of them; nil: not asked for
+}
+
+func openSource(path string) (*source, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &source{file: f, size: info.Size()}, nil
+}
+
+// Read reads on from where the last Read ended.
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.file.Read(p)
+	s.done += int64(n)
+	if s.sum != nil {
+		s.sum.Write(p[:n])
+	}
+	return n, err
+}
+
+// hash has the file hashed while it is read, what was read before included.
+func (s *source) hash() error {
+	s.sum = sha256.New()
+	_, err := io.Copy(s.sum, io.NewSectionReader(s.file, 0, s.done))
+	return err
+}
+
+// digest returns the SHA-256 of the whole file, in hex, reading what was not.
+func (s *source) digest() (string, error) {
+	if s.sum == nil {
+		if err := s.hash(); err != nil {
+			return "", err
+		}
+	}
+	for from := s.done; ; from = s.done {
+		if _, err := io.Copy(io.Discard, io.LimitReader(s, 1<<20)); err != nil {
+			return "", err
+		}
+		if s.done == from {
+			return hex.EncodeToString(s.sum.Sum(nil)), nil
+		}
+	}
+}
+
+// text is what a file says, decompressed on the way.
+type text struct {
+	io.Reader
+	zstd *zstd.Decoder
+}
+
+// decompressed tells by the first bytes how a file is compressed.
+func decompressed(s io.Reader) (text, error) {
+	raw := bufio.NewReaderSize(s, 64<<10) // less than a chunk, which then is read into its place
+	magic, err := raw.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return text{}, err
+	}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(raw)
+		if err != nil {
+			return text{}, fmt.Errorf("read gzip: %w", unexpected(err))
+		}
+		return text{Reader: named{z, "read gzip"}}, nil
+	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return text{}, fmt.Errorf("read zstd: %w", err)
+		}
+		return text{Reader: named{z, "read zstd"}, zstd: z}, nil
+	}
+	return text{Reader: raw}, nil
+}
+
+func (t text) close() {
+	if t.zstd != nil {
+		t.zstd.Close()
+	}
+}
+
+// named says what was being done when a read went wrong.
+type named struct {
+	r    io.Reader
+	verb string
+}
+
+func (n named) Read(p []byte) (int, error) {
+	k, err := n.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%s: %w", n.verb, err)
+	}
+	return k, err
+}
+
+// unexpected turns an end of file where there must be none into an error.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

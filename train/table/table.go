@@ -1,0 +1,165 @@
+// Package table reads the rows of tables: CSV, plain or compressed with gzip or
+// zstd, and Parquet. A [Table] is a file of named columns; every value of a
+// column that is read is a number or missing, which is NaN. A [Block] is some
+// consecutive rows of it.
+//
+// Blocks are parsed by several goroutines at a time and come in the order of
+// the file where that is asked for; errors are those of a single reader: the
+// first in the file is reported, with the file, the line or row and the column.
+// Memory does not grow with the file.
+//
+// The package does not know what columns mean: what is a label, a feature or a
+// bin is its callers' business.
+package table
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+)
+
+// missing is how an absent value is held.
+var missing = math.NaN()
+
+// Table is an open file. It is read once, from its first row to its last, by
+// [Table.Read]. It is not safe for concurrent use.
+type Table struct {
+	path    string
+	source  *source
+	rows    format
+	columns []string
+	target  []int // per column of the file its place among the selected; -1: not selected
+	width   int   // columns selected
+}
+
+// format is how a kind of file holds its rows.
+type format interface {
+	// columns returns the names in the order of the file.
+	columns() []string
+	// where says where the names are, as the start of an error: ", line 1".
+	where() string
+	// use is told before the first piece which columns will be read.
+	use(target []int) error
+	// next finds the next rows of the file and sets p.rows, or returns io.EOF.
+	// Calls do not overlap.
+	next(p *piece) error
+	// decode puts the values of a piece that next has found into b, of the rows
+	// that were picked. It returns how many rows are right, and an error of the
+	// one after them. Calls for different pieces may overlap.
+	decode(p *piece, b *Block) (int, error)
+	// locate names a row of a piece, as the continuation of the file's name.
+	locate(p *piece, row int) string
+	close()
+}
+
+// Open opens a table and reads the names of its columns. What kind of file it
+// is, its first bytes tell.
+func Open(path string) (*Table, error) {
+	src, err := openSource(path)
+	if err != nil {
+		return nil, err
+	}
+	t := &Table{path: path, source: src}
+	if t.rows, err = openFormat(src); err != nil {
+		src.file.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	t.columns = t.rows.columns()
+	return t, t.Select(nil)
+}
+
+// openFormat tells by the first bytes what a file is.
+func openFormat(src *source) (format, error) {
+	var magic [4]byte
+	if _, err := src.file.ReadAt(magic[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if string(magic[:]) == parquetMagic {
+		return openParquet(src)
+	}
+	return openCSV(src)
+}
+
+// Close closes the file, of which nothing but reading was asked.
+func (t *Table) Close() {
+	t.rows.close()
+	t.source.file.Close()
+}
+
+// Path returns the name of the file.
+func (t *Table) Path() string { return t.path }
+
+// Columns returns the names of the columns in the file's order.
+func (t *Table) Columns() []string { return slices.Clone(t.columns) }
+
+// Errorf returns an error about the columns, which names the file and where in
+// it they are named.
+func (t *Table) Errorf(format string, args ...any) error {
+	return fmt.Errorf("%s%s: %w", t.path, t.rows.where(), fmt.Errorf(format, args...))
+}
+
+// Missing returns the error that a column is not there.
+func (t *Table) Missing(column string) error {
+	return t.Errorf("column %q is missing; the file has %s", column, quoted(t.columns))
+}
+
+// Select says which columns [Table.Read] reads, in which order. Other columns
+// are skipped whatever they hold. A name that the file lacks or has twice is an
+// error, and so is a column that holds no numbers by its type.
+func (t *Table) Select(names []string) error {
+	target := make([]int, len(t.columns))
+	for i := range target {
+		target[i] = -1
+	}
+	for i, name := range names {
+		at := slices.Index(t.columns, name)
+		if at < 0 {
+			return t.Missing(name)
+		}
+		if again := slices.Index(t.columns[at+1:], name); again >= 0 {
+			return t.Errorf("column %q appears twice, as column %d and column %d", name, at+1, at+again+2)
+		}
+		if target[at] >= 0 {
+			return t.Errorf("column %q is asked for twice", name)
+		}
+		target[at] = i
+	}
+	if err := t.rows.use(target); err != nil {
+		return t.Errorf("%w", err)
+	}
+	t.target, t.width = target, len(names)
+	return nil
+}
+
+// Hash has [Table.Read] hash the file on its way, so that [Table.Digest] need
+// not read it again. It is called before Read.
+func (t *Table) Hash() error {
+	if err := t.source.hash(); err != nil {
+		return fmt.Errorf("%s: %w", t.path, err)
+	}
+	return nil
+}
+
+// Digest returns the SHA-256 of the file's bytes as they are stored, in hex. It
+// is called after Read.
+func (t *Table) Digest() (string, error) {
+	sum, err := t.source.digest()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", t.path, err)
+	}
+	return sum, nil
+}
+
+// quoted lists names for an error message, not more than a screen can take.
+func quoted(names []string) string {
+	const most = 30
+	tail := ""
+	if len(names) > most {
+		tail = fmt.Sprintf(" and %d more", len(names)-most)
+		names = names[:most]
+	}
+	return strings.Join(names, ", ") + tail
+}
