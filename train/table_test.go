@@ -78,7 +78,7 @@ var badTables = []struct {
 	{"category with a fraction", "a,y\n1,0\n1.5,1\n", Spec{Categorical: []string{"a"}}, []string{"line 3, column a", "1.5", "whole"}},
 	{"open quote", "a,y\n1,0\n\"2,1\n", Spec{}, []string{"line 3, column 1 (a)", "quote"}},
 	{"quote in a cell", "a,y\n1,0\n\"2\"2,1\n", Spec{}, []string{"line 3, column 1 (a)", "quote"}},
-	{"parquet", "PAR1abc", Spec{}, []string{"Parquet"}},
+	{"parquet", "PAR1abc", Spec{}, []string{"Parquet", "cut off"}},
 	{"broken gzip", "\x1f\x8b\x08\x00aaaa", Spec{}, []string{"gzip"}},
 	{"broken zstd", "\x28\xb5\x2f\xfdaaaa", Spec{}, []string{"zstd"}},
 }

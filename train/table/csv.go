@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// csv is a table of comma-separated values as in RFC 4180 with one header line.
-type csv struct {
+// csvFile is a table of comma-separated values as in RFC 4180 with one header line.
+type csvFile struct {
+	file   *source
 	text   text
 	split  splitter
 	names  []string
@@ -17,12 +18,12 @@ type csv struct {
 	parse  recordParser
 }
 
-func openCSV(src *source) (format, error) {
+func openCSV(src *source) (rowFormat, error) {
 	in, err := decompressed(src)
 	if err != nil {
 		return nil, err
 	}
-	t := &csv{text: in, split: splitter{in: in, line: 1}}
+	t := &csvFile{file: src, text: in, split: splitter{in: in, line: 1}}
 	if err := t.readHeader(); err != nil {
 		in.close()
 		return nil, err
@@ -30,7 +31,7 @@ func openCSV(src *source) (format, error) {
 	return t, nil
 }
 
-func (t *csv) readHeader() error {
+func (t *csvFile) readHeader() error {
 	c := &chunk{}
 	for {
 		err := t.split.next(c)
@@ -74,16 +75,16 @@ func headerNames(rec []byte) ([]string, error) {
 	return cells, nil
 }
 
-func (t *csv) columns() []string { return t.names }
+func (t *csvFile) columns() []string { return t.names }
 
-func (t *csv) where() string { return fmt.Sprintf(": line %d", t.header) }
+func (t *csvFile) where() string { return fmt.Sprintf(": line %d", t.header) }
 
-func (t *csv) use(target []int) error {
+func (t *csvFile) use(target []int) error {
 	t.parse = recordParser{columns: t.names, target: target}
 	return nil
 }
 
-func (t *csv) next(p *piece) error {
+func (t *csvFile) next(p *piece) error {
 	if t.first != nil {
 		p.chunk, t.first = *t.first, nil
 	} else if err := t.split.next(&p.chunk); err != nil {
@@ -94,7 +95,7 @@ func (t *csv) next(p *piece) error {
 	return nil
 }
 
-func (t *csv) decode(p *piece, b *Block) (right int, wrong error) {
+func (t *csvFile) decode(p *piece, b *Block) (right int, wrong error) {
 	row := 0
 	keep := b.keep
 	p.records(func(from, to, _ int) bool {
@@ -115,7 +116,7 @@ func (t *csv) decode(p *piece, b *Block) (right int, wrong error) {
 	return right, wrong
 }
 
-func (t *csv) locate(p *piece, row int) (at string) {
+func (t *csvFile) locate(p *piece, row int) (at string) {
 	p.records(func(_, _, line int) bool {
 		at = fmt.Sprintf("line %d", line)
 		row--
@@ -124,4 +125,6 @@ func (t *csv) locate(p *piece, row int) (at string) {
 	return at
 }
 
-func (t *csv) close() { t.text.close() }
+func (t *csvFile) done() int64 { return t.file.done }
+
+func (t *csvFile) close() { t.text.close() }

@@ -90,11 +90,17 @@ func (b *Block) room(n, width int) {
 
 // piece is some consecutive rows as the file holds them.
 type piece struct {
-	rows  int // in it, set by format.next
-	chunk     // of a CSV file
-	group int // of a Parquet file, and its first row there
-	from  int
-	seq   int
+	rows int // in it, set by rowFormat.next
+	seq  int // its number, from 0
+
+	chunk // of a CSV file
+
+	// Of a Parquet file: the row group, the first row in it, and the group's
+	// first row in the table.
+	group, from, first int
+	unpacker
+	scratch []float64 // values of one column, of rows picked or not
+	skipped []float64 // values of one column, in front of the piece
 }
 
 // Read reads the table to its end and calls r.Do with its blocks. It returns
@@ -121,7 +127,7 @@ type reading struct {
 	table *Table
 	turn  turn // for those that must be in order
 
-	mu     sync.Mutex // over what follows, and over the table's format.next
+	mu     sync.Mutex // over what follows, and over the table's rowFormat.next
 	seq    int        // pieces taken
 	row    int        // rows in them
 	ended  bool       // no more are to be taken
@@ -132,6 +138,7 @@ type reading struct {
 // work takes piece after piece.
 func (rd *reading) work(ctx context.Context) {
 	b := &Block{table: rd.table, piece: &piece{}, picked: rd.Pick != nil}
+	defer b.piece.unpacker.close()
 	for rd.take(ctx, b) {
 		right, wrong := rd.parse(b)
 		if rd.InOrder {
@@ -181,7 +188,7 @@ func (rd *reading) take(ctx context.Context, b *Block) bool {
 		b.keep = rd.Pick(b.keep[:0], b.First, b.Span)
 	}
 	if rd.Progress != nil {
-		rd.Progress(Progress{Rows: rd.row, Done: rd.table.source.done, Size: rd.table.source.size})
+		rd.Progress(Progress{Rows: rd.row, Done: rd.table.rows.done(), Size: rd.table.source.size})
 	}
 	return true
 }
@@ -190,9 +197,7 @@ func (rd *reading) take(ctx context.Context, b *Block) bool {
 func (rd *reading) parse(b *Block) (right int, wrong error) {
 	rows := b.piece.rows
 	if b.picked {
-		if rows = len(b.keep); rows == 0 {
-			return 0, nil
-		}
+		rows = len(b.keep)
 	}
 	b.room(rows, rd.table.width)
 	return rd.table.rows.decode(b.piece, b)

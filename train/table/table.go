@@ -29,14 +29,14 @@ var missing = math.NaN()
 type Table struct {
 	path    string
 	source  *source
-	rows    format
+	rows    rowFormat
 	columns []string
 	target  []int // per column of the file its place among the selected; -1: not selected
 	width   int   // columns selected
 }
 
-// format is how a kind of file holds its rows.
-type format interface {
+// rowFormat is how a kind of file holds its rows.
+type rowFormat interface {
 	// columns returns the names in the order of the file.
 	columns() []string
 	// where says where the names are, as the start of an error: ", line 1".
@@ -50,6 +50,8 @@ type format interface {
 	// that were picked. It returns how many rows are right, and an error of the
 	// one after them. Calls for different pieces may overlap.
 	decode(p *piece, b *Block) (int, error)
+	// done returns how many bytes of the file have been read, about.
+	done() int64
 	// locate names a row of a piece, as the continuation of the file's name.
 	locate(p *piece, row int) string
 	close()
@@ -72,7 +74,7 @@ func Open(path string) (*Table, error) {
 }
 
 // openFormat tells by the first bytes what a file is.
-func openFormat(src *source) (format, error) {
+func openFormat(src *source) (rowFormat, error) {
 	var magic [4]byte
 	if _, err := src.file.ReadAt(magic[:], 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
