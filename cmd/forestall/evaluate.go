@@ -14,7 +14,7 @@ import (
 // evaluateCmd measures a model on a plain table.
 type evaluateCmd struct {
 	Model     string    `required:"" placeholder:"DIR" help:"Directory of a model, or a bare model.txt, which has no calibration."`
-	Table     string    `required:"" placeholder:"FILE" help:"Table to measure on; rows that were not used for training."`
+	Table     string    `required:"" placeholder:"FILE" help:"Table to measure on, CSV or Parquet; rows that were not used for training."`
 	Label     string    `required:"" placeholder:"COL" help:"Column with what came to pass: 0 or 1."`
 	Group     string    `placeholder:"COL" help:"Column with the number of the component. Intervals then come from drawing whole components."`
 	Time      string    `placeholder:"COL" help:"Column with the time of the row, a number; with --group alarms are judged."`

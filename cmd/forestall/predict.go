@@ -12,7 +12,7 @@ import (
 // predictCmd scores the rows of a plain table.
 type predictCmd struct {
 	Model         string `required:"" placeholder:"DIR" help:"Directory of a model, or a bare model.txt, which has no calibration."`
-	Table         string `required:"" placeholder:"FILE" help:"CSV table, plain or compressed with gzip or zstd."`
+	Table         string `required:"" placeholder:"FILE" help:"Table: CSV, plain or compressed with gzip or zstd, or Parquet."`
 	Raw           bool   `help:"Print the raw score instead of the probability."`
 	Contributions bool   `help:"Print the share of each feature in the raw score, in log-odds, and the bias."`
 }

@@ -21,7 +21,7 @@ import (
 
 // trainCmd trains a model on a plain table.
 type trainCmd struct {
-	Table string `required:"" placeholder:"FILE" help:"CSV table to train on, plain or compressed with gzip or zstd."`
+	Table string `required:"" placeholder:"FILE" help:"Table to train on: CSV, plain or compressed with gzip or zstd, or Parquet."`
 	Label string `required:"" placeholder:"COL" help:"Column to predict."`
 	Out   string `required:"" placeholder:"DIR" help:"Directory for model.txt and card.json."`
 

@@ -65,6 +65,9 @@ func (c *trainCmd) read(g *globals, split *train.Split, from *base) (in *trainIn
 	if from != nil {
 		spec.Base = from.Base
 	}
+	progress := newReadingProgress(g, c.JSON)
+	defer progress.end()
+	spec.Progress = progress.report
 	if in.table, err = train.ReadDataset(g.ctx, c.Table, spec); err != nil {
 		return nil, err
 	}
