@@ -283,7 +283,10 @@ func (c *labelCheck) finish() error {
 }
 
 func checkWeight(w float64) error {
-	if !(w >= 0) || math.IsInf(w, 0) {
+	if w != w {
+		return errors.New("the weight is missing; leave such rows out")
+	}
+	if w < 0 || math.IsInf(w, 0) {
 		return fmt.Errorf("the weight is %v; it must be finite and at least 0", w)
 	}
 	return nil

@@ -202,17 +202,17 @@ func (c *rowCheck) block(b *table.Block) error {
 	for i, y := range label {
 		for _, f := range c.categorical {
 			if err := checkCategory(b.Column(f)[i]); err != nil {
-				return b.Errorf(i, ", column %s: %w", c.features[f], err)
+				return b.CellErrorf(i, f, "%w", err)
 			}
 		}
 		if err := labels.add(y); err != nil {
-			return b.Errorf(i, ", column %s: %w", c.spec.Label, err)
+			return b.CellErrorf(i, n, "%w", err)
 		}
 		if weight == nil {
 			continue
 		}
 		if err := checkWeight(weight[i]); err != nil {
-			return b.Errorf(i, ", column %s: %w", c.spec.Weight, err)
+			return b.CellErrorf(i, n+1, "%w", err)
 		}
 	}
 	c.mu.Lock()

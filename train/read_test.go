@@ -130,7 +130,7 @@ func TestReadDatasetReportsTheFirstError(t *testing.T) {
 	}
 	path := writeTable(t, "t.csv", []byte(b.String()))
 	_, err := readDataset(context.Background(), path, Spec{Label: "y", Objective: Binary}, 100)
-	if err == nil || !strings.Contains(err.Error(), "t.csv: line 9002, column y: the label is 2") {
+	if err == nil || !strings.Contains(err.Error(), "t.csv: line 9002, column 2 (y): the label is 2") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -179,6 +179,21 @@ func TestTrainErrors(t *testing.T) {
 			t.Fatalf("%v: a model was written", flags)
 		}
 	}
+	for name, text := range map[string]string{
+		"empty": "", "header": "a,fails\n", "ragged": "a,fails\n1,0\n1\n", "constant": "a,fails\n1,0\n2,0\n", "infinite": "a,fails\n1,0\ninf,1\n",
+		"label": "a,fails\n1,0\n2,3\n", "twice": "a,a,fails\n1,2,0\n", "missing": "a,fails\n,0\n,1\n", "parquet": "PAR1",
+	} {
+		bad := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(bad, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, stderr := forestallRun(t, 1, "train", "--table", bad, "--label", "fails", "--out", out); !strings.Contains(stderr, bad+": ") {
+			t.Errorf("%s: %q does not name the file", name, stderr)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Fatalf("%s: a model was written", name)
+		}
+	}
 	if _, stderr := forestallRun(t, 1, "train", "--table", table, "--label", "fails", "--out", out); !strings.Contains(stderr, "line 2, column 4 (note)") {
 		t.Errorf("text in a feature: %q", stderr)
 	}

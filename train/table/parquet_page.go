@@ -68,7 +68,7 @@ func (c *cursor) read(p *piece, dst []float64, right int, wrong error) (int, err
 }
 
 func (c *cursor) wrap(err error) error {
-	return fmt.Errorf(", column %d (%s): %w", c.place+1, c.name, err)
+	return &cellError{c.place, c.name, err}
 }
 
 // open goes to the first page of a row group.

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // record has a column of every kind that is read, and some that are not.
@@ -296,18 +297,36 @@ func FuzzParquet(f *testing.F) {
 			f.Add(parquetOf(f, rows, parquet.Compression(codec), parquet.DataPageVersion(version), parquet.PageBufferSize(200)))
 		}
 	}
-	names, _ := rows[0].numbers()
-	f.Fuzz(func(t *testing.T, text []byte) {
-		path := writeTable(t, "t.parquet", text)
-		table, err := Open(path)
-		if err != nil {
+	f.Fuzz(func(t *testing.T, text []byte) { fuzzFile(t, text) })
+}
+
+// FuzzParquetValues decodes what no checksum guards, in one piece and in many.
+func FuzzParquetValues(f *testing.F) {
+	f.Add(uint8(format.Int64), uint8(format.DeltaBinaryPacked), []byte{128, 1, 4, 5, 2, 2, 3, 0, 0, 0, 0b10_01_10_00, 0, 0, 0, 0, 0, 0, 0})
+	f.Add(uint8(format.Double), uint8(format.RLEDictionary), []byte{2, 3, 0b10_01_10_00, 1, 8, 1})
+	f.Add(uint8(format.Boolean), uint8(format.RLE), []byte{2, 0, 0, 0, 8, 1})
+	f.Add(uint8(format.Float), uint8(format.ByteStreamSplit), []byte{1, 2, 3, 4, 5, 6, 7, 8})
+	f.Add(uint8(format.Int32), uint8(format.Plain), []byte{1, 2, 3, 4, 5, 6, 7, 8})
+	f.Fuzz(func(t *testing.T, kind, encoding uint8, text []byte) {
+		c := &cursor{parquetColumn: parquetColumn{kind: format.Type(kind % 6)}, dict: []float64{5, 6, 7}}
+		if c.kind == format.Int96 {
 			return
 		}
-		defer table.Close()
-		names := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return table.Select([]string{name}) != nil })
-		if err := table.Select(names); err != nil {
-			t.Fatal(err)
+		values := func(at int) (out []float64, err error) {
+			d, err := c.decoder(format.Encoding(encoding%10), text)
+			for err == nil && len(out) < 4096 {
+				out = append(out, make([]float64, at)...)
+				err = d.decode(out[len(out)-at:])
+			}
+			return out, err
 		}
-		_ = table.Read(context.Background(), Reading{Threads: 2, Do: func(*Block) error { return nil }})
+		one, _ := values(1)
+		many, _ := values(64)
+		n := min(len(one)-1, len(many)-64)
+		if n > 0 {
+			if d := cmp.Diff(one[:n], many[:n], cmpopts.EquateNaNs()); d != "" {
+				t.Errorf("values read one by one and 64 at a time:\n%s", d)
+			}
+		}
 	})
 }

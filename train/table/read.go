@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -73,6 +74,12 @@ func (b *Block) Errorf(i int, format string, args ...any) error {
 		i = b.keep[i]
 	}
 	return fmt.Errorf("%s: %s%w", b.table.path, b.table.rows.locate(b.piece, i), fmt.Errorf(format, args...))
+}
+
+// CellErrorf is Errorf about the value of a selected column in row i.
+func (b *Block) CellErrorf(i, column int, format string, args ...any) error {
+	at := slices.Index(b.table.target, column)
+	return b.Errorf(i, "%w", &cellError{at, b.table.columns[at], fmt.Errorf(format, args...)})
 }
 
 // room makes place for the values of n rows.

@@ -17,12 +17,14 @@ type recordParser struct {
 type cellError struct {
 	column int // from 0
 	name   string
-	reason string
+	err    error
 }
 
 func (e *cellError) Error() string {
-	return fmt.Sprintf(", column %d (%s): %s", e.column+1, e.name, e.reason)
+	return fmt.Sprintf(", column %d (%s): %v", e.column+1, e.name, e.err)
 }
+
+func (e *cellError) Unwrap() error { return e.err }
 
 // record reads the record text[:end], which may hold its line end, and puts the
 // value of the cell with target t into dst[t*stride]. slack bytes can be read
@@ -48,11 +50,11 @@ func (p *recordParser) record(text []byte, end int, dst []float64, stride int) e
 		}
 		cell, rest, more, err := nextCell(text[at:end])
 		if err != nil {
-			return &cellError{column, p.columns[column], err.Error()}
+			return &cellError{column, p.columns[column], err}
 		}
 		if target >= 0 {
 			if dst[target*stride], err = parseNumber(cell); err != nil {
-				return &cellError{column, p.columns[column], err.Error()}
+				return &cellError{column, p.columns[column], err}
 			}
 		}
 		if !more {

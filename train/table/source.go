@@ -91,7 +91,7 @@ func decompressed(s io.Reader) (text, error) {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(raw)
 		if err != nil {
-			return text{}, fmt.Errorf("read gzip: %w", unexpected(err))
+			return text{}, fmt.Errorf("read gzip: the file is cut off or damaged: %w", unexpected(err))
 		}
 		return text{Reader: named{z, "read gzip"}}, nil
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
@@ -118,7 +118,9 @@ type named struct {
 
 func (n named) Read(p []byte) (int, error) {
 	k, err := n.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%s: the file is cut off: %w", n.verb, err)
+	} else if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%s: %w", n.verb, err)
 	}
 	return k, err
