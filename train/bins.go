@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"math/bits"
 	"slices"
 )
 
@@ -27,7 +26,7 @@ type binning struct {
 	// Numerical: bin b holds what is above bounds[b-1] and at most bounds[b];
 	// from the last bin on the bound is +Inf.
 	bounds [256]float64
-	keys   [256]uint64 // key of each bound
+	search search
 
 	// Categorical: the code of each bin, the most frequent first, and back.
 	codes []int
@@ -49,19 +48,23 @@ func (b *binning) bin(v float64) uint8 {
 	if v != v || b.zeroMissing && v >= -kZero && v <= kZero {
 		return missingBin
 	}
-	k, at := key(v), uint64(0)
-	for step := uint64(128); step > 0; step >>= 1 {
-		// With a borrow instead of a jump, which could not be foretold.
-		_, above := bits.Sub64(b.keys[(at+step-1)&255], k, 0)
-		at += step & -above
-	}
-	return uint8(at)
+	return uint8(b.search.bin(v))
 }
 
 // put adds the bins of values to words that lie stride apart, shifted.
 func (b *binning) put(values []float64, words []uint64, stride, shift int) {
+	if b.bins != nil || b.zeroMissing {
+		for i, v := range values {
+			words[i*stride] |= uint64(b.bin(v)) << shift
+		}
+		return
+	}
 	for i, v := range values {
-		words[i*stride] |= uint64(b.bin(v)) << shift
+		at := uint64(missingBin)
+		if v == v {
+			at = b.search.bin(v)
+		}
+		words[i*stride] |= at << shift
 	}
 }
 
@@ -71,17 +74,6 @@ func checkCategory(v float64) error {
 		return fmt.Errorf("category %v: the codes of a categorical column are whole numbers from 0 to %d", v, maxCategory)
 	}
 	return nil
-}
-
-// key returns a whole number that orders as v does.
-func key(v float64) uint64 {
-	k := math.Float64bits(v + 0) // 0 for -0
-	return k ^ (uint64(int64(k)>>63) | 1<<63)
-}
-
-// unkey returns the value of a key.
-func unkey(k uint64) float64 {
-	return math.Float64frombits(k ^ (^uint64(int64(k)>>63) | 1<<63))
 }
 
 // threshold returns the largest value of a numerical bin, as a split holds it.
@@ -109,46 +101,6 @@ func distinct(values []float64, zeroMissing bool) []valueCount {
 	return out
 }
 
-// sortFloats sorts values, NaN anywhere: digit after digit of their keys, 11
-// bits each, from the lowest on (Knuth, 5.2.5, Algorithm R). Digits that all
-// values share cost nothing.
-func sortFloats(values []float64) {
-	const digit, digits = 11, 6
-	if len(values) < 1<<digit {
-		slices.Sort(values)
-		return
-	}
-	from, to := make([]uint64, len(values)), make([]uint64, len(values))
-	var counts [digits][1 << digit]uint32
-	for i, v := range values {
-		k := key(v)
-		from[i] = k
-		for d := range counts {
-			counts[d][k>>(d*digit)&(1<<digit-1)]++
-		}
-	}
-	for d := range counts {
-		c, shift := &counts[d], d*digit
-		if c[from[0]>>shift&(1<<digit-1)] == uint32(len(from)) {
-			continue
-		}
-		sum := uint32(0)
-		for i, n := range c {
-			c[i] = sum
-			sum += n
-		}
-		for _, k := range from {
-			i := &c[k>>shift&(1<<digit-1)]
-			to[*i] = k
-			*i++
-		}
-		from, to = to, from
-	}
-	for i, k := range from {
-		values[i] = unkey(k)
-	}
-}
-
 // numerical makes at most most bins of about as many rows each. A value that
 // alone would fill a bin gets one of its own. This is LightGBM's GreedyFindBin
 // (src/io/bin.cpp).
@@ -170,10 +122,8 @@ func numerical(values []float64, most int, zeroMissing bool) *binning {
 	for i, end := range ends {
 		b.bounds[i] = between(d[end].value, d[end+1].value)
 	}
-	for i, bound := range b.bounds {
-		b.keys[i] = key(bound)
-	}
 	b.n = len(ends) + 1
+	b.search.init(b.bounds[:len(ends)])
 	return b
 }
 
