@@ -289,7 +289,7 @@ func (c *cursor) hold() error {
 }
 
 func (c *cursor) readDict(h *format.DictionaryPageHeader) error {
-	if h.Encoding != format.Plain && h.Encoding != format.PlainDictionary {
+	if h.Encoding != format.Plain && h.Encoding != oldDictionary {
 		return fmt.Errorf("its dictionary is encoded as %v, which is not supported", h.Encoding)
 	}
 	n := int(h.NumValues)

@@ -282,7 +282,7 @@ func TestParquetDamaged(t *testing.T) {
 	for i := 0; i < len(whole); i += 37 {
 		try(fmt.Sprintf("cut at %d", i), whole[:i])
 	}
-	for range 2000 {
+	for range 1000 {
 		text := slices.Clone(whole)
 		at := rng.IntN(len(text))
 		text[at] ^= 1 << rng.IntN(8)

@@ -9,6 +9,9 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
+// oldDictionary is PLAIN_DICTIONARY, which is deprecated and still written.
+const oldDictionary format.Encoding = 2
+
 // decoder reads on the values of a page that are not null. Its input is what the
 // file says: whatever that is, a decoder fails rather than read beyond it.
 type decoder interface {
@@ -24,7 +27,7 @@ func (c *cursor) decoder(encoding format.Encoding, text []byte) (decoder, error)
 	switch {
 	case encoding == format.Plain:
 		return c.plain(text), nil
-	case encoding == format.PlainDictionary || encoding == format.RLEDictionary:
+	case encoding == oldDictionary || encoding == format.RLEDictionary:
 		if c.dict == nil {
 			return nil, errors.New("its dictionary is missing")
 		}

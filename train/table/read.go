@@ -145,7 +145,7 @@ type reading struct {
 // work takes piece after piece.
 func (rd *reading) work(ctx context.Context) {
 	b := &Block{table: rd.table, piece: &piece{}, picked: rd.Pick != nil}
-	defer b.piece.unpacker.close()
+	defer b.piece.close()
 	for rd.take(ctx, b) {
 		right, wrong := rd.parse(b)
 		if rd.InOrder {
