@@ -62,6 +62,10 @@ func (e *Ensemble) Trees() int { return len(e.roots) }
 // "cross_entropy", "regression" and so on.
 func (e *Ensemble) Objective() string { return e.objective }
 
+// Slope returns the slope of the logistic link that turns the raw score into a
+// probability: LightGBM's sigmoid parameter. It is 0 where there is no such link.
+func (e *Ensemble) Slope() float64 { return e.sigmoid }
+
 // Raw returns the raw score of one row: for a classifier its log-odds (times
 // 1/sigmoid where the objective names one). The row has one value per feature,
 // NaN where it is missing; another width is [ErrWidth].

@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -24,6 +25,9 @@ func NewBase(text []byte) (*Base, error) {
 	}
 	if err := Objective(e.Objective()).validate(); err != nil {
 		return nil, fmt.Errorf("the model cannot be gone on from: %w", err)
+	}
+	if s := e.Slope(); s != 0 && s != 1 {
+		return nil, fmt.Errorf("the model cannot be gone on from: its objective has sigmoid:%v; scores are trained here with sigmoid:1", s)
 	}
 	trees, err := model.ReadTrees(text)
 	return &Base{e, trees}, err
@@ -50,4 +54,28 @@ func (b *Base) order(features []string) ([]string, error) {
 		}
 	}
 	return want, nil
+}
+
+// agree reports a feature that the base's trees read in another way than new
+// ones would.
+func (b *Base) agree(s *Spec) error {
+	names := b.Features()
+	for _, t := range b.trees {
+		for i := range t.Splits {
+			split := &t.Splits[i]
+			name := names[split.Feature]
+			set, zero := split.Category != nil, split.Missing == model.MissingZero
+			switch {
+			case set && !slices.Contains(s.Categorical, name):
+				return fmt.Errorf("column %q is categorical in the model to go on from; say so with --categorical %s", name, name)
+			case !set && slices.Contains(s.Categorical, name):
+				return fmt.Errorf("column %q is no categorical one in the model to go on from; leave --categorical %s out", name, name)
+			case !set && zero && !s.ZeroMissing:
+				return errors.New("in the model to go on from a value of 0 is missing; say so with --zero-missing")
+			case !set && !zero && s.ZeroMissing:
+				return errors.New("in the model to go on from a value of 0 is not missing; leave --zero-missing out")
+			}
+		}
+	}
+	return nil
 }

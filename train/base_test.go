@@ -29,11 +29,27 @@ func mustText(t *testing.T, r *Result) []byte {
 	return text
 }
 
+func newBaseError(text []byte) error {
+	_, err := NewBase(text)
+	return err
+}
+
 // Twenty trees and twenty more on the same rows are the forty of one training,
 // byte by byte.
 func TestContinueIsTheSameTraining(t *testing.T) {
+	for name, set := range map[string]func(*Params){
+		"all rows": func(*Params) {},
+		"sampled":  func(p *Params) { p.SampleRows, p.SampleFeatures = 0.6, 0.6 },
+		"goss":     func(p *Params) { p.GOSSTop, p.GOSSRest = 0.1, 0.2 },
+	} {
+		t.Run(name, func(t *testing.T) { continueIsTheSame(t, set) })
+	}
+}
+
+func continueIsTheSame(t *testing.T, set func(*Params)) {
 	s := makeSynthetic(5000, 7, 21)
 	p := DefaultParams()
+	set(&p)
 	p.Trees = 40
 	whole := mustTrain(t, s.dataset(t, Spec{}), p)
 	p.Trees = 20
@@ -125,14 +141,15 @@ func TestContinueRefuses(t *testing.T) {
 		return err
 	}
 	rows := "1,2,3,0,4\n2,3,4,1,5\n"
+	withSigmoid2 := bytes.Replace(text, []byte("sigmoid:1"), []byte("sigmoid:2"), 1)
 	for want, err := range map[string]error{
+		"its objective has sigmoid:2; scores are trained here with sigmoid:1":                                 newBaseError(withSigmoid2),
+		`column "f0" is no categorical one in the model to go on from; leave --categorical f0 out`:            read("f0,f1,f2,y,z\n"+rows, Spec{Objective: Binary, Drop: []string{"z"}, Categorical: []string{"f0"}}),
+		"a value of 0 is not missing; leave --zero-missing out":                                               read("f0,f1,f2,y,z\n"+rows, Spec{Objective: Binary, Drop: []string{"z"}, ZeroMissing: true}),
 		`line 1: column "f2" is missing or dropped, and the model to go on from needs it`:                     read("f0,f1,x,y,z\n"+rows, Spec{Objective: Binary, Drop: []string{"z"}}),
 		`line 1: column "z" is not among the features of the model to go on from; leave it out with --drop z`: read("f0,f1,f2,y,z\n"+rows, Spec{Objective: Binary}),
 		`objective is regression; the model to go on from was trained for binary`:                             read("f0,f1,f2,y,z\n"+rows, Spec{Objective: L2}),
-		`the model cannot be gone on from: objective is "huber"; it must be binary or regression`: func() error {
-			_, err := NewBase(bytes.Replace(text, []byte("objective=binary sigmoid:1"), []byte("objective=huber"), 1))
-			return err
-		}(),
+		`the model cannot be gone on from: objective is "huber"; it must be binary or regression`:             newBaseError(bytes.Replace(text, []byte("objective=binary sigmoid:1"), []byte("objective=huber"), 1)),
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got  %v\nwant %s", err, want)

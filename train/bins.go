@@ -26,7 +26,7 @@ type binning struct {
 	// Numerical: bin b holds what is above bounds[b-1] and at most bounds[b];
 	// from the last bin on the bound is +Inf.
 	bounds [256]float64
-	search search
+	finder binFinder
 
 	// Categorical: the code of each bin, the most frequent first, and back.
 	codes []int
@@ -48,7 +48,7 @@ func (b *binning) bin(v float64) uint8 {
 	if v != v || b.zeroMissing && v >= -kZero && v <= kZero {
 		return missingBin
 	}
-	return uint8(b.search.bin(v))
+	return uint8(b.finder.bin(v))
 }
 
 // put adds the bins of values to words that lie stride apart, shifted.
@@ -62,7 +62,7 @@ func (b *binning) put(values []float64, words []uint64, stride, shift int) {
 	for i, v := range values {
 		at := uint64(missingBin)
 		if v == v {
-			at = b.search.bin(v)
+			at = b.finder.bin(v)
 		}
 		words[i*stride] |= at << shift
 	}
@@ -123,7 +123,7 @@ func numerical(values []float64, most int, zeroMissing bool) *binning {
 		b.bounds[i] = between(d[end].value, d[end+1].value)
 	}
 	b.n = len(ends) + 1
-	b.search.init(b.bounds[:len(ends)])
+	b.finder.init(b.bounds[:len(ends)])
 	return b
 }
 

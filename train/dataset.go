@@ -60,10 +60,13 @@ func (s *Spec) Validate() error {
 	if err := s.Objective.validate(); err != nil {
 		return err
 	}
-	if s.Base != nil && s.Base.ensemble.Objective() != string(s.Objective) {
-		return fmt.Errorf("objective is %s; the model to go on from was trained for %s", s.Objective, s.Base.ensemble.Objective())
+	if s.Base == nil {
+		return nil
 	}
-	return nil
+	if of := s.Base.ensemble.Objective(); of != string(s.Objective) {
+		return fmt.Errorf("objective is %s; the model to go on from was trained for %s", s.Objective, of)
+	}
+	return s.Base.agree(s)
 }
 
 // Rows returns the number of rows.
@@ -118,7 +121,7 @@ func NewDataset(features []string, columns [][]float64, label, weight []float64,
 	}
 	copy(d.label, label)
 	copy(d.weight, weight)
-	sample := chooseRows(len(label), sampleRows, spec.Seed)
+	sample := chooseRows(len(label), binSample, spec.Seed)
 	for f, column := range columns {
 		if err := d.addColumn(f, column, sample); err != nil {
 			return nil, err
@@ -235,6 +238,13 @@ func (s *Spec) binning(name string, values []float64) *binning {
 	return numerical(values, most, s.ZeroMissing)
 }
 
+// Gradients are held as float32, up to 3e38: these are bounds of labels and
+// weights whose product fits.
+const (
+	maxLabel  = 1e18
+	maxWeight = 1e18
+)
+
 // labelCheck finds labels that cannot be learnt.
 type labelCheck struct {
 	objective Objective
@@ -249,6 +259,8 @@ func (c *labelCheck) add(y float64) error {
 		return errors.New("the label is missing; leave such rows out")
 	case math.IsInf(y, 0):
 		return errors.New("the label is infinite")
+	case math.Abs(y) > maxLabel:
+		return fmt.Errorf("the label is %v; at most %v either way can be learnt, so give it in a larger unit", y, maxLabel)
 	case c.objective == Binary && y != 0 && y != 1:
 		return fmt.Errorf("the label is %v; it must be 0 or 1 (for a number to predict use objective %s)", y, L2)
 	}
@@ -286,8 +298,8 @@ func checkWeight(w float64) error {
 	if w != w {
 		return errors.New("the weight is missing; leave such rows out")
 	}
-	if w < 0 || math.IsInf(w, 0) {
-		return fmt.Errorf("the weight is %v; it must be finite and at least 0", w)
+	if !(w == 0 || w >= 1/maxWeight && w <= maxWeight) {
+		return fmt.Errorf("the weight is %v; it must be 0 or between %v and %v", w, 1/maxWeight, maxWeight)
 	}
 	return nil
 }

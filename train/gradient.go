@@ -19,9 +19,12 @@ func unpack(p packed) (gradient, hessian float64) {
 	return float64(p >> 32), float64(uint32(p))
 }
 
-// maxSum bounds the sums of gradients and hessians, in steps. A bit is left for
-// what rounding adds.
+// maxSum bounds the sums of gradients and hessians, in steps: the sign of a
+// gradient takes the last bit.
 const maxSum = 1<<31 - 1
+
+// slack is what the sums of floating point numbers may be off by, in steps.
+const slack = 1 << 10
 
 // gradientBlock is how many rows are summed at a time. It is fixed, so that
 // floating point sums do not depend on the number of threads either.
@@ -60,7 +63,7 @@ func (g *gradients) pack(p *Params, tree int) {
 		sum[0] += s[0]
 		sum[1] += s[1]
 	}
-	room := float64(maxSum - len(g.rows))
+	room := float64(maxSum - slack - len(g.rows)) // each row is rounded up by less than a step
 	g.perGradient, g.perHessian = steps(room, sum[0]), steps(room, sum[1])
 	parallel(threads(p.Threads), len(g.sums), func(_, block int) {
 		first := block * gradientBlock
@@ -94,9 +97,10 @@ func (g *gradients) deriveBlock(d *Dataset, p *Params, score []float64, first, l
 			w := d.weight[first+i]
 			gradient, hessian = gradient*w, hessian*w
 		}
-		sum[0] += math.Abs(gradient)
-		sum[1] += hessian
-		out[i] = derived(float32(gradient), float32(hessian))
+		g32, h32 := float32(gradient), float32(hessian)
+		sum[0] += math.Abs(float64(g32))
+		sum[1] += float64(h32)
+		out[i] = derived(g32, h32)
 	}
 	return sum
 }

@@ -249,6 +249,14 @@ func TestEarlyStopping(t *testing.T) {
 		if !r.Stopped || len(r.Trees) >= 290 || r.Best == last || r.Metric != metric {
 			t.Errorf("%s: stopped %v after %d trees, best %v, last %v", metric, r.Stopped, len(r.Trees), r.Best, last)
 		}
+		// The trees that are kept are those that gave the best value.
+		e, j := mustEnsemble(t, r), newJudge(valid, &p)
+		for i := range v.label {
+			j.score[i], _ = e.Raw(v.row(i))
+		}
+		if got := j.value(); math.Abs(got-r.Best) > 1e-9 {
+			t.Errorf("%s: the trees kept give %v, the best was %v", metric, got, r.Best)
+		}
 	}
 }
 

@@ -26,14 +26,13 @@ const blockRows = 512
 // add adds rows to the histogram, at most blockRows.
 func (h histogram) add(d *Dataset, rows []uint32, gradients []packed) {
 	var (
-		at   [blockRows]uint32 // of a row's first word
+		at   [blockRows]int // of a row's first word
 		sum  [blockRows]packed
 		bins [blockRows]uint64 // of one word
 	)
 	n := len(rows)
-	width := uint32(d.width)
 	for i, row := range rows {
-		at[i] = row * width
+		at[i] = int(row) * d.width
 		sum[i] = gradients[row]
 	}
 	for w := range d.width {

@@ -115,8 +115,8 @@ func (p *Params) Validate() error {
 		return fmt.Errorf("sample_rows is %v; it must be above 0 and at most 1", p.SampleRows)
 	case !(p.SampleFeatures > 0 && p.SampleFeatures <= 1):
 		return fmt.Errorf("sample_features is %v; it must be above 0 and at most 1", p.SampleFeatures)
-	case !finite(p.PosWeight) || p.PosWeight == 0:
-		return fmt.Errorf("pos_weight is %v; it must be finite and above 0", p.PosWeight)
+	case !(p.PosWeight >= 1/maxWeight && p.PosWeight <= maxWeight):
+		return fmt.Errorf("pos_weight is %v; it must be between %v and %v", p.PosWeight, 1/maxWeight, maxWeight)
 	case !finite(p.MaxStep):
 		return fmt.Errorf("max_step is %v; it must be finite and above 0, or 0 for no bound", p.MaxStep)
 	case !(p.Start >= 0 && p.Start <= 1):

@@ -31,7 +31,7 @@ type ReadProgress struct {
 // neither 0 nor 1, features without a single value. Of several such rows the
 // first is reported.
 func ReadDataset(ctx context.Context, path string, spec Spec) (*Dataset, error) {
-	return readDataset(ctx, path, spec, sampleRows)
+	return readDataset(ctx, path, spec, binSample)
 }
 
 func readDataset(ctx context.Context, path string, spec Spec, sample int) (*Dataset, error) {

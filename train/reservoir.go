@@ -10,9 +10,9 @@ import (
 	"github.com/stratoswarm/forestall/train/table"
 )
 
-// sampleRows is how many rows the bins are made from, as in LightGBM. A table
+// binSample is how many rows the bins are made from, as in LightGBM. A table
 // of no more rows is read once, a larger one twice.
-const sampleRows = 200_000
+const binSample = 200_000
 
 // sampleBlock is how many rows of the sample lie together in memory.
 const sampleBlock = 512

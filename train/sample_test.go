@@ -22,6 +22,7 @@ func TestGOSS(t *testing.T) {
 		b.gradients.rows[i] = derived(float32(-want[i]), float32(want[i]))
 		total += want[i]
 	}
+	b.rng = rng
 	n := b.goss()
 	if d := math.Abs(float64(n)/rows - top - rest); d > 0.01 {
 		t.Errorf("%d of %d rows are chosen; the shares are %v and %v", n, rows, top, rest)

@@ -79,7 +79,7 @@ var badTables = []struct {
 	{"constant label", "a,y\n1,1\n2,1\n", Spec{}, ": column y: the label is 1 in every row, so there is nothing to learn"},
 	{"label of three values", "a,y\n1,0\n2,1\n3,2\n", Spec{}, ": line 4, column 2 (y): the label is 2; it must be 0 or 1 (for a number to predict use objective regression)"},
 	{"label missing", "a,y\n1,0\n2,\n", Spec{}, ": line 3, column 2 (y): the label is missing; leave such rows out"},
-	{"weight negative", "a,w,y\n1,1,0\n2,-1,1\n", Spec{Weight: "w"}, ": line 3, column 2 (w): the weight is -1; it must be finite and at least 0"},
+	{"weight negative", "a,w,y\n1,1,0\n2,-1,1\n", Spec{Weight: "w"}, ": line 3, column 2 (w): the weight is -1; it must be 0 or between 1e-18 and 1e+18"},
 	{"weight missing", "a,w,y\n1,1,0\n2,NA,1\n", Spec{Weight: "w"}, ": line 3, column 2 (w): the weight is missing; leave such rows out"},
 	{"feature all missing", "a,b,y\n1,,0\n2,NA,1\n", Spec{}, `: column "b" is missing in every row; leave it out with --drop b`},
 	{"name with a space", "a b,y\n1,0\n2,1\n", Spec{}, `: line 1: column "a b": a model cannot hold a name with white space or '='; rename the column or drop it`},

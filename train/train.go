@@ -89,12 +89,15 @@ func Train(ctx context.Context, d, valid *Dataset, p Params, report func(Progres
 	return b.result, nil
 }
 
+// treeStream tells a tree's random numbers from others of its seed.
+const treeStream = 0x7472656573 << 16
+
 // booster adds tree after tree to the scores of the rows.
 type booster struct {
 	d, valid  *Dataset
 	p         *Params
 	result    *Result
-	rng       *rand.Rand
+	rng       *rand.Rand // of the tree at hand
 	gradients *gradients
 	grower    *grower
 	score     []float64
@@ -109,7 +112,6 @@ func newBooster(d, valid *Dataset, p Params) *booster {
 	}
 	b := &booster{
 		d: d, valid: valid, p: &p, result: r,
-		rng:       rand.New(rand.NewPCG(p.Seed, 0x7472656573)),
 		gradients: newGradients(d.rows),
 		grower:    newGrower(d, &p),
 		score:     make([]float64, d.rows),
@@ -137,7 +139,9 @@ func newBooster(d, valid *Dataset, p Params) *booster {
 
 // step grows one tree and adds it to the scores.
 func (b *booster) step() {
-	tree := len(b.result.Trees) // those of a base included, so that two halves are one whole
+	// Counted with those of a base, so that two halves are one whole.
+	tree := len(b.result.Trees)
+	b.rng = rand.New(rand.NewPCG(b.p.Seed, treeStream+uint64(tree)))
 	b.gradients.derive(b.d, b.p, b.score)
 	b.sampleFeatures()
 	n := b.sampleRows(tree)

@@ -134,28 +134,70 @@ func TestScoresAreTheModels(t *testing.T) {
 	}
 }
 
+// The model is the same, byte by byte, for any number of threads.
 func TestThreadsDoNotMatter(t *testing.T) {
-	s := makeSynthetic(20_000, 19, 2)
-	var want []byte
-	for _, threads := range []int{1, 2, 7} {
-		d := s.dataset(t, Spec{Threads: threads})
-		p := DefaultParams()
-		p.Trees, p.Threads, p.SampleRows, p.SampleFeatures = 10, threads, 0.8, 0.7
-		text, err := mustTrain(t, d, p).Text()
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.SampleRows, p.GOSSTop, p.GOSSRest, p.Trees = 1, 0.1, 0.1, 15
-		goss, err := mustTrain(t, d, p).Text()
-		if err != nil {
-			t.Fatal(err)
-		}
-		text = append(text, goss...)
-		if want == nil {
-			want = text
-		} else if !bytes.Equal(text, want) {
-			t.Errorf("%d threads make another model than 1", threads)
-		}
+	s, other := makeSynthetic(20_000, 19, 2), makeSynthetic(5_000, 19, 3)
+	for i := range s.label { // codes for the categorical case
+		s.columns[18][i] = float64(i * 7 % 40)
+	}
+	weight := make([]float64, len(s.label))
+	for i := range weight {
+		weight[i] = 0.5 + float64(i%5)
+	}
+	half := DefaultParams()
+	half.Trees = 5
+	base, err := NewBase(mustText(t, mustTrain(t, s.dataset(t, Spec{}), half)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		spec   Spec
+		weight []float64
+		valid  bool
+		set    func(*Params)
+	}{
+		"sampled":        {set: func(p *Params) { p.SampleRows, p.SampleFeatures = 0.8, 0.7 }},
+		"goss":           {set: func(p *Params) { p.GOSSTop, p.GOSSRest = 0.1, 0.1 }},
+		"weighted":       {weight: weight, set: func(p *Params) { p.PosWeight, p.L1, p.MaxStep = 3, 0.1, 1 }},
+		"categorical":    {spec: Spec{Categorical: []string{"f18"}}, set: func(*Params) {}},
+		"regression":     {spec: Spec{Objective: L2}, set: func(*Params) {}},
+		"continued":      {spec: Spec{Base: base}, set: func(*Params) {}},
+		"stopped early":  {valid: true, set: func(p *Params) { p.EarlyStopping, p.LearningRate = 3, 1 }},
+		"monotone, deep": {set: func(p *Params) { p.Monotone, p.Leaves = map[string]int{"f0": 1, "f1": -1}, 200 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var want []byte
+			for _, threads := range []int{1, 2, 7} {
+				tc.spec.Threads = threads
+				if tc.spec.Objective == "" {
+					tc.spec.Objective = Binary
+				}
+				d, err := NewDataset(s.names, s.columns, s.label, tc.weight, tc.spec)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var valid *Dataset
+				if tc.valid {
+					valid = d.like(other)
+				}
+				p := DefaultParams()
+				p.Trees, p.Threads = 15, threads
+				tc.set(&p)
+				r, err := Train(context.Background(), d, valid, p, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if tc.valid && !r.Stopped {
+					t.Error("it did not stop early; the test shows nothing")
+				}
+				text := mustText(t, r)
+				if want == nil {
+					want = text
+				} else if !bytes.Equal(text, want) {
+					t.Errorf("%d threads make another model than 1", threads)
+				}
+			}
+		})
 	}
 }
 

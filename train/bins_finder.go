@@ -6,20 +6,20 @@ import (
 	"slices"
 )
 
-// searchCells is how many equal parts the span of a feature's bounds is cut into.
-const searchCells = 1024
+// finderCells is how many equal parts the span of a feature's bounds is cut into.
+const finderCells = 1024
 
-// search finds the bin of a value: a table of equal parts says where to look,
+// binFinder finds the bin of a value: a table of equal parts says where to look,
 // and of the few bounds there those below the value are counted.
-type search struct {
+type binFinder struct {
 	low, scale float64
-	start      [searchCells]uint8 // bounds in front of a cell
+	start      [finderCells]uint8 // bounds in front of a cell
 	step       uint64             // the first of the search within a cell, a power of two; 0: no bounds
 	keys       [512]uint64        // of the bounds, rising; those behind the last are larger than any
 }
 
 // init takes the bounds, at most 255, rising.
-func (s *search) init(bounds []float64) {
+func (s *binFinder) init(bounds []float64) {
 	for i := range s.keys {
 		s.keys[i] = math.MaxUint64
 	}
@@ -27,8 +27,8 @@ func (s *search) init(bounds []float64) {
 		return
 	}
 	s.low = bounds[0]
-	s.scale = (searchCells - 1) / (bounds[len(bounds)-1] - s.low) // infinite for one bound, 0 for an infinite span
-	var counts [searchCells]int
+	s.scale = (finderCells - 1) / (bounds[len(bounds)-1] - s.low) // infinite for one bound, 0 for an infinite span
+	var counts [finderCells]int
 	for i, b := range bounds {
 		s.keys[i] = key(b)
 		counts[s.cell(b)]++
@@ -43,20 +43,20 @@ func (s *search) init(bounds []float64) {
 
 // cell returns the part that a number lies in. It never falls as v rises, so a
 // bound in a lower cell is lower, and one in a higher cell is higher.
-func (s *search) cell(v float64) int {
+func (s *binFinder) cell(v float64) int {
 	c := (v - s.low) * s.scale
 	if !(c > 0) { // also what is 0 times infinite
 		c = 0
 	}
-	if c > searchCells-1 {
-		c = searchCells - 1
+	if c > finderCells-1 {
+		c = finderCells - 1
 	}
 	return int(c)
 }
 
 // bin returns how many bounds are below v.
-func (s *search) bin(v float64) uint64 {
-	k, at := key(v), uint64(s.start[s.cell(v)&(searchCells-1)])
+func (s *binFinder) bin(v float64) uint64 {
+	k, at := key(v), uint64(s.start[s.cell(v)&(finderCells-1)])
 	for step := s.step; step > 0; step >>= 1 {
 		// With a borrow instead of a jump, which could not be foretold.
 		_, above := bits.Sub64(s.keys[(at+step-1)&511], k, 0)
