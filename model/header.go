@@ -74,6 +74,9 @@ func (f fields) features() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i, name := range names {
+		names[i] = nameUnescaper.Replace(name)
+	}
 	if _, err := f.optional("feature_infos", last+1); err != nil {
 		return nil, err
 	}
@@ -83,12 +86,20 @@ func (f fields) features() ([]string, error) {
 	return names, nil
 }
 
-// checkFeatures refuses names that the text format cannot hold, and duplicates.
+// The text has names between blanks and after an equals sign. Names that hold
+// such characters are written with them escaped as in a URL, so that LightGBM
+// and leaves read the text too; only these escapes are read back.
+var (
+	nameEscaper   = strings.NewReplacer("%", "%25", " ", "%20", "\t", "%09", "\n", "%0A", "\r", "%0D", "=", "%3D")
+	nameUnescaper = strings.NewReplacer("%25", "%", "%20", " ", "%09", "\t", "%0A", "\n", "%0D", "\r", "%3D", "=")
+)
+
+// checkFeatures refuses empty names and duplicates.
 func checkFeatures(names []string) error {
 	sorted := slices.Sorted(slices.Values(names))
 	for i, name := range sorted {
-		if name == "" || strings.ContainsAny(name, " \t\r\n=") {
-			return fmt.Errorf("feature name %.40q is empty or holds white space or '='", name)
+		if name == "" {
+			return errors.New("a feature has no name")
 		}
 		if i > 0 && name == sorted[i-1] {
 			return fmt.Errorf("feature name %.40q appears twice", name)

@@ -27,7 +27,7 @@ func WriteEnsemble(w io.Writer, features []string, objective string, trees []Tre
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "tree\nversion=v3\nnum_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=%d\nobjective=%s\nfeature_names=%s\nfeature_infos=%s\ntree_sizes=%s\n\n",
-		len(features)-1, objective, strings.Join(features, " "), strings.Join(infos(len(features), trees), " "), join(sizes))
+		len(features)-1, objective, escapedNames(features), strings.Join(infos(len(features), trees), " "), join(sizes))
 	for _, t := range blocks {
 		b.Write(t)
 	}
@@ -142,4 +142,13 @@ func join[V int | uint32 | float64](values []V) string {
 		words[i] = fmt.Sprint(v) // shortest text that reads back the same
 	}
 	return strings.Join(words, " ")
+}
+
+// escapedNames returns names as one line of the text holds them.
+func escapedNames(features []string) string {
+	escaped := make([]string, len(features))
+	for i, name := range features {
+		escaped[i] = nameEscaper.Replace(name)
+	}
+	return strings.Join(escaped, " ")
 }

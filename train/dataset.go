@@ -107,13 +107,12 @@ func NewDataset(features []string, columns [][]float64, label, weight []float64,
 	d.binnings = make([]*binning, len(features))
 	check := labelCheck{objective: spec.Objective}
 	for i, y := range label {
-		if err := check.add(y); err != nil {
-			return nil, fmt.Errorf("row %d: %w", i, err)
-		}
+		w := 1.0
 		if weight != nil {
-			if err := checkWeight(weight[i]); err != nil {
-				return nil, fmt.Errorf("row %d: %w", i, err)
-			}
+			w = weight[i]
+		}
+		if err := errors.Join(check.add(y, w), checkWeight(w)); err != nil {
+			return nil, fmt.Errorf("row %d: %w", i, err)
 		}
 	}
 	if err := check.finish(); err != nil {
@@ -248,12 +247,14 @@ const (
 // labelCheck finds labels that cannot be learnt.
 type labelCheck struct {
 	objective Objective
-	n         int
+	light     bool // there are rows of weight 0, which teach nothing
+	n         int  // other rows
 	first     float64
 	varies    bool
 }
 
-func (c *labelCheck) add(y float64) error {
+// add takes the label and the weight of a row.
+func (c *labelCheck) add(y, weight float64) error {
 	switch {
 	case y != y:
 		return errors.New("the label is missing; leave such rows out")
@@ -263,6 +264,10 @@ func (c *labelCheck) add(y float64) error {
 		return fmt.Errorf("the label is %v; at most %v either way can be learnt, so give it in a larger unit", y, maxLabel)
 	case c.objective == Binary && y != 0 && y != 1:
 		return fmt.Errorf("the label is %v; it must be 0 or 1 (for a number to predict use objective %s)", y, L2)
+	}
+	if weight == 0 {
+		c.light = true
+		return nil
 	}
 	if c.n == 0 {
 		c.first = y
@@ -274,10 +279,11 @@ func (c *labelCheck) add(y float64) error {
 
 // join adds the labels that another has seen.
 func (c *labelCheck) join(other labelCheck) {
+	c.light = c.light || other.light
 	switch {
 	case other.n == 0:
 	case c.n == 0:
-		*c = other
+		c.n, c.first, c.varies = other.n, other.first, other.varies
 	default:
 		c.n += other.n
 		c.varies = c.varies || other.varies || other.first != c.first
@@ -285,11 +291,15 @@ func (c *labelCheck) join(other labelCheck) {
 }
 
 func (c *labelCheck) finish() error {
+	of := ""
+	if c.light {
+		of = " with a weight above 0"
+	}
 	if c.n == 0 {
-		return errors.New("there are no rows")
+		return fmt.Errorf("there are no rows%s", of)
 	}
 	if !c.varies {
-		return fmt.Errorf("the label is %v in every row, so there is nothing to learn", c.first)
+		return fmt.Errorf("the label is %v in every row%s, so there is nothing to learn", c.first, of)
 	}
 	return nil
 }

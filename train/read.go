@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/stratoswarm/forestall/train/table"
@@ -139,9 +138,9 @@ func (s *Spec) features(t *table.Table) ([]string, error) {
 	if len(features) == 0 {
 		return nil, t.Errorf("no column is left as a feature")
 	}
-	for _, name := range features {
-		if strings.ContainsAny(name, " \t\r\n=") {
-			return nil, t.Errorf("column %q: a model cannot hold a name with white space or '='; rename the column or drop it", name)
+	for _, name := range t.Unnamed() {
+		if slices.Contains(features, name) {
+			return nil, t.Errorf("%s has no name, and every column is a feature; name it, or leave it out with --drop %s", name, name)
 		}
 	}
 	if s.Base != nil {
@@ -205,13 +204,14 @@ func (c *rowCheck) block(b *table.Block) error {
 				return b.CellErrorf(i, f, "%w", err)
 			}
 		}
-		if err := labels.add(y); err != nil {
+		w := 1.0
+		if weight != nil {
+			w = weight[i]
+		}
+		if err := labels.add(y, w); err != nil {
 			return b.CellErrorf(i, n, "%w", err)
 		}
-		if weight == nil {
-			continue
-		}
-		if err := checkWeight(weight[i]); err != nil {
+		if err := checkWeight(w); err != nil {
 			return b.CellErrorf(i, n+1, "%w", err)
 		}
 	}

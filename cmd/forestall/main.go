@@ -37,6 +37,7 @@ type cli struct {
 
 	Train    trainCmd    `cmd:"" group:"Train and judge models" help:"Train a model on a table."`
 	Predict  predictCmd  `cmd:"" group:"Train and judge models" help:"Score the rows of a table."`
+	Explain  explainCmd  `cmd:"" group:"Train and judge models" help:"Say why rows of a table have the risk that a model gives them."`
 	Evaluate evaluateCmd `cmd:"" group:"Train and judge models" help:"Measure a model on a table."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`

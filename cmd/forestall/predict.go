@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/train/table"
 )
 
 // predictCmd scores the rows of a plain table.
@@ -40,10 +41,24 @@ func (c *predictCmd) Run(g *globals) error {
 		}
 		header = append(append(header, m.Features()...), "bias")
 	}
+	if err := c.check(m); err != nil {
+		return err
+	}
 	if err := writeHeader(g.out, header); err != nil {
 		return err
 	}
 	return c.predict(g.ctx, m, g.out)
+}
+
+// check finds out before anything is printed whether the table has the model's
+// columns.
+func (c *predictCmd) check(m *model.Model) error {
+	t, err := table.Open(c.Table)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	return t.Select(m.Features())
 }
 
 // writeHeader writes names as CSV, quoted where they need it.

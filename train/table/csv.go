@@ -63,16 +63,7 @@ func (t *csvFile) readHeader() error {
 
 // headerNames returns the names that a record holds.
 func headerNames(rec []byte) ([]string, error) {
-	cells, err := splitCells([]byte(strings.TrimPrefix(string(rec), "\ufeff")))
-	if err != nil {
-		return nil, err
-	}
-	for i, cell := range cells {
-		if cell == "" {
-			return nil, fmt.Errorf(", column %d: the column has no name", i+1)
-		}
-	}
-	return cells, nil
+	return splitCells([]byte(strings.TrimPrefix(string(rec), "\ufeff")))
 }
 
 func (t *csvFile) columns() []string { return t.names }

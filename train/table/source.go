@@ -37,6 +37,10 @@ func openSource(path string) (*source, error) {
 		f.Close()
 		return nil, err
 	}
+	if !info.Mode().IsRegular() {
+		f.Close()
+		return nil, fmt.Errorf("%s: it is no regular file; a table may be read more than once and in parts, so write it to a file first", path)
+	}
 	return &source{file: f, size: info.Size()}, nil
 }
 

@@ -31,7 +31,8 @@ type Table struct {
 	source  *source
 	rows    rowFormat
 	columns []string
-	target  []int // per column of the file its place among the selected; -1: not selected
+	unnamed []string // of columns, those that the file gives no name
+	target  []int    // per column of the file its place among the selected; -1: not selected
 	width   int   // columns selected
 }
 
@@ -70,6 +71,12 @@ func Open(path string) (*Table, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	t.columns = t.rows.columns()
+	for i, name := range t.columns {
+		if name == "" { // as that of the numbers that pandas puts in front of the rows
+			t.columns[i] = fmt.Sprintf("column_%d", i+1)
+			t.unnamed = append(t.unnamed, t.columns[i])
+		}
+	}
 	return t, t.Select(nil)
 }
 
@@ -94,8 +101,12 @@ func (t *Table) Close() {
 // Path returns the name of the file.
 func (t *Table) Path() string { return t.path }
 
-// Columns returns the names of the columns in the file's order.
+// Columns returns the names of the columns in the file's order. The second one
+// is column_2 if the file has no name for it, and so on.
 func (t *Table) Columns() []string { return slices.Clone(t.columns) }
+
+// Unnamed returns those of Columns that the file has no name for.
+func (t *Table) Unnamed() []string { return slices.Clone(t.unnamed) }
 
 // Errorf returns an error about the columns, which names the file and where in
 // it they are named.
@@ -116,13 +127,22 @@ func (t *Table) Select(names []string) error {
 	for i := range target {
 		target[i] = -1
 	}
+	places := make(map[string]int, len(t.columns)) // of the first column of a name
+	again := map[string]int{}                      // of the second
+	for i, name := range t.columns {
+		if _, ok := places[name]; !ok {
+			places[name] = i
+		} else if _, ok := again[name]; !ok {
+			again[name] = i
+		}
+	}
 	for i, name := range names {
-		at := slices.Index(t.columns, name)
-		if at < 0 {
+		at, ok := places[name]
+		if !ok {
 			return t.Missing(name)
 		}
-		if again := slices.Index(t.columns[at+1:], name); again >= 0 {
-			return t.Errorf("column %q appears twice, as column %d and column %d", name, at+1, at+again+2)
+		if second, ok := again[name]; ok {
+			return t.Errorf("column %q appears twice, as column %d and column %d", name, at+1, second+1)
 		}
 		if target[at] >= 0 {
 			return t.Errorf("column %q is asked for twice", name)

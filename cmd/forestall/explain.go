@@ -1,0 +1,203 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/train"
+)
+
+// explainCmd says why rows of a plain table have the risk that a model gives
+// them.
+type explainCmd struct {
+	Model   string   `required:"" placeholder:"DIR" help:"Directory of a model, or a bare model.txt, which has no calibration."`
+	Table   string   `required:"" placeholder:"FILE" help:"Table: CSV, plain or compressed with gzip or zstd, or Parquet."`
+	Row     []int    `placeholder:"N,.." help:"Rows to explain, counted from 1 after the header. Without it the riskiest are."`
+	Top     int      `default:"10" placeholder:"N" help:"How many of the riskiest rows to explain."`
+	Reasons int      `default:"5" placeholder:"N" help:"How many features to name for each row; those with the largest shares."`
+	Show    []string `placeholder:"COL,.." help:"Columns of numbers that tell which row it is, such as the component and the time."`
+	JSON    bool     `name:"json" help:"Print JSON, numbers exact, with the shares of all features."`
+}
+
+// Help adds to the command's help.
+func (explainCmd) Help() string {
+	return "The share of a feature is what its value adds to the score in log-odds, an exact Shapley value; the shares and the bias add up to the score."
+}
+
+// explained is a row with its risk.
+type explained struct {
+	Row         int                `json:"row"` // from 1
+	Probability number             `json:"probability"`
+	Score       float64            `json:"score"`
+	Bias        float64            `json:"bias"`
+	Show        map[string]number  `json:"show,omitempty"`
+	Values      map[string]number  `json:"values"`
+	Shares      map[string]float64 `json:"shares"`
+
+	cells []float64 // of the features, then those to show
+}
+
+func (c *explainCmd) Run(g *globals) error {
+	switch {
+	case c.Top < 1:
+		return fmt.Errorf("--top is %d; it must be at least 1", c.Top)
+	case c.Reasons < 1:
+		return fmt.Errorf("--reasons is %d; it must be at least 1", c.Reasons)
+	case len(c.Row) > 0 && slices.Min(c.Row) < 1:
+		return fmt.Errorf("--row is %d; rows are counted from 1", slices.Min(c.Row))
+	}
+	m, err := loadModel(c.Model)
+	if err != nil {
+		return err
+	}
+	rows, err := c.choose(g, m)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if err := c.explain(m, r); err != nil {
+			return err
+		}
+	}
+	if c.JSON {
+		enc := json.NewEncoder(g.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(rows)
+	}
+	for i, r := range rows {
+		if i > 0 {
+			fmt.Fprintln(g.out)
+		}
+		c.print(g, m, r)
+	}
+	return nil
+}
+
+// choose reads the rows that are asked for, in the table's order, or the
+// riskiest, the first of them first.
+func (c *explainCmd) choose(g *globals, m *model.Model) ([]*explained, error) {
+	var rows []*explained
+	n, at := m.NumFeatures(), 0
+	columns := m.Features()
+	for _, name := range c.Show { // a feature may be shown too; it is read once
+		if !slices.Contains(columns, name) {
+			columns = append(columns, name)
+		}
+	}
+	riskier := func(a, b *explained) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Row, b.Row))
+	}
+	err := train.ScanTable(g.ctx, c.Table, columns, func(cells []float64) error {
+		at++
+		if len(c.Row) > 0 && !slices.Contains(c.Row, at) {
+			return nil
+		}
+		score, err := m.Raw(cells[:n])
+		if err != nil {
+			return err
+		}
+		r := &explained{Row: at, Score: score}
+		if len(c.Row) == 0 {
+			place, _ := slices.BinarySearchFunc(rows, r, riskier)
+			if place == c.Top {
+				return nil
+			}
+			rows = slices.Insert(rows, place, r)
+			rows = rows[:min(len(rows), c.Top)]
+		} else {
+			rows = append(rows, r)
+		}
+		r.cells = slices.Clone(cells)
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case at == 0:
+		return nil, fmt.Errorf("%s: there are no rows", c.Table)
+	case len(c.Row) > 0 && slices.Max(c.Row) > at:
+		return nil, fmt.Errorf("--row %d: %s has %s", slices.Max(c.Row), c.Table, textCount(at, "row"))
+	}
+	return rows, nil
+}
+
+func (c *explainCmd) explain(m *model.Model, r *explained) error {
+	n := m.NumFeatures()
+	shares := make([]float64, n+1)
+	if err := m.Contributions(r.cells[:n], shares); err != nil {
+		return err
+	}
+	p, err := m.Probability(r.cells[:n])
+	if errors.Is(err, model.ErrNoProbability) {
+		p, err = math.NaN(), nil // a regression
+	}
+	if err != nil {
+		return err
+	}
+	r.Probability, r.Bias = number(p), shares[n]
+	r.Values, r.Shares = map[string]number{}, map[string]float64{}
+	names := m.Features()
+	for i, name := range names {
+		r.Values[name], r.Shares[name] = number(r.cells[i]), shares[i]
+	}
+	rest := n
+	for _, name := range c.Show {
+		if r.Show == nil {
+			r.Show = map[string]number{}
+		}
+		if v, ok := r.Values[name]; ok {
+			r.Show[name] = v
+			continue
+		}
+		if _, ok := r.Show[name]; !ok {
+			r.Show[name] = number(r.cells[rest])
+			rest++
+		}
+	}
+	return nil
+}
+
+func (c *explainCmd) print(g *globals, m *model.Model, r *explained) {
+	var head strings.Builder
+	fmt.Fprintf(&head, "Row %d", r.Row)
+	for _, name := range c.Show {
+		fmt.Fprintf(&head, ", %s %s", name, cellText(float64(r.Show[name])))
+	}
+	if p := float64(r.Probability); p == p {
+		fmt.Fprintf(&head, ": probability %.3g %%, log-odds %.3f", 100*p, r.Score)
+	} else {
+		fmt.Fprintf(&head, ": score %.5g", r.Score)
+	}
+	fmt.Fprintf(g.out, "%s, from a mean of %.3f\n", &head, r.Bias)
+	names := m.Features()
+	slices.SortStableFunc(names, func(a, b string) int {
+		return cmp.Compare(math.Abs(r.Shares[b]), math.Abs(r.Shares[a]))
+	})
+	t := textTable{header: []string{"  FEATURE", ">VALUE", ">SHARE"}}
+	shown := min(c.Reasons, len(names))
+	for _, name := range names[:shown] {
+		t.add(cellOf("  "+name), cellOf(cellText(float64(r.Values[name]))), cellOf(fmt.Sprintf("%+.3f", r.Shares[name])))
+	}
+	if others := names[shown:]; len(others) > 0 {
+		sum := 0.0
+		for _, name := range others {
+			sum += r.Shares[name]
+		}
+		t.add(cellOf("  "+textCount(len(others), "other")), cellOf(""), cellOf(fmt.Sprintf("%+.3f", sum)))
+	}
+	t.write(view{out: g.out, color: g.color})
+}
+
+// cellText returns a value of a table as a person reads it.
+func cellText(v float64) string {
+	if v != v {
+		return "missing"
+	}
+	return fmt.Sprintf("%.6g", v)
+}
