@@ -42,11 +42,7 @@ func (j *judge) begin(trees int) {
 // they are the best so far.
 func (j *judge) add(trees int) bool {
 	j.last = j.value()
-	better := j.last < j.best
-	if j.metric == AP || j.metric == AUC {
-		better = j.last > j.best
-	}
-	if trees > 0 && !better {
+	if trees > 0 && !j.metric.Better(j.last, j.best) {
 		return false
 	}
 	j.best, j.bestTrees = j.last, trees+1

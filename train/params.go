@@ -34,6 +34,15 @@ const (
 	RMSE    Metric = "rmse"
 )
 
+// Better reports whether the value a of the metric is better than b. Neither is
+// where one is NaN.
+func (m Metric) Better(a, b float64) bool {
+	if m == AP || m == AUC {
+		return a > b
+	}
+	return a < b
+}
+
 // Params are the parameters of the trees, named and meant as LightGBM's.
 type Params struct {
 	Trees        int     // at most

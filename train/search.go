@@ -131,11 +131,7 @@ func (s *SearchResult) hopeless(folds []FoldResult) bool {
 	}
 	mine, _ := MeanValue(folds)
 	best, _ := MeanValue(s.Best.Folds[:len(folds)])
-	behind := best - mine
-	if !s.Metric.rises() {
-		behind = -behind
-	}
-	return behind > s.Best.Spread/math.Sqrt(float64(len(s.Best.Folds)))
+	return s.Metric.Better(best, mine) && math.Abs(best-mine) > s.Best.Spread/math.Sqrt(float64(len(s.Best.Folds)))
 }
 
 func (s *SearchResult) add(try Trial, folds int) {
@@ -143,7 +139,7 @@ func (s *SearchResult) add(try Trial, folds int) {
 	try.Abandoned = len(try.Folds) < folds
 	s.Metric = try.Folds[0].Metric
 	s.Trials = append(s.Trials, try)
-	if !try.Abandoned && (s.Best.Number == 0 || s.Metric.better(try.Mean, s.Best.Mean)) {
+	if !try.Abandoned && (s.Best.Number == 0 || s.Metric.Better(try.Mean, s.Best.Mean)) {
 		s.Best = try
 	}
 }
@@ -160,23 +156,12 @@ func (s *SearchResult) Ranked() []Trial {
 			return 1
 		case len(a.Folds) != len(b.Folds):
 			return cmp.Compare(len(b.Folds), len(a.Folds))
-		case s.Metric.better(a.Mean, b.Mean):
+		case s.Metric.Better(a.Mean, b.Mean):
 			return -1
-		case s.Metric.better(b.Mean, a.Mean):
+		case s.Metric.Better(b.Mean, a.Mean):
 			return 1
 		}
 		return 0
 	})
 	return ranked
-}
-
-// rises reports whether more is better.
-func (m Metric) rises() bool { return m == AP || m == AUC }
-
-// better reports whether a is better than b.
-func (m Metric) better(a, b float64) bool {
-	if m.rises() {
-		return a > b
-	}
-	return a < b
 }

@@ -196,3 +196,26 @@ func TestCrossValidation(t *testing.T) {
 		t.Errorf("error %v names no fold", err)
 	}
 }
+
+func TestMetricBetter(t *testing.T) {
+	nan := math.NaN()
+	for _, tc := range []struct {
+		metric Metric
+		a, b   float64
+		want   bool
+	}{
+		{AP, 0.6, 0.5, true},
+		{AP, 0.5, 0.6, false},
+		{AUC, 0.9, 0.8, true},
+		{LogLoss, 0.1, 0.2, true},
+		{LogLoss, 0.2, 0.1, false},
+		{RMSE, 3, 4, true},
+		{RMSE, 4, 4, false},
+		{AP, nan, 0.5, false},
+		{LogLoss, 0.1, nan, false},
+	} {
+		if got := tc.metric.Better(tc.a, tc.b); got != tc.want {
+			t.Errorf("%s: %v beside %v: %v", tc.metric, tc.a, tc.b, got)
+		}
+	}
+}

@@ -131,11 +131,7 @@ func (t *trainProgress) say(text string) {
 // tried notes a trial that is over.
 func (t *trainProgress) tried(trial *train.Trial) {
 	metric := trial.Folds[0].Metric
-	better := trial.Mean > t.bestMean
-	if metric != train.AP && metric != train.AUC {
-		better = trial.Mean < t.bestMean
-	}
-	if !trial.Abandoned && (t.best == "" || better) {
+	if !trial.Abandoned && (t.best == "" || metric.Better(trial.Mean, t.bestMean)) {
 		t.best, t.bestMean = fmt.Sprintf("%.5f (trial %d)", trial.Mean, trial.Number), trial.Mean
 	}
 	if !t.json {
