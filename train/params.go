@@ -142,8 +142,10 @@ func (p *Params) Validate() error {
 	return nil
 }
 
-// validateFor reports what does not fit the data.
-func (p *Params) validateFor(d *Dataset) error {
+// ValidateFor reports what does not fit the data to train on: a metric of
+// another objective, a monotone feature that is not there or has no order, and
+// data of one class, from which a binary model learns nothing.
+func (p *Params) ValidateFor(d *Dataset) error {
 	objective := d.spec.Objective
 	allowed := []Metric{"", LogLoss, AP, AUC}
 	if objective == L2 {
@@ -154,6 +156,9 @@ func (p *Params) validateFor(d *Dataset) error {
 	}
 	if objective == L2 && p.PosWeight != 1 {
 		return fmt.Errorf("pos_weight is for objective %s; a regression takes a weight column", Binary)
+	}
+	if n := d.Positives(); objective == Binary && (n == 0 || n == d.rows) {
+		return fmt.Errorf("%d of the %d rows to train on are positive; both classes are needed", n, d.rows)
 	}
 	for name, sign := range p.Monotone {
 		f := slices.Index(d.features, name)

@@ -56,7 +56,7 @@ func Train(ctx context.Context, d, valid *Dataset, p Params, report func(Progres
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	if err := p.validateFor(d); err != nil {
+	if err := p.ValidateFor(d); err != nil {
 		return nil, err
 	}
 	if valid != nil && !slices.Equal(valid.binnings, d.binnings) {

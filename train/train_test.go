@@ -222,3 +222,23 @@ func TestLearns(t *testing.T) {
 		t.Logf("AUC %.4f", got)
 	}
 }
+
+func TestTrainRefusesOneClass(t *testing.T) {
+	s := makeSynthetic(400, 3, 5)
+	d := s.dataset(t, Spec{})
+	var classes [2][]int
+	for row, y := range s.label {
+		classes[int(y)] = append(classes[int(y)], row)
+	}
+	for class, rows := range classes {
+		want := fmt.Sprintf("%d of the %d rows to train on are positive; both classes are needed", class*len(rows), len(rows))
+		if _, err := Train(t.Context(), d.Subset(rows), nil, DefaultParams(), nil); err == nil || err.Error() != want {
+			t.Errorf("class %d: %v, want %s", class, err, want)
+		}
+	}
+	// A number to predict may be the same in the rows of a fold.
+	d = s.dataset(t, Spec{Objective: L2})
+	if _, err := Train(t.Context(), d.Subset(classes[0]), nil, DefaultParams(), nil); err != nil {
+		t.Errorf("regression: %v", err)
+	}
+}
