@@ -193,8 +193,8 @@ func chooseRows(n, size int, seed uint64) []int {
 	return rows
 }
 
-func pick(column []float64, rows []int) []float64 {
-	out := make([]float64, len(rows))
+func pick[T any](column []T, rows []int) []T {
+	out := make([]T, len(rows))
 	for i, row := range rows {
 		out[i] = column[row]
 	}
@@ -244,6 +244,21 @@ const (
 	maxWeight = 1e18
 )
 
+// CheckLabel reports a label that an objective cannot learn.
+func CheckLabel(o Objective, y float64) error {
+	switch {
+	case y != y:
+		return errors.New("the label is missing; leave such rows out")
+	case math.IsInf(y, 0):
+		return errors.New("the label is infinite")
+	case math.Abs(y) > maxLabel:
+		return fmt.Errorf("the label is %v; at most %v either way can be learnt, so give it in a larger unit", y, maxLabel)
+	case o == Binary && y != 0 && y != 1:
+		return fmt.Errorf("the label is %v; it must be 0 or 1 (for a number to predict use objective %s)", y, L2)
+	}
+	return nil
+}
+
 // labelCheck finds labels that cannot be learnt.
 type labelCheck struct {
 	objective Objective
@@ -255,15 +270,8 @@ type labelCheck struct {
 
 // add takes the label and the weight of a row.
 func (c *labelCheck) add(y, weight float64) error {
-	switch {
-	case y != y:
-		return errors.New("the label is missing; leave such rows out")
-	case math.IsInf(y, 0):
-		return errors.New("the label is infinite")
-	case math.Abs(y) > maxLabel:
-		return fmt.Errorf("the label is %v; at most %v either way can be learnt, so give it in a larger unit", y, maxLabel)
-	case c.objective == Binary && y != 0 && y != 1:
-		return fmt.Errorf("the label is %v; it must be 0 or 1 (for a number to predict use objective %s)", y, L2)
+	if err := CheckLabel(c.objective, y); err != nil {
+		return err
 	}
 	if weight == 0 {
 		c.light = true

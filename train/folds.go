@@ -207,7 +207,7 @@ func (s Split) check(d *Dataset, f *Fold) error {
 		to     string
 		remedy string
 	}{{f.Train, "train on", s.moreTrain()}, {f.Valid, "judge by", s.moreValid()}} {
-		positives := d.positivesOf(part.rows)
+		positives := d.PositivesOf(part.rows)
 		switch {
 		case len(part.rows) == 0:
 			return fmt.Errorf("there are no rows to %s; %s", part.to, part.remedy)

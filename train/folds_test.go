@@ -135,7 +135,7 @@ func TestCutByGroup(t *testing.T) {
 		if n := len(f.Valid); n < d.Rows()/4-4 || n > d.Rows()/4+4 {
 			t.Errorf("fold %d has %d of %d rows", i, n, d.Rows())
 		}
-		if p := d.positivesOf(f.Valid); p < 8 || p > 17 {
+		if p := d.PositivesOf(f.Valid); p < 8 || p > 17 {
 			t.Errorf("fold %d has %d of %d positives", i, p, d.Positives())
 		}
 	}
@@ -287,5 +287,17 @@ func TestSubsetGoesOn(t *testing.T) {
 	got, err := NewCrossValidation(d, folds).Run(t.Context(), p, nil, nil)
 	if err != nil || got[0].Trees != 3 {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestKeysSubset(t *testing.T) {
+	k := Keys{Time: []float64{5, 6, 7}, Group: []int{0, 1, 0}}
+	rows := []int{2, 0}
+	if diff := cmp.Diff(Keys{Time: []float64{7, 5}, Group: []int{0, 0}}, k.Subset(rows)); diff != "" {
+		t.Errorf("both keys (-want +got):\n%s", diff)
+	}
+	k.Group = nil
+	if diff := cmp.Diff(Keys{Time: []float64{7, 5}}, k.Subset(rows)); diff != "" {
+		t.Errorf("times only (-want +got):\n%s", diff)
 	}
 }

@@ -12,6 +12,17 @@ type Keys struct {
 	Group []int     // number of each row's component, from 0 in the order of the table; nil: not told
 }
 
+// Subset returns the keys of the given rows, in their order.
+func (k Keys) Subset(rows []int) (s Keys) {
+	if k.Time != nil {
+		s.Time = pick(k.Time, rows)
+	}
+	if k.Group != nil {
+		s.Group = pick(k.Group, rows)
+	}
+	return s
+}
+
 // ReadKeys reads the columns of a table that hold the time and the component of
 // each row, both numbers; "" for a column that there is not. A row without one
 // of them is an error that names the file and the line.

@@ -28,8 +28,8 @@ func (d *Dataset) AllRows() []int {
 	return rows
 }
 
-// positivesOf returns how many of some rows have label 1.
-func (d *Dataset) positivesOf(rows []int) (n int) {
+// PositivesOf returns how many of some rows have label 1.
+func (d *Dataset) PositivesOf(rows []int) (n int) {
 	for _, row := range rows {
 		if d.label[row] == 1 {
 			n++
