@@ -46,10 +46,13 @@ type FoldResult struct {
 	Value                     float64 // of the metric
 }
 
-// Result sums up a fold's training.
-func (c *CrossValidation) Result(fold int, train, valid *Dataset, r *Result) FoldResult {
+// Name returns in words what judges a fold.
+func (c *CrossValidation) Name(fold int) string { return c.folds[fold].Name }
+
+// NewFoldResult sums up a fold's training.
+func NewFoldResult(name string, train, valid *Dataset, r *Result) FoldResult {
 	return FoldResult{
-		Name: c.folds[fold].Name, TrainRows: train.rows, TrainPositives: train.Positives(),
+		Name: name, TrainRows: train.rows, TrainPositives: train.Positives(),
 		Rows: valid.rows, Positives: valid.Positives(),
 		Trees: len(r.Trees) - r.Base, Metric: r.Metric, Value: r.Best,
 	}
@@ -81,7 +84,7 @@ func (c *CrossValidation) Run(ctx context.Context, p Params, report func(fold in
 		case err != nil:
 			return results, fmt.Errorf("fold %d (%s): %w", i+1, c.folds[i].Name, err)
 		}
-		results = append(results, c.Result(i, train, valid, r))
+		results = append(results, NewFoldResult(c.Name(i), train, valid, r))
 		if done != nil && !done(results) {
 			break
 		}

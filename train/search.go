@@ -38,6 +38,13 @@ type SearchResult struct {
 	Ended  error // why the search ended before its last trial; nil: it did not
 }
 
+// SearchWatch is told how a search goes. Each function may be nil.
+type SearchWatch struct {
+	Tree  func(SearchProgress)               // after each tree
+	Fold  func(trial int, done []FoldResult) // after each fold of a trial, with those before it
+	Trial func(*Trial)                       // after each trial
+}
+
 // SearchProgress is what is known after a tree of a search.
 type SearchProgress struct {
 	Trial, Trials int // this one, from 1
@@ -54,10 +61,9 @@ var errNothingFound = errors.New("not one trial was finished, so nothing was fou
 // on the same folds by more than the standard error of the best's mean over all
 // folds is abandoned.
 //
-// report, which may be nil, is called after each tree, tried after each trial.
 // When the context ends, what was found until then is returned; if it is
 // nothing, that is an error.
-func Search(ctx context.Context, cv *CrossValidation, o SearchOptions, report func(SearchProgress), tried func(*Trial)) (*SearchResult, error) {
+func Search(ctx context.Context, cv *CrossValidation, o SearchOptions, watch SearchWatch) (*SearchResult, error) {
 	switch {
 	case o.Trials < 1:
 		return nil, fmt.Errorf("trials is %d; it must be at least 1", o.Trials)
@@ -73,11 +79,16 @@ func Search(ctx context.Context, cv *CrossValidation, o SearchOptions, report fu
 		var err error
 		try.Folds, err = cv.Run(ctx, try.Params,
 			func(fold int, p Progress) {
-				if report != nil {
-					report(SearchProgress{Trial: n, Trials: o.Trials, Fold: fold + 1, Folds: cv.Folds(), Progress: p})
+				if watch.Tree != nil {
+					watch.Tree(SearchProgress{Trial: n, Trials: o.Trials, Fold: fold + 1, Folds: cv.Folds(), Progress: p})
 				}
 			},
-			func(folds []FoldResult) bool { return !s.hopeless(folds) })
+			func(done []FoldResult) bool {
+				if watch.Fold != nil {
+					watch.Fold(n, done)
+				}
+				return !s.hopeless(done)
+			})
 		if ctx.Err() != nil && len(try.Folds) < cv.Folds() {
 			s.Ended = context.Cause(ctx)
 			break
@@ -86,8 +97,8 @@ func Search(ctx context.Context, cv *CrossValidation, o SearchOptions, report fu
 			return nil, fmt.Errorf("trial %d: %w", n, err)
 		}
 		s.add(try, cv.Folds())
-		if tried != nil {
-			tried(&s.Trials[len(s.Trials)-1])
+		if watch.Trial != nil {
+			watch.Trial(&s.Trials[len(s.Trials)-1])
 		}
 	}
 	if s.Best.Number == 0 {

@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -32,7 +33,7 @@ func searched(ctx context.Context, t *testing.T, trials int, tried func(*Trial))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Search(ctx, NewCrossValidation(d, folds), SearchOptions{Trials: trials, Base: searchBase()}, nil, tried)
+	return Search(ctx, NewCrossValidation(d, folds), SearchOptions{Trials: trials, Base: searchBase()}, SearchWatch{Trial: tried})
 }
 
 func TestSearch(t *testing.T) {
@@ -67,6 +68,45 @@ func TestSearch(t *testing.T) {
 	short, err := searched(t.Context(), t, 3, nil)
 	if diff := cmp.Diff(s.Trials[:3], short.Trials, cmpopts.EquateNaNs()); err != nil || diff != "" {
 		t.Errorf("three trials, %v (-of six +alone):\n%s", err, diff)
+	}
+}
+
+// A watch is told of every tree, fold and trial, in their order.
+func TestSearchWatch(t *testing.T) {
+	d := makeSynthetic(1500, 4, 8).dataset(t, Spec{})
+	folds, err := Split{Kind: ByGroup, Folds: 2, Seed: 1}.Cut(d, groupsOf(1500), d.AllRows())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	trees := 0
+	s, err := Search(t.Context(), NewCrossValidation(d, folds), SearchOptions{Trials: 3, Base: searchBase()}, SearchWatch{
+		Tree: func(p SearchProgress) {
+			if p.Tree == 1 {
+				got = append(got, fmt.Sprintf("begin %d.%d", p.Trial, p.Fold))
+			}
+			trees = p.Tree
+		},
+		Fold: func(trial int, done []FoldResult) {
+			if last := done[len(done)-1]; last.Trees > trees {
+				t.Errorf("trial %d, fold %d has %d trees, %d were grown", trial, len(done), last.Trees, trees)
+			}
+			got = append(got, fmt.Sprintf("fold %d.%d", trial, len(done)))
+		},
+		Trial: func(trial *Trial) { got = append(got, fmt.Sprintf("trial %d", trial.Number)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, trial := range s.Trials {
+		for fold := range trial.Folds {
+			want = append(want, fmt.Sprintf("begin %d.%d", trial.Number, fold+1), fmt.Sprintf("fold %d.%d", trial.Number, fold+1))
+		}
+		want = append(want, fmt.Sprintf("trial %d", trial.Number))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what the watch was told (-want +got):\n%s", diff)
 	}
 }
 

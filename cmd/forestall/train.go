@@ -2,18 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/train"
@@ -64,7 +60,7 @@ type trainCmd struct {
 	Seed    uint64        `default:"1" help:"Seed of the samples."`
 	Report  string        `placeholder:"FILE" help:"Write a page about the model on the --valid table, as evaluate does."`
 	Threads int           `default:"0" help:"Threads; 0: one per processor. The model does not depend on it."`
-	JSON    bool          `name:"json" help:"Report each trial, fold and tree as a line of JSON on standard error."`
+	JSON    bool          `name:"json" help:"Report on standard error in lines of JSON: each tree of the model, each fold, each trial and, once a second, how far the reading or the fold under way is."`
 }
 
 // Help adds to the command's help.
@@ -106,7 +102,7 @@ func (c *trainCmd) params() (train.Params, error) {
 		}
 		p.Monotone[name] = n
 	}
-	return p, p.Validate()
+	return p, flagError(p.Validate())
 }
 
 func (c *trainCmd) Run(g *globals) error {
@@ -130,15 +126,18 @@ func (c *trainCmd) Run(g *globals) error {
 	// What a training holds is few and large: to collect often costs little and
 	// keeps memory near what is in use.
 	debug.SetGCPercent(25)
+	progress := newTrainProgress(g, c.JSON)
+	defer progress.end()
 	started := g.now()
-	in, err := c.read(g, split, from)
+	in, err := c.read(g, progress, split, from)
 	if err != nil {
-		return err
+		return unlessInterrupted(g.ctx, err)
 	}
 	read := g.now()
-	f, err := c.fit(g, in, p)
+	f, err := c.fit(g, progress, in, p)
+	progress.end()
 	if err != nil {
-		return err
+		return unlessInterrupted(g.ctx, err)
 	}
 	text, err := f.Text()
 	if err != nil {
@@ -148,137 +147,25 @@ func (c *trainCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	// After Ctrl-C the rest must still be done.
-	if err := c.calibrate(context.WithoutCancel(g.ctx), text, in, &card); err != nil {
-		return err
-	}
+	// A model is kept whatever becomes of its calibration.
+	uncalibrated := c.calibrate(g, text, in, &card)
 	if err := model.Save(c.Out, text, card); err != nil {
 		return err
 	}
 	c.tell(g, in, f, &card, read.Sub(started))
+	if uncalibrated != nil {
+		return fmt.Errorf("the model is written, but --calibrate could not be done, and its probabilities are those of the trees: %w", uncalibrated)
+	}
 	return c.report(g)
 }
 
-func (c *trainCmd) card(in *trainInput, f *fitted) (model.Card, error) {
-	name := c.Name
-	if name == "" {
-		abs, err := filepath.Abs(c.Out)
-		if err != nil {
-			return model.Card{}, err
-		}
-		name = filepath.Base(abs)
+// unlessInterrupted returns an error, in plain words where it is only that the
+// context has ended.
+func unlessInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
+		return fmt.Errorf("interrupted before there was a model; nothing is written (%w)", err)
 	}
-	d := in.table
-	card := model.Card{
-		Format: model.CardFormat, Name: name, Version: d.Digest()[:12], Features: f.Features,
-		Horizon: model.Duration(c.Horizon), Monotone: f.Monotone, Trials: f.trials,
-		Training: model.Training{
-			DataSHA256: d.Digest(),
-			Notes:      fmt.Sprintf("label %s; %d of %d rows; %d trees of at most %d leaves; seed %d", c.Label, f.rows, d.Rows(), len(f.Trees), f.leaves, c.Seed) + in.from.note(),
-		},
-	}
-	switch {
-	case f.trials != nil:
-		card.Metrics = map[string]float64{"valid_" + f.trials.Metric: f.trials.Mean}
-	case f.Metric != "":
-		card.Metrics = map[string]float64{"valid_" + string(f.Metric): f.Best}
-	}
-	if train.Objective(c.Objective) == train.Binary {
-		card.Calibration = model.Calibration{Method: model.Platt, Slope: 1, Intercept: f.Intercept}
-	}
-	return card, nil
-}
-
-func (c *trainCmd) tell(g *globals, in *trainInput, f *fitted, card *model.Card, reading time.Duration) {
-	d := in.table
-	fmt.Fprintf(g.out, "Read %d rows of %d features in %s", d.Rows(), len(f.Features), textDuration(reading))
-	if train.Objective(c.Objective) == train.Binary {
-		fmt.Fprintf(g.out, ", %.3g %% positive", 100*float64(d.Positives())/float64(d.Rows()))
-	}
-	fmt.Fprint(g.out, ".\n")
-	if f.trials != nil {
-		if f.search != nil {
-			tellSearch(g, f.search, f.trials)
-		}
-		tellFolds(g, f.trials)
-	}
-	fmt.Fprintf(g.out, "Trained %s", textCount(len(f.Trees)-f.Base, "tree"))
-	if f.rows != d.Rows() {
-		fmt.Fprintf(g.out, " on %s", textCount(f.rows, "row"))
-	}
-	fmt.Fprintf(g.out, " in %s", textDuration(f.took))
-	switch {
-	case f.Interrupted:
-		fmt.Fprint(g.out, "; interrupted")
-	case f.Stopped:
-		fmt.Fprint(g.out, "; stopped early")
-	}
-	if f.trials == nil && f.Metric != "" {
-		fmt.Fprintf(g.out, "; %s on %s: %.5f", f.Metric, c.Valid, f.Best)
-	}
-	fmt.Fprint(g.out, ".\n")
-	in.from.tell(g, f)
-	tellCalibration(g, card)
-	if in.from != nil && in.from.card.Reliability != nil && card.Reliability == nil {
-		fmt.Fprintf(g.out, "The probabilities of %s were fitted to rows held out; those of the new model are not: give --calibrate.\n", in.from.card.Name)
-	}
-	fmt.Fprintf(g.out, "Wrote %s.\n", filepath.Join(c.Out, model.TreesFile))
-}
-
-// trainProgress shows how far a training is: lines of JSON, or one line that is
-// written over and over where standard error is a terminal.
-type trainProgress struct {
-	out     io.Writer
-	now     func() time.Time
-	started time.Time
-	json    bool
-	live    bool
-	shown   time.Time
-
-	best     string // of a search so far
-	bestMean float64
-}
-
-func newTrainProgress(g *globals, asJSON bool) *trainProgress {
-	f, ok := g.err.(*os.File)
-	return &trainProgress{
-		out: g.err, now: g.now, started: g.now(), json: asJSON,
-		live: !asJSON && ok && term.IsTerminal(int(f.Fd())),
-	}
-}
-
-func (t *trainProgress) report(p train.Progress) {
-	now := t.now()
-	elapsed := now.Sub(t.started)
-	if t.json {
-		line := map[string]any{"tree": p.Tree, "trees": p.Trees, "leaves": p.Leaves, "seconds": elapsed.Seconds()}
-		if p.Metric != "" {
-			line[string(p.Metric)] = p.Valid
-		}
-		if text, err := json.Marshal(line); err == nil { // an undefined metric is a NaN
-			fmt.Fprintf(t.out, "%s\n", text)
-		}
-		return
-	}
-	if !t.live || now.Sub(t.shown) < 100*time.Millisecond && p.Tree < p.Trees {
-		return
-	}
-	t.shown = now
-	const width = 30
-	done := width * p.Tree / p.Trees
-	left := time.Duration(float64(elapsed) / float64(p.Tree) * float64(p.Trees-p.Tree))
-	line := fmt.Sprintf("\r\x1b[K[%s%s] tree %d of %d, %s left", strings.Repeat("=", done), strings.Repeat(" ", width-done), p.Tree, p.Trees, textDuration(left.Round(time.Second)))
-	if p.Metric != "" {
-		line += fmt.Sprintf(", %s %.5f", p.Metric, p.Valid)
-	}
-	fmt.Fprint(t.out, line)
-}
-
-// end removes the line.
-func (t *trainProgress) end() {
-	if t.live {
-		fmt.Fprint(t.out, "\r\x1b[K")
-	}
+	return err
 }
 
 // loadModel reads a model's directory, or the bare text of one, which has no

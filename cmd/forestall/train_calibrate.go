@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/stratoswarm/forestall/model"
@@ -21,8 +20,9 @@ type calibrateFlags struct {
 
 // held is what a calibration is fitted to.
 type held struct {
-	share share // of the table; 0: a file of its own
-	rows  []int // of the table
+	share  share // of the table; 0: a file of its own
+	rows   []int // of the table's file
+	groups []int // component of each row; nil: not told
 }
 
 // slice returns the share of the table that is set apart, 0 for none.
@@ -62,41 +62,33 @@ func (c *trainCmd) checkCalibrate() error {
 	return nil
 }
 
-// checkCalibrateFile finds out before the training whether the file can be read.
-func (c *trainCmd) checkCalibrateFile(d *train.Dataset) error {
-	if s, err := c.slice(); c.Calibrate == "" || s != 0 {
+// hold sets the rows of the table apart that the probabilities are fitted to.
+func (c *trainCmd) hold(in *trainInput) error {
+	share, err := c.slice()
+	if err != nil || share == 0 {
 		return err
 	}
-	t, err := train.OpenTable(c.Calibrate)
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	return t.Select(append(d.Features(), c.Label))
-}
-
-// hold sets the rows apart that the probabilities are fitted to.
-func (c *trainCmd) hold(in *trainInput) (rest []int, h held, err error) {
-	d := in.table
-	rest = d.AllRows()
-	if h.share, err = c.slice(); err != nil || h.share == 0 {
-		return rest, h, err
-	}
+	d, k := in.table, in.keys
 	by := train.Split{Kind: train.ByTime, Embargo: c.Embargo, Seed: c.Seed}
 	if in.wholeComponents(c) {
 		by.Kind = train.ByGroup
 	}
-	if rest, h.rows, err = by.Hold(in.keys, rest, float64(h.share)); err != nil {
-		return nil, h, fmt.Errorf("--calibrate %s: %w", c.Calibrate, err)
+	rest, rows, err := by.Hold(k, d.AllRows(), float64(share))
+	if err != nil {
+		return fmt.Errorf("--calibrate %s: %w", c.Calibrate, err)
 	}
-	positives := 0
-	for _, row := range h.rows {
-		positives += int(d.Labels()[row])
+	in.held = held{share: share, rows: rows, groups: k.Subset(rows).Group}
+	for _, part := range []struct {
+		rows        []int
+		are, remedy string
+	}{{rows, "set apart", "set more apart"}, {rest, "that remain to train on", "set less apart, or give --calibrate a table of its own"}} {
+		if n := d.PositivesOf(part.rows); n == 0 || n == len(part.rows) {
+			return fmt.Errorf("--calibrate %s sets %s apart: %d of the %d rows %s are positive; both classes are needed: %s",
+				c.Calibrate, c.describeHeld(in), n, len(part.rows), part.are, part.remedy)
+		}
 	}
-	if positives == 0 || positives == len(h.rows) {
-		return nil, h, fmt.Errorf("--calibrate %s: %d of the %d rows set apart are positive; both classes are needed: set more apart", c.Calibrate, positives, len(h.rows))
-	}
-	return rest, h, nil
+	in.table, in.keys = in.take(rest), k.Subset(rest)
+	return nil
 }
 
 // wholeComponents says that components are set apart, not the last rows.
@@ -116,33 +108,27 @@ func (c *trainCmd) describeHeld(in *trainInput) string {
 }
 
 // calibrate fits the probabilities to the rows set apart and judges them. What
-// the card has for a calibration is the one before.
-func (c *trainCmd) calibrate(ctx context.Context, text []byte, in *trainInput, card *model.Card) error {
+// the card has for a calibration is the one before, and stays where that fails.
+// It is done after Ctrl-C has ended the training too; another Ctrl-C ends it.
+func (c *trainCmd) calibrate(g *globals, text []byte, in *trainInput, card *model.Card) error {
 	if c.Calibrate == "" {
 		return nil
 	}
+	ctx, stop := goOn(g.ctx)
+	defer stop()
 	e, err := model.ReadEnsemble(bytes.NewReader(text))
 	if err != nil {
 		return err
 	}
-	path, k, h := c.Table, in.keys, in.held
-	if h.share == 0 {
+	path := c.Table
+	if in.held.share == 0 {
 		path = c.Calibrate
-		if k, err = c.keysOf(ctx, path); err != nil {
-			return err
-		}
 	}
-	rows, err := c.score(ctx, e, path, h)
+	rows, err := c.score(ctx, e, path, in.held)
 	if err != nil {
 		return err
 	}
-	if h.share == 0 {
-		rows.Group = k.Group
-	} else if k.Group != nil {
-		for _, row := range h.rows {
-			rows.Group = append(rows.Group, k.Group[row])
-		}
-	}
+	rows.Group = in.held.groups
 	for _, raw := range rows.Raw {
 		rows.Before = append(rows.Before, card.Calibration.Probability(raw))
 	}
@@ -153,19 +139,6 @@ func (c *trainCmd) calibrate(ctx context.Context, text []byte, in *trainInput, c
 	reliability.Of = c.describeHeld(in)
 	card.Calibration, card.Reliability = calibration, &reliability
 	return nil
-}
-
-// keysOf reads the components of another table, where it tells them.
-func (c *trainCmd) keysOf(ctx context.Context, path string) (train.Keys, error) {
-	t, err := train.OpenTable(path)
-	if err != nil {
-		return train.Keys{}, err
-	}
-	defer t.Close()
-	if c.Group == "" || !slices.Contains(t.Columns(), c.Group) {
-		return train.Keys{}, nil
-	}
-	return train.ReadKeys(ctx, path, "", c.Group)
 }
 
 // score reads rows and what a model makes of them, in the order in which they

@@ -59,6 +59,11 @@ func (b *base) constrain(p *train.Params) error {
 	return nil
 }
 
+// trainedOn reports whether the model was trained on the file of that digest.
+func (b *base) trainedOn(digest string) bool {
+	return b != nil && digest != "" && b.card.Training.DataSHA256 == digest
+}
+
 // note says in a card where its model comes from.
 func (b *base) note() string {
 	if b == nil {

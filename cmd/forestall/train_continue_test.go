@@ -34,7 +34,7 @@ func TestTrainContinue(t *testing.T) {
 		"--continue: stat " + first + "x: no such file or directory":                   {"--continue", first + "x"},
 		`column "at" is not among the features of the model to go on from`:             {"--continue", first, "--drop", "unit,hour,note"},
 		`--continue: ` + old + `: not a usable LightGBM model: line 1: it begins with`: {"--continue", old},
-		"objective is regression; the model to go on from was trained for binary":      {"--continue", first, "--objective", "regression"},
+		"--objective is regression; the model to go on from was trained for binary":    {"--continue", first, "--objective", "regression"},
 	} {
 		none := filepath.Join(t.TempDir(), "none")
 		all := append([]string{"train", "--table", recent, "--label", "fails", "--out", none}, args...)

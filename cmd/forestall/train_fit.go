@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/stratoswarm/forestall/model"
@@ -13,13 +15,16 @@ import (
 
 // trainInput is what a model is made from.
 type trainInput struct {
-	table *train.Dataset
+	table *train.Dataset // without the rows to calibrate on; nil once the model's own rows are taken
 	valid *train.Dataset // nil: no table to validate on
 	split *train.Split   // nil: no rows of the table are held out to judge
-	keys  train.Keys
-	rows  []int // of the table, without those to calibrate on
-	held  held  // to calibrate on
-	from  *base // nil: no model to go on from
+	keys  train.Keys     // of the table's rows
+	held  held           // to calibrate on
+	from  *base          // nil: no model to go on from
+
+	// Of the file.
+	digest          string
+	rows, positives int
 }
 
 // fitted is a trained model and what is known of how good it is.
@@ -52,31 +57,42 @@ func (c *trainCmd) check() (*train.Split, error) {
 		return nil, fmt.Errorf("--valid and a split by %s both say what judges; leave one out", split.Kind)
 	case split == nil && c.Valid == "" && c.searching():
 		return nil, errors.New("a search needs rows that judge it: --time or --group holds some out, --valid reads some")
-	case split == nil && c.Embargo != 0 && c.Calibrate == "":
+	case split == nil && c.Valid == "" && c.EarlyStopping > 0:
+		return nil, errors.New("--early-stopping needs rows that judge: --valid reads some, --holdout or --folds holds some out")
+	case split == nil && c.Embargo != 0 && !strings.HasSuffix(c.Calibrate, "%"):
 		return nil, errors.New("--embargo needs rows held out: give --holdout, --train-window and --test-window, or --calibrate with a share")
 	}
-	return split, c.checkCalibrate()
+	if err := c.checkCalibrate(); err != nil {
+		return nil, err
+	}
+	return split, c.checkApart()
 }
 
 // read reads the tables and sets rows apart.
-func (c *trainCmd) read(g *globals, split *train.Split, from *base) (in *trainInput, err error) {
+func (c *trainCmd) read(g *globals, progress *trainProgress, split *train.Split, from *base) (in *trainInput, err error) {
 	in = &trainInput{split: split, from: from}
 	spec := c.spec()
 	if from != nil {
 		spec.Base = from.Base
 	}
-	progress := newReadingProgress(g, c.JSON)
 	defer progress.end()
-	spec.Progress = progress.report
+	spec.Progress = progress.read
+	if err := spec.Validate(); err != nil {
+		return nil, flagError(err)
+	}
 	if in.table, err = train.ReadDataset(g.ctx, c.Table, spec); err != nil {
 		return nil, err
 	}
+	in.digest, in.rows, in.positives = in.table.Digest(), in.table.Rows(), in.table.Positives()
 	if c.Valid != "" {
 		if in.valid, err = in.table.ReadLike(g.ctx, c.Valid); err != nil {
 			return nil, err
 		}
+		if err := c.checkValid(in); err != nil {
+			return nil, err
+		}
 	}
-	if err := c.checkCalibrateFile(in.table); err != nil {
+	if err := c.readHeld(g.ctx, progress, in); err != nil {
 		return nil, err
 	}
 	share, err := c.slice()
@@ -88,16 +104,21 @@ func (c *trainCmd) read(g *globals, split *train.Split, from *base) (in *trainIn
 			return nil, err
 		}
 	}
-	in.rows, in.held, err = c.hold(in)
-	return in, err
+	return in, c.hold(in)
 }
 
 // fit trains the model that is written.
-func (c *trainCmd) fit(g *globals, in *trainInput, p train.Params) (*fitted, error) {
-	progress := newTrainProgress(g, c.JSON)
-	defer progress.end()
+func (c *trainCmd) fit(g *globals, progress *trainProgress, in *trainInput, p train.Params) (*fitted, error) {
+	if err := p.ValidateFor(in.table); err != nil {
+		return nil, flagError(err)
+	}
+	rows, err := c.newest(in)
+	if err != nil {
+		return nil, err
+	}
+	progress.begin()
 	if in.split == nil && !c.searching() {
-		return c.finish(g, progress, in, &fitted{}, in.rows, p)
+		return c.finish(g, progress, in, &fitted{}, rows, p)
 	}
 	cv, how, err := c.crossValidation(in)
 	if err != nil {
@@ -105,22 +126,22 @@ func (c *trainCmd) fit(g *globals, in *trainInput, p train.Params) (*fitted, err
 	}
 	switch {
 	case c.searching():
-		return c.fitSearched(g, progress, in, cv, how, p)
+		return c.fitSearched(g, progress, in, cv, how, rows, p)
 	case in.split.Kind == train.ByTime:
-		return c.fitHoldout(g, progress, cv, how, p)
+		return c.fitHoldout(g, progress, in, cv, how, p)
 	}
-	return c.fitFolds(g, progress, in, cv, how, p)
+	return c.fitFolds(g, progress, in, cv, how, rows, p)
 }
 
 // crossValidation returns what judges parameters, also in words.
 func (c *trainCmd) crossValidation(in *trainInput) (*train.CrossValidation, string, error) {
 	if in.split == nil {
 		name := filepath.Base(c.Valid)
-		return train.NewCrossValidationOn(in.subset(in.rows), in.valid, name), "table " + name, nil
+		return train.NewCrossValidationOn(in.table, in.valid, name), "table " + name, nil
 	}
-	folds, err := in.split.Cut(in.table, in.keys, in.rows)
+	folds, err := in.split.Cut(in.table, in.keys, in.table.AllRows())
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", c.Table, err)
+		return nil, "", fmt.Errorf("%s: %w", c.Table, flagError(err))
 	}
 	if in.split.Kind != train.ByGroup {
 		for i := range folds {
@@ -130,33 +151,56 @@ func (c *trainCmd) crossValidation(in *trainInput) (*train.CrossValidation, stri
 	return train.NewCrossValidation(in.table, folds), c.describeSplit(in.split), nil
 }
 
-// subset is the table where all of its rows are meant.
-func (in *trainInput) subset(rows []int) *train.Dataset {
-	if len(rows) == in.table.Rows() {
-		return in.table
+// newest returns the rows that the model is trained on once its parameters are
+// known. That they can teach is found out before anything is trained.
+func (c *trainCmd) newest(in *trainInput) ([]int, error) {
+	rows := in.table.AllRows()
+	if in.split == nil || in.split.Kind != train.Prequential {
+		return rows, nil
 	}
-	return in.table.Subset(rows)
+	rows = in.split.Newest(in.keys, rows)
+	if n := in.table.PositivesOf(rows); train.Objective(c.Objective) == train.Binary && (n == 0 || n == len(rows)) {
+		return nil, fmt.Errorf("the model is trained on the newest training window, the last %g of %s, and %d of its %d rows are positive; both classes are needed: lengthen --train-window",
+			in.split.TrainWindow, c.Time, n, len(rows))
+	}
+	return rows, nil
+}
+
+// take returns rows of the table to train on and lets go of the table, so that
+// memory holds what is trained on only. The order of the rows is kept.
+func (in *trainInput) take(rows []int) *train.Dataset {
+	d := in.table
+	in.table = nil
+	if len(rows) == d.Rows() {
+		return d
+	}
+	d = d.Subset(rows)
+	runtime.GC()
+	return d
 }
 
 // fitHoldout trains on the earlier rows and judges by the last: the model that
 // is judged is the one that is written.
-func (c *trainCmd) fitHoldout(g *globals, progress *trainProgress, cv *train.CrossValidation, how string, p train.Params) (*fitted, error) {
+func (c *trainCmd) fitHoldout(g *globals, progress *trainProgress, in *trainInput, cv *train.CrossValidation, how string, p train.Params) (*fitted, error) {
 	d, valid := cv.Data(0)
-	started := g.now()
-	r, err := train.Train(g.ctx, d, valid, p, progress.report)
+	name := cv.Name(0)
+	in.table, cv = nil, nil // only its parts are needed
+	runtime.GC()
+	r, err := train.Train(g.ctx, d, valid, p, progress.tree)
 	if err != nil {
 		return nil, err
 	}
-	fold := cv.Result(0, d, valid, r)
-	progress.judged(1, fold)
-	return &fitted{Result: r, rows: d.Rows(), leaves: p.Leaves, took: g.now().Sub(started), trials: trialsOf(how, []train.FoldResult{fold})}, nil
+	folds := []train.FoldResult{train.NewFoldResult(name, d, valid, r)}
+	progress.fold(folds, 1)
+	return &fitted{Result: r, rows: d.Rows(), leaves: p.Leaves, took: progress.took(), trials: trialsOf(how, folds)}, nil
 }
 
 // fitFolds judges the parameters fold by fold and trains a model of its own.
-func (c *trainCmd) fitFolds(g *globals, progress *trainProgress, in *trainInput, cv *train.CrossValidation, how string, p train.Params) (*fitted, error) {
+func (c *trainCmd) fitFolds(g *globals, progress *trainProgress, in *trainInput, cv *train.CrossValidation, how string, rows []int, p train.Params) (*fitted, error) {
+	n := cv.Folds()
 	folds, err := cv.Run(g.ctx, p,
-		func(fold int, at train.Progress) { progress.folding(fold+1, cv.Folds(), at) },
-		func(done []train.FoldResult) bool { progress.judged(len(done), done[len(done)-1]); return true })
+		func(fold int, at train.Progress) { progress.foldTree(fold+1, n, p.EarlyStopping > 0, at) },
+		func(done []train.FoldResult) bool { progress.fold(done, n); return true })
 	if err != nil && g.ctx.Err() == nil {
 		return nil, err
 	}
@@ -167,7 +211,6 @@ func (c *trainCmd) fitFolds(g *globals, progress *trainProgress, in *trainInput,
 	if err != nil {
 		f.trials.Ended = interrupted
 	}
-	rows := in.split.Newest(in.keys, in.rows)
 	if p.EarlyStopping > 0 {
 		if p.Trees, err = train.TreesFor(folds, len(rows), p.Trees); err != nil {
 			return nil, err
@@ -178,11 +221,7 @@ func (c *trainCmd) fitFolds(g *globals, progress *trainProgress, in *trainInput,
 }
 
 // fitSearched searches for parameters and trains a model with the best.
-func (c *trainCmd) fitSearched(g *globals, progress *trainProgress, in *trainInput, cv *train.CrossValidation, how string, p train.Params) (*fitted, error) {
-	rows := in.rows
-	if in.split != nil {
-		rows = in.split.Newest(in.keys, rows)
-	}
+func (c *trainCmd) fitSearched(g *globals, progress *trainProgress, in *trainInput, cv *train.CrossValidation, how string, rows []int, p train.Params) (*fitted, error) {
 	p, found, err := c.search(g, progress, cv, p, len(rows))
 	if err != nil {
 		return nil, err
@@ -203,9 +242,10 @@ func (c *trainCmd) finish(g *globals, progress *trainProgress, in *trainInput, f
 			progress.say("interrupted; training the model with what is known by now, Ctrl-C ends that after the tree at hand")
 		}
 		defer stop()
-		progress.started, valid = progress.now(), nil // what judged is not asked again
+		valid, in.valid = nil, nil // what judged is not asked again
+		progress.begin()
 	}
-	f.Result, err = train.Train(ctx, in.subset(rows), valid, p, progress.report)
-	f.rows, f.leaves, f.took = len(rows), p.Leaves, progress.now().Sub(progress.started)
+	f.Result, err = train.Train(ctx, in.take(rows), valid, p, progress.tree)
+	f.rows, f.leaves, f.took = len(rows), p.Leaves, progress.took()
 	return f, err
 }

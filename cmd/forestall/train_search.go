@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -71,7 +70,8 @@ func (c *trainCmd) search(g *globals, progress *trainProgress, cv *train.CrossVa
 		ctx, cancel = context.WithTimeoutCause(ctx, c.SearchTime, errSearchTime)
 		defer cancel()
 	}
-	s, err := train.Search(ctx, cv, o, progress.searching, progress.tried)
+	progress.search.trials, progress.pace.most = c.Search, c.SearchTime
+	s, err := train.Search(ctx, cv, o, progress.watch(cv.Folds()))
 	progress.end()
 	if err != nil {
 		if errors.Is(err, errSearchTime) {
@@ -92,80 +92,6 @@ func goOn(ctx context.Context) (context.Context, context.CancelFunc) {
 		return ctx, func() {}
 	}
 	return signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt, syscall.SIGTERM)
-}
-
-// searching shows how far a search is.
-func (t *trainProgress) searching(p train.SearchProgress) {
-	now := t.now()
-	if !t.live || now.Sub(t.shown) < 100*time.Millisecond {
-		return
-	}
-	t.shown = now
-	line := fmt.Sprintf("\r\x1b[Ktrial %d of %d, fold %d of %d, tree %d: %s %.5f", p.Trial, p.Trials, p.Fold, p.Folds, p.Tree, p.Metric, p.Valid)
-	if t.best != "" {
-		line += "; best " + t.best
-	}
-	fmt.Fprint(t.out, line)
-}
-
-// folding shows how far a cross-validation is.
-func (t *trainProgress) folding(fold, folds int, p train.Progress) {
-	now := t.now()
-	if !t.live || now.Sub(t.shown) < 100*time.Millisecond {
-		return
-	}
-	t.shown = now
-	fmt.Fprintf(t.out, "\r\x1b[Kfold %d of %d, tree %d of %d: %s %.5f", fold, folds, p.Tree, p.Trees, p.Metric, p.Valid)
-}
-
-// say tells something beside the progress.
-func (t *trainProgress) say(text string) {
-	t.end()
-	if t.json {
-		t.line(map[string]any{"note": text})
-		return
-	}
-	fmt.Fprintf(t.out, "forestall train: %s\n", text)
-}
-
-// tried notes a trial that is over.
-func (t *trainProgress) tried(trial *train.Trial) {
-	metric := trial.Folds[0].Metric
-	if !trial.Abandoned && (t.best == "" || metric.Better(trial.Mean, t.bestMean)) {
-		t.best, t.bestMean = fmt.Sprintf("%.5f (trial %d)", trial.Mean, trial.Number), trial.Mean
-	}
-	if !t.json {
-		return
-	}
-	line := map[string]any{"trial": trial.Number, "abandoned": trial.Abandoned, string(metric): trial.Mean, "seconds": t.now().Sub(t.started).Seconds()}
-	if !math.IsNaN(trial.Spread) {
-		line["spread"] = trial.Spread
-	}
-	for name, v := range paramsOf(trial.Params) {
-		line[name] = v
-	}
-	var trees []int
-	for _, f := range trial.Folds {
-		trees = append(trees, f.Trees)
-	}
-	line["trees"] = trees
-	t.line(line)
-}
-
-// judged notes a fold that is over.
-func (t *trainProgress) judged(number int, f train.FoldResult) {
-	if t.json {
-		t.line(map[string]any{
-			"fold": number, "name": f.Name, "train_rows": f.TrainRows, "train_positives": f.TrainPositives,
-			"rows": f.Rows, "positives": f.Positives, "trees": f.Trees, string(f.Metric): f.Value, "seconds": t.now().Sub(t.started).Seconds(),
-		})
-	}
-}
-
-func (t *trainProgress) line(fields map[string]any) {
-	if text, err := json.Marshal(fields); err == nil { // an undefined metric is a NaN
-		fmt.Fprintf(t.out, "%s\n", text)
-	}
 }
 
 // paramsOf returns the parameters that a search varies.

@@ -98,6 +98,8 @@ func (f *splitFlags) split(seed uint64, search bool) (*train.Split, error) {
 	switch {
 	case f.Embargo != 0 && f.Time == "":
 		return nil, errors.New("--embargo needs --time")
+	case f.Embargo != 0 && s.Kind == train.ByGroup:
+		return nil, errors.New("--embargo is for rows held out by time, and this split is by group")
 	case s.Kind == train.ByGroup && f.Group == "":
 		return nil, errors.New("a split by group needs --group, the column with the component")
 	case (s.Kind == train.ByTime || s.Kind == train.Prequential) && f.Time == "":
@@ -112,7 +114,7 @@ func (f *splitFlags) split(seed uint64, search bool) (*train.Split, error) {
 		return nil, nil
 	}
 	if err := s.Validate(); err != nil {
-		return nil, fmt.Errorf("--%s", strings.ReplaceAll(err.Error(), "_", "-"))
+		return nil, flagError(err)
 	}
 	return s, nil
 }

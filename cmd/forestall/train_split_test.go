@@ -5,14 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/alecthomas/kong"
 
 	"github.com/stratoswarm/forestall/model"
 )
@@ -57,7 +56,7 @@ func TestTrainPrequential(t *testing.T) {
 	if trials == nil || len(trials.Folds) != 3 || trials.Spread <= 0 || trials.Folds[0].Name != "hour 45 to 65" {
 		t.Fatalf("trials %+v", trials)
 	}
-	if !strings.Contains(out, "standard deviation") || strings.Count(stderr, `"fold":`) != 3 {
+	if !strings.Contains(out, "standard deviation") || strings.Count(stderr, `"train_rows":`) != 3 {
 		t.Errorf("train says\n%s\n%s", out, stderr)
 	}
 	if !strings.Contains(m.Card.Training.Notes, " of ") {
@@ -76,7 +75,7 @@ func TestTrainSearch(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(trials.Params)); !slices.Equal(got, want) || int(trials.Params["trees"]) != m.Trees() {
 		t.Errorf("parameters %v, the model has %d trees", trials.Params, m.Trees())
 	}
-	if strings.Count(stderr, `"trial":`) != 4 || !strings.Contains(out, "Tried 4 trials") {
+	if strings.Count(stderr, `"abandoned":`) != 4 || !strings.Contains(out, "Tried 4 trials") {
 		t.Errorf("train says\n%s\n%s", out, stderr)
 	}
 	again, _, _ := trained(t, flags...)
@@ -124,12 +123,15 @@ func TestTrainSplitErrors(t *testing.T) {
 		"--folds is for a split by group":   {"--time", "hour", "--folds", "3", "--holdout", "20%"},
 		"--embargo needs --time":            {"--group", "unit", "--folds", "3", "--embargo", "1"},
 		"--embargo needs rows held out":     {"--time", "hour", "--embargo", "1"},
+		"with a share":                      {"--time", "hour", "--embargo", "1", "--calibrate", table},
+		"--embargo is for rows held out by": {"--time", "hour", "--group", "unit", "--folds", "3", "--embargo", "1"},
+		"a --train-window of 500, an":       {"--time", "hour", "--train-window", "500", "--test-window", "5"},
 		"both say what judges":              {"--time", "hour", "--holdout", "20%", "--valid", table},
 		"a search needs rows that judge it": {"--search", "3"},
 		"--search is -1":                    {"--search=-1"},
 		"--keep wear":                       {"--time", "hour", "--keep", "wear"},
-		"test-window is 0":                  {"--time", "hour", "--train-window", "3"},
-		"lengthen the train_window":         {"--time", "hour", "--train-window", "5", "--test-window", "5"},
+		"--test-window is 0":                {"--time", "hour", "--train-window", "3"},
+		"lengthen --train-window":           {"--time", "hour", "--train-window", "5", "--test-window", "5"},
 		"make at most 10 folds":             {"--group", "unit", "--folds", "11"},
 		`column "day" is missing`:           {"--time", "day", "--holdout", "20%"},
 		"the cell is empty":                 {"--time", "wear", "--holdout", "20%"},
@@ -153,7 +155,8 @@ func TestTrainSplitErrors(t *testing.T) {
 	}
 }
 
-// onLine calls do once, when a line that is written contains the text.
+// onLine calls do once, when a line that is written contains all of the text's
+// words.
 type onLine struct {
 	bytes.Buffer
 	text string
@@ -161,7 +164,11 @@ type onLine struct {
 }
 
 func (w *onLine) Write(p []byte) (int, error) {
-	if w.do != nil && bytes.Contains(p, []byte(w.text)) {
+	here := true
+	for _, word := range strings.Fields(w.text) {
+		here = here && bytes.Contains(p, []byte(word))
+	}
+	if w.do != nil && here {
 		w.do()
 		w.do = nil
 	}
@@ -196,7 +203,7 @@ func TestTrainInterrupted(t *testing.T) {
 			},
 		},
 		{
-			"folds", `"fold":2,`, "",
+			"folds", `"fold":2, "name"`, "",
 			[]string{"--drop", "note,at,hour", "--group", "unit", "--folds", "4"},
 			func(t *testing.T, m *model.Model) {
 				if tr := m.Card.Trials; m.Trees() != 40 || len(tr.Folds) != 2 || tr.Ended == "" {
@@ -205,7 +212,7 @@ func TestTrainInterrupted(t *testing.T) {
 			},
 		},
 		{
-			"search", `"trial":2}`, "",
+			"search", `"abandoned" "trial":2}`, "",
 			[]string{"--drop", "note,at,hour", "--group", "unit", "--folds", "2", "--search", "50", "--search-trees", "30"},
 			func(t *testing.T, m *model.Model) {
 				if tr := m.Card.Trials; tr.Searched != 2 || tr.Ended == "" || int(tr.Params["trees"]) != m.Trees() {
@@ -236,8 +243,8 @@ func TestTrainInterrupted(t *testing.T) {
 	cancel()
 	dir := filepath.Join(t.TempDir(), "m")
 	err := trainIn(ended, t, &onLine{}, "--table", table, "--label", "fails", "--drop", "note,at,hour", "--group", "unit", "--search", "3", "--out", dir)
-	if err == nil {
-		t.Error("a training that was interrupted before it began leaves no error")
+	if err == nil || !strings.Contains(err.Error(), "interrupted before there was a model; nothing is written") {
+		t.Errorf("a training that was interrupted before it began: %v", err)
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("it left a model")
@@ -247,24 +254,32 @@ func TestTrainInterrupted(t *testing.T) {
 // trainIn runs train under a context.
 func trainIn(ctx context.Context, t *testing.T, stderr *onLine, args ...string) error {
 	t.Helper()
-	var c cli
-	parser, err := kong.New(&c, kong.Vars{"default_config": "", "version": ""})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := parser.Parse(append([]string{"train"}, args...)); err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	return c.Train.Run(newGlobals(ctx, &out, stderr))
+	c, _ := parsedTrain(t, args...)
+	return c.Run(newGlobals(ctx, io.Discard, stderr))
 }
 
+// TestTrainJSONLines: each tree of the model, each fold and each trial is a line.
 func TestTrainJSONLines(t *testing.T) {
-	_, _, stderr := trained(t, "--drop", "note,at,hour", "--group", "unit", "--folds", "2", "--search", "2", "--search-trees", "20", "--json")
+	m, _, stderr := trained(t, "--drop", "note,at,hour", "--group", "unit", "--folds", "2", "--search", "2", "--search-trees", "20", "--json")
+	count := map[string]int{}
 	for line := range strings.Lines(stderr) {
-		if !json.Valid([]byte(line)) {
-			t.Errorf("no JSON: %q", line)
+		fields := map[string]any{}
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Errorf("%v: %q", err, line)
 		}
+		switch {
+		case fields["tree"] != nil && fields["fold"] == nil:
+			count["tree"]++
+		case fields["tree"] == nil && fields["fold"] != nil && fields["trial"] != nil:
+			count["fold"]++
+		case fields["abandoned"] != nil:
+			count["trial"]++
+		case fields["tree"] == nil && fields["reading"] == nil:
+			t.Errorf("what is %q?", line)
+		}
+	}
+	if count["tree"] != m.Trees() || count["fold"] < 3 || count["fold"] > 4 || count["trial"] != 2 {
+		t.Errorf("%v for %d trees of 2 trials\n%s", count, m.Trees(), stderr)
 	}
 }
 

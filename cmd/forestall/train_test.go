@@ -56,9 +56,10 @@ func forestallRun(t *testing.T, status int, args ...string) (stdout, stderr stri
 
 func TestTrainPredictEvaluate(t *testing.T) {
 	table, valid, test := plainTable(t, "train.csv", 60, 1), plainTable(t, "valid.csv", 20, 2), plainTable(t, "test.csv", 20, 3)
+	later := plainTable(t, "later.csv", 20, 4)
 	dir := filepath.Join(t.TempDir(), "wear")
 	out, stderr := forestallRun(t, 0, "train", "--table", table, "--label", "fails", "--drop", "unit,hour,note,at",
-		"--valid", valid, "--early-stopping", "10", "--calibrate", valid, "--monotone", "wear=+1", "--scale-pos-weight", "3",
+		"--valid", valid, "--early-stopping", "10", "--calibrate", later, "--monotone", "wear=+1", "--scale-pos-weight", "3",
 		"--trees", "200", "--leaves", "7", "--learning-rate", "0.1", "--max-bin", "63", "--min-leaf", "10", "--seed", "3", "--threads", "2",
 		"--horizon", "10h", "--json", "--out", dir)
 	if !strings.Contains(out, "stopped early") {
@@ -159,18 +160,19 @@ func TestTrainErrors(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "m")
 	base := []string{"train", "--table", table, "--label", "fails", "--out", out, "--drop", "note"}
 	for want, flags := range map[string][]string{
-		"--monotone wear":            {"--monotone", "wear"},
-		`monotone: "rust"`:           {"--monotone", "rust=+1"},
-		"leaves is 1":                {"--leaves", "1"},
-		"max_bin is 300":             {"--max-bin", "300"},
-		`column "x" is missing`:      {"--weight", "x"},
-		"early stopping needs":       {"--early-stopping", "5"},
-		"metric \"rmse\"":            {"--metric", "rmse"},
-		"no such file":               {"--valid", "nowhere.csv"},
-		"no such file or directory":  {"--calibrate", "nowhere.csv"},
-		"is not among the features":  {"--categorical", "note"},
-		"cannot be dropped":          {"--drop", "fails"},
-		"threads is -1; it must be ": {"--threads=-1"},
+		"--monotone wear":              {"--monotone", "wear"},
+		`--monotone: "rust"`:           {"--monotone", "rust=+1"},
+		"--leaves is 1":                {"--leaves", "1"},
+		"--max-bin is 300":             {"--max-bin", "300"},
+		"--learning-rate is 2; it":     {"--learning-rate", "2"},
+		`column "x" is missing`:        {"--weight", "x"},
+		"--early-stopping needs":       {"--early-stopping", "5"},
+		"--metric \"rmse\" does":       {"--metric", "rmse"},
+		"no such file":                 {"--valid", "nowhere.csv"},
+		"no such file or directory":    {"--calibrate", "nowhere.csv"},
+		"is not among the features":    {"--categorical", "note"},
+		"cannot be dropped":            {"--drop", "fails"},
+		"--threads is -1; it must be ": {"--threads=-1"},
 	} {
 		if _, stderr := forestallRun(t, 1, append(base, flags...)...); !strings.Contains(stderr, want) {
 			t.Errorf("%v: %q does not say %q", flags, stderr, want)
