@@ -22,7 +22,7 @@ import (
 // TestMain lets the test binary be every program of a cluster: engines, shims
 // and workers are real processes of it.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{"demo", "engine", "shim", "worker", "status", "workloads", "members"}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{"demo", "engine", "shim", "worker", "status", "workloads", "members", "train"}, os.Args[1]) {
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
