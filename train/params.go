@@ -157,8 +157,8 @@ func (p *Params) ValidateFor(d *Dataset) error {
 	if objective == L2 && p.PosWeight != 1 {
 		return fmt.Errorf("pos_weight is for objective %s; a regression takes a weight column", Binary)
 	}
-	if n := d.Positives(); objective == Binary && (n == 0 || n == d.rows) {
-		return fmt.Errorf("%d of the %d rows to train on are positive; both classes are needed", n, d.rows)
+	if positive, negative := d.Classes(nil); objective == Binary && (positive == 0 || negative == 0) {
+		return fmt.Errorf("%d of the %d rows to train on are positive; both classes are needed", positive, positive+negative)
 	}
 	for name, sign := range p.Monotone {
 		f := slices.Index(d.features, name)

@@ -28,6 +28,29 @@ func (d *Dataset) AllRows() []int {
 	return rows
 }
 
+// Classes returns how many of some rows, nil for all, have label 1 and how many
+// have another. Rows of weight 0, which teach nothing, do not count.
+func (d *Dataset) Classes(rows []int) (positive, negative int) {
+	count := func(row int) {
+		switch {
+		case d.weight != nil && d.weight[row] == 0:
+		case d.label[row] == 1:
+			positive++
+		default:
+			negative++
+		}
+	}
+	if rows == nil {
+		for row := range d.rows {
+			count(row)
+		}
+	}
+	for _, row := range rows {
+		count(row)
+	}
+	return positive, negative
+}
+
 // PositivesOf returns how many of some rows have label 1.
 func (d *Dataset) PositivesOf(rows []int) (n int) {
 	for _, row := range rows {

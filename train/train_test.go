@@ -236,6 +236,21 @@ func TestTrainRefusesOneClass(t *testing.T) {
 			t.Errorf("class %d: %v, want %s", class, err, want)
 		}
 	}
+	// Rows of weight 0 do not teach.
+	var weight []float64
+	for _, y := range s.label {
+		weight = append(weight, 1-y)
+	}
+	weight[classes[1][0]] = 1
+	d, err := NewDataset(s.names, s.columns, s.label, weight, Spec{Objective: Binary})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := append([]int{classes[1][1]}, classes[0]...)
+	want := fmt.Sprintf("0 of the %d rows to train on are positive; both classes are needed", len(classes[0]))
+	if _, err := Train(t.Context(), d.Subset(rows), nil, DefaultParams(), nil); err == nil || err.Error() != want {
+		t.Errorf("positive rows of weight 0: %v, want %s", err, want)
+	}
 	// A number to predict may be the same in the rows of a fold.
 	d = s.dataset(t, Spec{Objective: L2})
 	if _, err := Train(t.Context(), d.Subset(classes[0]), nil, DefaultParams(), nil); err != nil {

@@ -78,14 +78,20 @@ func (c *trainCmd) hold(in *trainInput) error {
 		return fmt.Errorf("--calibrate %s: %w", c.Calibrate, err)
 	}
 	in.held = held{share: share, rows: rows, groups: k.Subset(rows).Group}
-	for _, part := range []struct {
-		rows        []int
-		are, remedy string
-	}{{rows, "set apart", "set more apart"}, {rest, "that remain to train on", "set less apart, or give --calibrate a table of its own"}} {
-		if n := d.PositivesOf(part.rows); n == 0 || n == len(part.rows) {
-			return fmt.Errorf("--calibrate %s sets %s apart: %d of the %d rows %s are positive; both classes are needed: %s",
-				c.Calibrate, c.describeHeld(in), n, len(part.rows), part.are, part.remedy)
+	wrong := func(positive, negative int, are, remedy string) error {
+		if positive > 0 && negative > 0 {
+			return nil
 		}
+		return fmt.Errorf("--calibrate %s sets %s apart: %d of the %d rows %s are positive; both classes are needed: %s",
+			c.Calibrate, c.describeHeld(in), positive, positive+negative, are, remedy)
+	}
+	n := d.PositivesOf(rows)
+	if err := wrong(n, len(rows)-n, "set apart", "set more apart"); err != nil {
+		return err
+	}
+	positive, negative := d.Classes(rest)
+	if err := wrong(positive, negative, "that remain to train on", "set less apart, or give --calibrate a table of its own"); err != nil {
+		return err
 	}
 	in.table, in.keys = in.take(rest), k.Subset(rest)
 	return nil
