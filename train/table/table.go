@@ -33,7 +33,7 @@ type Table struct {
 	columns []string
 	unnamed []string // of columns, those that the file gives no name
 	target  []int    // per column of the file its place among the selected; -1: not selected
-	width   int   // columns selected
+	width   int      // columns selected
 }
 
 // rowFormat is how a kind of file holds its rows.
