@@ -219,6 +219,15 @@ func (b *booster) finish() {
 	}
 }
 
+// Splits returns the number of splits of the new trees. Without any the model
+// says the same of every row that its base says.
+func (r *Result) Splits() (n int) {
+	for i := r.Base; i < len(r.Trees); i++ {
+		n += len(r.Trees[i].Splits)
+	}
+	return n
+}
+
 // Text returns the model in LightGBM's text format.
 func (r *Result) Text() ([]byte, error) {
 	var buf bytes.Buffer

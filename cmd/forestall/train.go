@@ -139,6 +139,10 @@ func (c *trainCmd) Run(g *globals) error {
 	if err != nil {
 		return unlessInterrupted(g.ctx, err)
 	}
+	if f.Splits() == 0 && len(f.Trees) > f.Base {
+		return fmt.Errorf("nothing was learned, and nothing is written: no tree has a split. Either no feature tells the labels apart, or %s are too few for --min-leaf %d, --min-hessian %v (rows of small weight count for less) and --min-gain %v",
+			textCount(f.rows, "row"), c.MinLeaf, c.MinHessian, c.MinGain)
+	}
 	text, err := f.Text()
 	if err != nil {
 		return err

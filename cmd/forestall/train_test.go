@@ -173,6 +173,7 @@ func TestTrainErrors(t *testing.T) {
 		"is not among the features":    {"--categorical", "note"},
 		"cannot be dropped":            {"--drop", "fails"},
 		"--threads is -1; it must be ": {"--threads=-1"},
+		"too few for --min-leaf 9999":  {"--min-leaf", "9999"},
 	} {
 		if _, stderr := forestallRun(t, 1, append(base, flags...)...); !strings.Contains(stderr, want) {
 			t.Errorf("%v: %q does not say %q", flags, stderr, want)
