@@ -62,7 +62,7 @@ type Evaluation struct {
 	Rows, Positives int
 	Components      int     // 0: not told
 	Incidents       int     // 0 without times
-	Exposure        float64 // component time without an incident ahead, in Rate
+	Exposure        float64 // observed component time without an incident ahead, in Rate
 	Rate            string  // what alarms are counted over: "days", or the table's unit of time
 	Resamples       int     // 0: there are no intervals
 

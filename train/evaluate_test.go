@@ -118,13 +118,13 @@ func TestEvaluateIncidents(t *testing.T) {
 		incidents int
 		exposure  float64
 	}{
-		"a run":                     {positive: "000110", incidents: 1, exposure: 3},
-		"two runs":                  {positive: "010110", incidents: 2, exposure: 2},
+		"a run":                     {positive: "000110", incidents: 1, exposure: 2},
+		"two runs":                  {positive: "01001100", incidents: 2, exposure: 2},
 		"two events":                {positive: "001111", event: []float64{nan, nan, 4, 4, 6, 6}, incidents: 2, exposure: 1},
 		"an event told late":        {positive: "001111", event: []float64{nan, nan, nan, 6, 6, 6}, incidents: 1, exposure: 1},
-		"rows within the lead":      {positive: "001000", event: []float64{5, 5, 5, 5, 5, nan}, lead: 2, incidents: 1, exposure: 2},
-		"within the lead only":      {positive: "000000", event: []float64{2, 2, 2, nan, nan, nan}, lead: 2, incidents: 0, exposure: 3},
-		"without a lead they count": {positive: "001000", event: []float64{5, 5, 5, 5, 5, nan}, incidents: 1, exposure: 4},
+		"rows within the lead":      {positive: "001000", event: []float64{5, 5, 5, 5, 5, nan}, lead: 2, incidents: 1, exposure: 1},
+		"within the lead only":      {positive: "000000", event: []float64{2, 2, 2, nan, nan, nan}, lead: 2, incidents: 0, exposure: 2},
+		"without a lead they count": {positive: "001000", event: []float64{5, 5, 5, 5, 5, nan}, incidents: 1, exposure: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &Scores{Groups: []string{"a"}, Event: c.event}
@@ -137,6 +137,30 @@ func TestEvaluateIncidents(t *testing.T) {
 				t.Errorf("%d incidents %+v, exposure %v; want %d, %v", len(line.incidents), line.incidents, line.total, c.incidents, c.exposure)
 			}
 		})
+	}
+}
+
+// TestEvaluateExposure: what of a component's time counts, in days.
+func TestEvaluateExposure(t *testing.T) {
+	for name, c := range map[string]struct {
+		time     []float64
+		positive string
+		want     float64
+	}{
+		"repaired for a hundred days": {time: []float64{0, 1, 2, 3, 103, 104}, positive: "000100", want: 3},
+		"silent for a hundred days":   {time: []float64{0, 1, 2, 3, 103, 104}, positive: "000000", want: 4 + 3},
+		"each week":                   {time: []float64{0, 7, 14, 21, 35}, positive: "00000", want: 35},
+		"bursts within the day":       {time: []float64{0, 0.001, 0.002, 0.9, 0.901, 0.902}, positive: "000000", want: 0.902},
+		"one row":                     {time: []float64{5}, positive: "0"},
+		"all at once":                 {time: []float64{5, 5, 5, 15}, positive: "0000", want: 1},
+	} {
+		s := &Scores{Groups: []string{"a"}, Time: c.time}
+		for _, y := range c.positive {
+			s.Probability, s.Positive, s.Group = append(s.Probability, 0.5), append(s.Positive, y == '1'), append(s.Group, 0)
+		}
+		if line := newTimeline(s, 1, 0); math.Abs(line.total-c.want) > 1e-12 || line.exposure[0] != line.total {
+			t.Errorf("%s: exposure %v of %v, want %v", name, line.exposure, line.total, c.want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package train
 
 import (
 	"math"
+	"slices"
 	"sort"
 )
 
@@ -10,7 +11,7 @@ import (
 type timeline struct {
 	s         *Scores // arranged
 	incidents []incident
-	exposure  []float64 // of each component: time without an incident ahead, in day
+	exposure  []float64 // of each component, see [timeline.observed], in day
 	total     float64   // of all
 	day       float64   // units of time that alarms are counted over; a standing alarm counts again after each
 	lead      float64   // units of time that an alarm must leave
@@ -29,19 +30,52 @@ type incident struct {
 func newTimeline(s *Scores, day, lead float64) *timeline {
 	s.arrange()
 	t := &timeline{s: s, exposure: make([]float64, len(s.Groups)), day: day, lead: lead}
-	for i := 0; i < len(s.Time); {
-		if t.ahead(i) {
-			i = t.run(i)
-			continue
+	for first := 0; first < len(s.Time); {
+		end := first + 1
+		for end < len(s.Time) && s.Group[end] == s.Group[first] {
+			end++
 		}
-		if i > 0 && s.Group[i-1] == s.Group[i] {
-			d := (s.Time[i] - s.Time[i-1]) / day
-			t.exposure[s.Group[i]] += d
-			t.total += d
+		for i := first; i < end; {
+			if t.ahead(i) {
+				i = t.run(i)
+			} else {
+				i++
+			}
 		}
-		i++
+		d := t.observed(first, end) / day
+		t.exposure[s.Group[first]] = d
+		t.total += d
+		first = end
 	}
 	return t
+}
+
+// usualGaps is how many times its median spacing a component may leave out and
+// still be taken to have been there.
+const usualGaps = 3
+
+// observed returns the time of a component, rows first to end-1, without an
+// incident ahead: that between neighbouring rows of which neither has one. A
+// longer silence than usualGaps times the component's median spacing, or than a
+// day if that is more, counts as no more than that: nothing could have raised an
+// alarm meanwhile.
+func (t *timeline) observed(first, end int) (sum float64) {
+	times := t.s.Time[first:end]
+	if len(times) < 2 {
+		return 0
+	}
+	gaps := make([]float64, len(times)-1)
+	for i := range gaps {
+		gaps[i] = times[i+1] - times[i]
+	}
+	slices.Sort(gaps)
+	most := max(t.day, usualGaps*gaps[len(gaps)/2])
+	for i := 1; i < len(times); i++ {
+		if !t.ahead(first+i-1) && !t.ahead(first+i) {
+			sum += min(times[i]-times[i-1], most)
+		}
+	}
+	return sum
 }
 
 // ahead reports whether row i announces an incident or stands so close before
