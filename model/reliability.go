@@ -1,10 +1,8 @@
 package model
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"slices"
 )
 
 // Reliability is how true a model's probabilities are on some rows.
@@ -23,8 +21,11 @@ type Probabilities struct {
 	LogLoss    float64 `json:"log_loss"` // nats per row
 	Brier      float64 `json:"brier"`
 	BrierSkill float64 `json:"brier_skill"`
-	ECE        float64 `json:"ece"` // over 10 equally wide bins
+	ECE        float64 `json:"ece"` // over ECEBins bins
 }
+
+// ECEBins is how many bins the calibration errors of cards and evaluations have.
+const ECEBins = 10
 
 // ReliabilityPoint compares what was said with what came for some rows.
 type ReliabilityPoint struct {
@@ -34,52 +35,20 @@ type ReliabilityPoint struct {
 }
 
 // NewReliability compares the probabilities of rows before and after a
-// calibration. Both classes must occur. The curve has at most so many points,
-// each of rows that together should hold about as many positives: rare failures
-// would leave no others than the last of points of equally many rows anything
-// to show.
-func NewReliability(before, after []float64, label []bool, points int) Reliability {
-	return Reliability{
+// calibration. Both classes must occur. The curve is that of [ReliabilityBins].
+func NewReliability(before, after []float64, label []bool, bins int) Reliability {
+	r := Reliability{
 		Rows: len(label), Positives: int(count(label)),
 		Before: judgeProbabilities(before, label), After: judgeProbabilities(after, label),
-		Curve: reliabilityCurve(after, label, points),
 	}
+	for _, b := range ReliabilityBins(after, label, bins) {
+		r.Curve = append(r.Curve, b.ReliabilityPoint)
+	}
+	return r
 }
 
 func judgeProbabilities(p []float64, label []bool) Probabilities {
-	return Probabilities{LogLoss: LogLoss(p, label), Brier: Brier(p, label), BrierSkill: BrierSkill(p, label), ECE: ECE(p, label, 10)}
-}
-
-func reliabilityCurve(p []float64, label []bool, points int) (curve []ReliabilityPoint) {
-	order := make([]int, len(p))
-	total := 0.0
-	for i := range order {
-		order[i] = i
-		total += p[i]
-	}
-	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(p[i], p[j]) })
-	var passed, sum, positives float64
-	rows := 0
-	for at, i := range order {
-		rows++
-		sum += p[i]
-		if label[i] {
-			positives++
-		}
-		last := at == len(order)-1
-		full := passed+sum >= total*float64(len(curve)+1)/float64(points)
-		if !last && (!full || p[order[at+1]] == p[i]) { // equal ones stay together
-			continue
-		}
-		if last || len(curve) < points-1 {
-			// Rounding must not take the mean out of its rows' range.
-			mean := min(max(sum/float64(rows), p[order[at-rows+1]]), p[i])
-			curve = append(curve, ReliabilityPoint{Rows: rows, Mean: mean, Observed: positives / float64(rows)})
-			passed += sum
-			rows, sum, positives = 0, 0, 0
-		}
-	}
-	return curve
+	return Probabilities{LogLoss: LogLoss(p, label), Brier: Brier(p, label), BrierSkill: BrierSkill(p, label), ECE: ECE(p, label, ECEBins)}
 }
 
 // Validate reports figures that cannot be.

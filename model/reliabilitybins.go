@@ -9,15 +9,11 @@ import (
 // ReliabilityBin is a group of rows of similar probability and what came of
 // them.
 type ReliabilityBin struct {
-	Rows      int     `json:"rows"`
-	Positives int     `json:"positives"`
-	Low       float64 `json:"low"`  // lowest probability of the bin
-	High      float64 `json:"high"` // and the highest
-	Mean      float64 `json:"mean"` // of the probabilities
-	Observed  float64 `json:"observed"`
+	ReliabilityPoint
+	Positives int
+	Low, High float64 // the lowest probability of the bin and the highest
 	// Wilson's 95 % interval of what was observed.
-	ObservedLow  float64 `json:"observed_low"`
-	ObservedHigh float64 `json:"observed_high"`
+	ObservedLow, ObservedHigh float64
 }
 
 // ReliabilityBins returns the reliability curve: the rows by rising probability in
@@ -54,13 +50,14 @@ func ReliabilityBins(p []float64, label []bool, bins int) []ReliabilityBin {
 }
 
 func reliabilityBin(p []float64, label []bool, rows []int32) ReliabilityBin {
-	b := ReliabilityBin{Rows: len(rows), Low: p[rows[0]], High: p[rows[len(rows)-1]]}
+	b := ReliabilityBin{ReliabilityPoint: ReliabilityPoint{Rows: len(rows)}, Low: p[rows[0]], High: p[rows[len(rows)-1]]}
 	for _, i := range rows {
 		b.Mean += p[i] / float64(len(rows))
 		if label[i] {
 			b.Positives++
 		}
 	}
+	b.Mean = min(max(b.Mean, b.Low), b.High) // whatever rounding did
 	b.Observed = ratio(b.Positives, b.Rows)
 	b.ObservedLow, b.ObservedHigh = Wilson(b.Positives, b.Rows)
 	return b

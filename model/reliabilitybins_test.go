@@ -14,8 +14,8 @@ func TestReliabilityBins(t *testing.T) {
 	y := []bool{true, false, true, false, false, true}
 	// By probability: .1 .2 .2 | .6 .7 .8; a third bin would part the ties.
 	want := []ReliabilityBin{
-		{Rows: 3, Positives: 1, Low: 0.1, High: 0.2, Mean: 0.5 / 3, Observed: 1. / 3},
-		{Rows: 3, Positives: 2, Low: 0.6, High: 0.8, Mean: 0.7, Observed: 2. / 3},
+		{ReliabilityPoint: ReliabilityPoint{Rows: 3, Mean: 0.5 / 3, Observed: 1. / 3}, Positives: 1, Low: 0.1, High: 0.2},
+		{ReliabilityPoint: ReliabilityPoint{Rows: 3, Mean: 0.7, Observed: 2. / 3}, Positives: 2, Low: 0.6, High: 0.8},
 	}
 	opts := cmp.Options{cmpopts.EquateApprox(0, 1e-12), cmpopts.IgnoreFields(ReliabilityBin{}, "ObservedLow", "ObservedHigh")}
 	if d := cmp.Diff(want, ReliabilityBins(p, y, 2), opts); d != "" {
@@ -56,7 +56,7 @@ func TestReliabilityProperties(t *testing.T) {
 		y := rapid.SliceOfN(rapid.Bool(), len(p), len(p)).Draw(t, "label")
 		rows, positives, sum, last := 0, 0, 0.0, -1.0
 		for _, b := range ReliabilityBins(p, y, rapid.IntRange(1, 12).Draw(t, "bins")) {
-			if b.Low <= last || b.High < b.Low || !(b.ObservedLow <= b.Observed && b.Observed <= b.ObservedHigh) {
+			if b.Low <= last || b.Mean < b.Low || b.Mean > b.High || b.High < b.Low || !(b.ObservedLow <= b.Observed && b.Observed <= b.ObservedHigh) {
 				t.Fatalf("bin %+v after %v", b, last)
 			}
 			rows, positives, last = rows+b.Rows, positives+b.Positives, b.High

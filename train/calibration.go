@@ -13,8 +13,9 @@ const AutoCalibration model.Method = "auto"
 // isotonic calibration: docs/train.md has the measurement.
 const isotonicPositives = 1000
 
-// cardPoints is how many points a reliability curve in a card has.
-const cardPoints = 10
+// reliabilityBins is what [model.ReliabilityBins] is asked for, of cards and
+// pages.
+const reliabilityBins = 10
 
 // Held are rows that a model was not trained on, to calibrate it by.
 type Held struct {
@@ -43,7 +44,7 @@ func Calibrate(h Held, method model.Method) (model.Calibration, model.Reliabilit
 			after[i] = c.Probability(raw)
 		}
 	}
-	r := model.NewReliability(h.Before, after, h.Label, cardPoints)
+	r := model.NewReliability(h.Before, after, h.Label, reliabilityBins)
 	r.Unseen = unseen
 	return c, r, nil
 }

@@ -47,17 +47,16 @@ type Example struct {
 }
 
 const (
-	curvePoints    = 500
-	budgetPoints   = 100
-	histogramBins  = 50
-	reliabilityBin = 10
+	curvePoints   = 500
+	budgetPoints  = 100
+	histogramBins = 50
 )
 
 func (m *measures) detail(examples, workers int) *Detail {
 	s := m.scores
 	d := &Detail{
 		PR: m.rank.pr(), ROC: m.rank.roc(), Scores: m.rank.histogram(),
-		Reliability: model.ReliabilityBins(s.Probability, s.Positive, reliabilityBin),
+		Reliability: model.ReliabilityBins(s.Probability, s.Positive, reliabilityBins),
 	}
 	d.FalseAlarms, d.Misses = m.examples(examples)
 	if m.line == nil {

@@ -267,7 +267,7 @@ func TestEvaluatePlain(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := []float64{e.AP.Value, e.AUC.Value, e.LogLoss.Value, e.Brier.Value, e.BrierSkill.Value, e.ECE.Value}
-		want := []float64{model.AveragePrecision(p, y), model.ROCAUC(p, y), model.LogLoss(p, y), model.Brier(p, y), model.BrierSkill(p, y), model.ECE(p, y, eceBins)}
+		want := []float64{model.AveragePrecision(p, y), model.ROCAUC(p, y), model.LogLoss(p, y), model.Brier(p, y), model.BrierSkill(p, y), model.ECE(p, y, model.ECEBins)}
 		if d := cmp.Diff(want, got, approx); d != "" {
 			t.Fatalf("(-model +evaluation):\n%s", d)
 		}

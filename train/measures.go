@@ -21,9 +21,6 @@ type unitSums struct {
 	loss, brier     float64
 }
 
-// eceBins are the bins of the calibration error.
-const eceBins = 10
-
 func newMeasures(s *Scores, opt *EvaluateOptions) *measures {
 	m := &measures{scores: s, e: Evaluation{Rows: len(s.Probability), Resamples: opt.Bootstrap}}
 	e := &m.e

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"github.com/stratoswarm/forestall/model"
 )
 
 // ranking is rows in the order of their scores, so that measures can be taken
@@ -90,10 +92,10 @@ func (r *ranking) sums(units int) []unitSums {
 // calibrationError returns the sum over equally wide bins of probability of
 // |probabilities - labels|; divided by the rows it is model.ECE.
 func (r *ranking) calibrationError(weight []uint16) (sum float64) {
-	bin, gap := eceBins-1, 0.0
+	bin, gap := model.ECEBins-1, 0.0
 	for i, p := range r.score {
 		k := r.key[i]
-		if at := max(min(int(p*eceBins), eceBins-1), 0); at != bin {
+		if at := max(min(int(p*model.ECEBins), model.ECEBins-1), 0); at != bin {
 			sum += math.Abs(gap)
 			bin, gap = at, 0
 		}

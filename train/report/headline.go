@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/train"
 )
 
@@ -98,7 +99,7 @@ func (p *Page) cards() []card {
 		card{"Average precision", number(e.AP.Value), span(e.AP.Interval), "chance: " + rounded(p.base())},
 		card{"ROC AUC", number(e.AUC.Value), span(e.AUC.Interval), "chance: 0.5"},
 		card{"Brier skill", rounded(e.BrierSkill.Value), roundedSpan(e.BrierSkill.Interval), "0: the base rate"},
-		card{"Calibration error", percent(e.ECE.Value), percents(e.ECE.Interval), "mean gap, 10 bins"},
+		card{"Calibration error", percent(e.ECE.Value), percents(e.ECE.Interval), fmt.Sprintf("mean gap, %d bins", model.ECEBins)},
 		card{"Log loss", rounded(e.LogLoss.Value), roundedSpan(e.LogLoss.Interval), "nats per row"},
 	)
 	return all
