@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/stratoswarm/forestall/train/table"
 )
 
 // csvOf writes a synthetic table with its label last.
@@ -147,15 +149,15 @@ func TestSamplerIsUniform(t *testing.T) {
 	spec := Spec{Label: "y", Objective: Binary}
 	tenths := make([]int, 10)
 	for seed := range uint64(rounds) {
-		table, err := OpenTable(path)
+		in, err := table.Open(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := newSampler(size, 2, seed)
-		if err := s.read(context.Background(), table, []string{"x"}, &spec); err != nil {
+		if err := s.read(context.Background(), in, []string{"x"}, &spec); err != nil {
 			t.Fatal(err)
 		}
-		table.Close()
+		in.Close()
 		if s.seen != rows {
 			t.Fatalf("%d rows", s.seen)
 		}

@@ -6,9 +6,6 @@ import (
 	"github.com/stratoswarm/forestall/train/table"
 )
 
-// OpenTable opens a table to look at its columns.
-func OpenTable(path string) (*table.Table, error) { return table.Open(path) }
-
 // ScanTable calls visit with the named columns of each row of a table, NaN
 // where a value is missing. The rows are parsed ahead by one goroutine per
 // processor; the calls come one after the other in the order of the file. The

@@ -78,7 +78,7 @@ func (c *trainCmd) readHeld(ctx context.Context, progress *trainProgress, in *tr
 	if s, err := c.slice(); c.Calibrate == "" || s != 0 {
 		return err
 	}
-	t, err := train.OpenTable(c.Calibrate)
+	t, err := table.Open(c.Calibrate)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (c *trainCmd) readHeld(ctx context.Context, progress *trainProgress, in *tr
 
 // keysOf reads the components of another table, where it tells them.
 func (c *trainCmd) keysOf(ctx context.Context, path string) (train.Keys, error) {
-	t, err := train.OpenTable(path)
+	t, err := table.Open(path)
 	if err != nil {
 		return train.Keys{}, err
 	}

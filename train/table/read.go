@@ -63,9 +63,6 @@ func (b *Block) Row(i int, dst []float64) {
 	}
 }
 
-// Path returns the name of the file.
-func (b *Block) Path() string { return b.table.path }
-
 // Errorf returns an error about row i of the block that names the file and
 // where in it the row is. The format continues that: ", column x: ..." or
 // ": ...".
