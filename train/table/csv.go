@@ -70,8 +70,8 @@ func (t *csvFile) columns() []string { return t.names }
 
 func (t *csvFile) where() string { return fmt.Sprintf(": line %d", t.header) }
 
-func (t *csvFile) use(target []int) error {
-	t.parse = recordParser{columns: t.names, target: target}
+func (t *csvFile) use(target []int, text int) error {
+	t.parse = newRecordParser(t.names, target, text)
 	return nil
 }
 
@@ -97,13 +97,14 @@ func (t *csvFile) decode(p *piece, b *Block) (right int, wrong error) {
 			keep = keep[1:]
 		}
 		// The capacity goes beyond the text: the slack.
-		wrong = t.parse.record(p.text[from:cap(p.text)], to-from, b.values[min(right, len(b.values)):], b.stride)
+		wrong = t.parse.record(p.text[from:cap(p.text)], to-from, b.values[min(right, len(b.values)):], b.stride, &p.words)
 		if wrong != nil {
 			return false
 		}
 		right++
 		return true
 	})
+	b.texts = p.words.texts
 	return right, wrong
 }
 

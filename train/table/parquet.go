@@ -21,8 +21,8 @@ const (
 
 // parquetFile is a Parquet file. Its columns of numbers at the top level can be
 // read: booleans, 32 and 64 bit integers with or without a sign, floats and
-// doubles; dates and times are the numbers that they are stored as. Others are
-// errors only when they are selected.
+// doubles; dates and times are the numbers that they are stored as. The column
+// of text may hold text. Others are errors only when they are selected.
 //
 // The metadata is decoded by a library, the pages by this package: it reads them
 // straight into columns of float64, a few thousand rows at a time, and takes
@@ -35,7 +35,7 @@ type parquetFile struct {
 	cols []parquetColumn
 	rows int64
 
-	cursors []*cursor // of the selected columns, in their order
+	cursors []*cursor // of the selected columns, in their order, then of that of text
 	held    atomic.Int64
 
 	// What next will find.
@@ -52,7 +52,8 @@ type parquetColumn struct {
 	kind     format.Type
 	optional bool
 	unsigned bool
-	why      string // it cannot be read; "": it can
+	why      string // it cannot be read as numbers; "": it can
+	text     bool   // it can be read as text whatever why says
 }
 
 func openParquet(src *source) (rowFormat, error) {
@@ -154,7 +155,7 @@ func columnOf(e *format.SchemaElement) parquetColumn {
 	case c.kind == format.Int96:
 		c.why = "is of type INT96, which is not supported; write times as INT64"
 	case c.kind == format.ByteArray:
-		c.why = "holds text or bytes; a number is needed"
+		c.why, c.text = "holds text or bytes; a number is needed", true
 	case c.kind == format.FixedLenByteArray:
 		c.why = "holds bytes of fixed length; a number is needed"
 	case c.kind < format.Boolean || c.kind > format.FixedLenByteArray:
@@ -186,7 +187,7 @@ func (p *parquetFile) columns() []string {
 
 func (p *parquetFile) where() string { return "" }
 
-func (p *parquetFile) use(target []int) error {
+func (p *parquetFile) use(target []int, text int) error {
 	width := 0
 	for i, t := range target {
 		if t < 0 {
@@ -202,6 +203,15 @@ func (p *parquetFile) use(target []int) error {
 		if t >= 0 {
 			p.cursors[t] = newCursor(p, i)
 		}
+	}
+	if text >= 0 {
+		if c := p.cols[text]; c.why != "" && !c.text {
+			return fmt.Errorf("column %q %s", c.name, c.why)
+		}
+		c := newCursor(p, text)
+		c.words = &words{}
+		p.cursors = append(p.cursors, c)
+		width++
 	}
 	p.block = min(max(blockValues/max(1, width), 64), 1<<16)
 	return nil
@@ -238,6 +248,9 @@ func (p *parquetFile) decode(c *piece, b *Block) (right int, wrong error) {
 			for k, row := range b.keep {
 				b.values[i*b.stride+k] = c.scratch[row]
 			}
+		}
+		if cursor.words != nil {
+			b.texts = cursor.words.texts
 		}
 		cursor.turn.pass()
 	}

@@ -22,8 +22,9 @@ const (
 type cursor struct {
 	file *parquetFile
 	parquetColumn
-	place int  // the column's, from 0, for errors
-	turn  turn // of the pieces
+	place int    // the column's, from 0, for errors
+	turn  turn   // of the pieces
+	words *words // of a column that is read as text; nil: its values are numbers
 
 	group  int   // that is open; -1: none
 	row    int   // of the group: the next to be read
@@ -293,7 +294,7 @@ func (c *cursor) readDict(h *format.DictionaryPageHeader) error {
 		return fmt.Errorf("its dictionary is encoded as %v, which is not supported", h.Encoding)
 	}
 	n := int(h.NumValues)
-	if size := widthOf(c.kind); n < 0 || size == 0 || n > len(c.raw)/size {
+	if size := c.leastSize(); n < 0 || size == 0 || n > len(c.raw)/size {
 		return fmt.Errorf("its dictionary would have %d values in %d bytes", n, len(c.raw))
 	}
 	c.dict = make([]float64, n)
@@ -335,7 +336,7 @@ func (c *cursor) startV2(rows int, encoding format.Encoding, repetition, definit
 }
 
 func (c *cursor) start(rows int, encoding format.Encoding, text []byte) (err error) {
-	c.values, err = c.decoder(encoding, text)
+	c.values, err = c.decoder(rows, encoding, text)
 	if err == nil {
 		c.left = rows
 	}

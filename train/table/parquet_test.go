@@ -307,13 +307,18 @@ func FuzzParquetValues(f *testing.F) {
 	f.Add(uint8(format.Boolean), uint8(format.RLE), []byte{2, 0, 0, 0, 8, 1})
 	f.Add(uint8(format.Float), uint8(format.ByteStreamSplit), []byte{1, 2, 3, 4, 5, 6, 7, 8})
 	f.Add(uint8(format.Int32), uint8(format.Plain), []byte{1, 2, 3, 4, 5, 6, 7, 8})
+	f.Add(uint8(format.ByteArray), uint8(format.Plain), []byte{2, 0, 0, 0, 'a', 'b', 0, 0, 0, 0})
+	f.Add(uint8(format.ByteArray), uint8(format.DeltaLengthByteArray), []byte{128, 1, 4, 1, 4, 'a', 'b'})
 	f.Fuzz(func(t *testing.T, kind, encoding uint8, text []byte) {
-		c := &cursor{parquetColumn: parquetColumn{kind: format.Type(kind % 6)}, dict: []float64{5, 6, 7}}
+		c := &cursor{parquetColumn: parquetColumn{kind: format.Type(kind % 7)}, dict: []float64{5, 6, 7}}
 		if c.kind == format.Int96 {
 			return
 		}
 		values := func(at int) (out []float64, err error) {
-			d, err := c.decoder(format.Encoding(encoding%10), text)
+			if c.kind == format.ByteArray {
+				c.words = &words{}
+			}
+			d, err := c.decoder(1<<20, format.Encoding(encoding%10), text)
 			for err == nil && len(out) < 4096 {
 				out = append(out, make([]float64, at)...)
 				err = d.decode(out[len(out)-at:])

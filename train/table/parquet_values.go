@@ -21,8 +21,8 @@ type decoder interface {
 // errPageEnds says that a page holds fewer values than its header says.
 var errPageEnds = errors.New("the page ends too early")
 
-// decoder returns the decoder of the values in text.
-func (c *cursor) decoder(encoding format.Encoding, text []byte) (decoder, error) {
+// decoder returns the decoder of the values in text, at most rows of them.
+func (c *cursor) decoder(rows int, encoding format.Encoding, text []byte) (decoder, error) {
 	whole := c.kind == format.Int32 || c.kind == format.Int64
 	switch {
 	case encoding == format.Plain:
@@ -42,7 +42,9 @@ func (c *cursor) decoder(encoding format.Encoding, text []byte) (decoder, error)
 		if len(text) < 4 || uint64(binary.LittleEndian.Uint32(text)) > uint64(len(text)-4) {
 			return nil, errPageEnds
 		}
-		return &indexed{dict: []float64{0, 1}, index: hybrid{text: text[4:], width: 1}}, nil
+		return &indexed{dict: c.truths(), index: hybrid{text: text[4:], width: 1}}, nil
+	case encoding == format.DeltaLengthByteArray && c.kind == format.ByteArray:
+		return newDeltaTexts(text, rows, c.words)
 	case encoding == format.DeltaBinaryPacked && whole:
 		return newDelta(text, c.number())
 	case encoding == format.ByteStreamSplit && widthOf(c.kind) > 0:
@@ -51,7 +53,7 @@ func (c *cursor) decoder(encoding format.Encoding, text []byte) (decoder, error)
 	return nil, fmt.Errorf("values of type %v are encoded as %v, which is not supported", c.kind, encoding)
 }
 
-// widthOf returns the bytes of a value, 0 for booleans.
+// widthOf returns the bytes of a value, 0 for booleans and texts.
 func widthOf(kind format.Type) int {
 	switch kind {
 	case format.Int32, format.Float:
@@ -62,9 +64,20 @@ func widthOf(kind format.Type) int {
 	return 0
 }
 
-// number returns what turns the bits of a value into a number.
+// leastSize returns the bytes that a value takes at least, 0 for booleans.
+func (c *cursor) leastSize() int {
+	if c.kind == format.ByteArray {
+		return textHead
+	}
+	return widthOf(c.kind)
+}
+
+// number returns what turns the bits of a value into a number, or into the code
+// of its text.
 func (c *cursor) number() func(bits uint64) float64 {
 	switch {
+	case c.words != nil:
+		return c.written
 	case c.kind == format.Float:
 		return func(bits uint64) float64 { return float64(math.Float32frombits(uint32(bits))) }
 	case c.kind == format.Double:
@@ -82,9 +95,12 @@ func (c *cursor) number() func(bits uint64) float64 {
 // plain returns the decoder of values that lie one after the other.
 func (c *cursor) plain(text []byte) decoder {
 	if c.kind == format.Boolean {
-		return &indexed{dict: []float64{0, 1}, index: hybrid{packed: text, run: 8 * len(text), width: 1}}
+		return &indexed{dict: c.truths(), index: hybrid{packed: text, run: 8 * len(text), width: 1}}
 	}
-	return &plain{text: text, width: widthOf(c.kind), number: c.number(), double: c.kind == format.Double}
+	if c.kind == format.ByteArray {
+		return &plainTexts{text, c.words}
+	}
+	return &plain{text: text, width: widthOf(c.kind), number: c.number(), double: c.kind == format.Double && c.words == nil}
 }
 
 type plain struct {

@@ -49,6 +49,7 @@ type Block struct {
 	picked bool      // not all
 	values []float64 // column after column
 	stride int       // from one column to the next
+	texts  []string  // by the codes that the column of text holds as values
 }
 
 // Column returns the values of a selected column; NaN is missing.
@@ -63,6 +64,21 @@ func (b *Block) Row(i int, dst []float64) {
 	}
 }
 
+// Text returns what the column of text says in row i, without the space around
+// it; "" is missing.
+func (b *Block) Text(i int) string {
+	code := b.values[(b.table.width-1)*b.stride+i]
+	if code != code {
+		return ""
+	}
+	return b.texts[int(code)]
+}
+
+// TextErrorf is [Block.CellErrorf] about the column of text.
+func (b *Block) TextErrorf(i int, format string, args ...any) error {
+	return b.cellErrorf(i, b.table.text, format, args...)
+}
+
 // Errorf returns an error about row i of the block that names the file and
 // where in it the row is. The format continues that: ", column x: ..." or
 // ": ...".
@@ -75,7 +91,11 @@ func (b *Block) Errorf(i int, format string, args ...any) error {
 
 // CellErrorf is Errorf about the value of a selected column in row i.
 func (b *Block) CellErrorf(i, column int, format string, args ...any) error {
-	at := slices.Index(b.table.target, column)
+	return b.cellErrorf(i, slices.Index(b.table.target, column), format, args...)
+}
+
+// cellErrorf is CellErrorf about a column of the file.
+func (b *Block) cellErrorf(i, at int, format string, args ...any) error {
 	return b.Errorf(i, "%w", &cellError{at, b.table.columns[at], fmt.Errorf(format, args...)})
 }
 
@@ -97,7 +117,9 @@ type piece struct {
 	rows int // in it, set by rowFormat.next
 	seq  int // its number, from 0
 
-	chunk // of a CSV file
+	// Of a CSV file.
+	chunk
+	words words // of the column of text, of all pieces that this one was
 
 	// Of a Parquet file: the row group, the first row in it, and the group's
 	// first row in the table.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -11,6 +12,20 @@ import (
 type recordParser struct {
 	columns []string
 	target  []int // per column where its value goes; -1: nowhere
+	text    int   // column that is read as text, which target leaves out; -1: none
+	number  int   // where its value as a number goes; -1: nowhere
+	code    int   // where its code goes
+}
+
+func newRecordParser(columns []string, target []int, text int) recordParser {
+	p := recordParser{columns: columns, target: slices.Clone(target), text: text, number: -1}
+	for _, t := range target {
+		p.code = max(p.code, t+1)
+	}
+	if text >= 0 {
+		p.number, p.target[text] = target[text], -1
+	}
+	return p
 }
 
 // cellError is an error about a cell; its text continues "line 7".
@@ -28,8 +43,8 @@ func (e *cellError) Unwrap() error { return e.err }
 
 // record reads the record text[:end], which may hold its line end, and puts the
 // value of the cell with target t into dst[t*stride]. slack bytes can be read
-// behind end.
-func (p *recordParser) record(text []byte, end int, dst []float64, stride int) error {
+// behind end. words takes the cell that is text.
+func (p *recordParser) record(text []byte, end int, dst []float64, stride int, words *words) error {
 	end = len(trimEnd(text[:end]))
 	at := 0
 	for column, target := range p.target {
@@ -51,6 +66,10 @@ func (p *recordParser) record(text []byte, end int, dst []float64, stride int) e
 		cell, rest, more, err := nextCell(text[at:end])
 		if err != nil {
 			return &cellError{column, p.columns[column], err}
+		}
+		if column == p.text {
+			dst[p.code*stride] = words.code(cell)
+			target = p.number
 		}
 		if target >= 0 {
 			if dst[target*stride], err = parseNumber(cell); err != nil {

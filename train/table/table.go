@@ -1,7 +1,7 @@
 // Package table reads the rows of tables: CSV, plain or compressed with gzip or
 // zstd, and Parquet. A [Table] is a file of named columns; every value of a
-// column that is read is a number or missing, which is NaN. A [Block] is some
-// consecutive rows of it.
+// column that is read is a number or missing, which is NaN. One column can be
+// read as text. A [Block] is some consecutive rows of it.
 //
 // Blocks are parsed by several goroutines at a time and come in the order of
 // the file where that is asked for; errors are those of a single reader: the
@@ -33,7 +33,8 @@ type Table struct {
 	columns []string
 	unnamed []string // of columns, those that the file gives no name
 	target  []int    // per column of the file its place among the selected; -1: not selected
-	width   int      // columns selected
+	width   int      // columns selected, and that of text
+	text    int      // column of the file that is read as text; -1: none
 }
 
 // rowFormat is how a kind of file holds its rows.
@@ -42,8 +43,9 @@ type rowFormat interface {
 	columns() []string
 	// where says where the names are, as the start of an error: ", line 1".
 	where() string
-	// use is told before the first piece which columns will be read.
-	use(target []int) error
+	// use is told before the first piece which columns will be read, and which
+	// as text, which may be one of them; its codes come last. -1: none.
+	use(target []int, text int) error
 	// next finds the next rows of the file and sets p.rows, or returns io.EOF.
 	// Calls do not overlap.
 	next(p *piece) error
@@ -122,11 +124,44 @@ func (t *Table) Missing(column string) error {
 // Select says which columns [Table.Read] reads, in which order. Other columns
 // are skipped whatever they hold. A name that the file lacks or has twice is an
 // error, and so is a column that holds no numbers by its type.
-func (t *Table) Select(names []string) error {
+func (t *Table) Select(names []string) error { return t.SelectText(names, "") }
+
+// SelectText is [Table.Select] with one column more, which [Block.Text] reads as
+// text; it may be among the others as well, and "" is none. Of a Parquet file it
+// may hold text or whatever can be read as numbers.
+func (t *Table) SelectText(names []string, text string) error {
 	target := make([]int, len(t.columns))
 	for i := range target {
 		target[i] = -1
 	}
+	find := t.finder()
+	for i, name := range names {
+		at, err := find(name)
+		if err != nil {
+			return err
+		}
+		if target[at] >= 0 {
+			return t.Errorf("column %q is asked for twice", name)
+		}
+		target[at] = i
+	}
+	width, textAt := len(names), -1
+	if text != "" {
+		var err error
+		if textAt, err = find(text); err != nil {
+			return err
+		}
+		width++
+	}
+	if err := t.rows.use(target, textAt); err != nil {
+		return t.Errorf("%w", err)
+	}
+	t.target, t.width, t.text = target, width, textAt
+	return nil
+}
+
+// finder returns what finds a column of the file by its name.
+func (t *Table) finder() func(name string) (int, error) {
 	places := make(map[string]int, len(t.columns)) // of the first column of a name
 	again := map[string]int{}                      // of the second
 	for i, name := range t.columns {
@@ -136,24 +171,16 @@ func (t *Table) Select(names []string) error {
 			again[name] = i
 		}
 	}
-	for i, name := range names {
+	return func(name string) (int, error) {
 		at, ok := places[name]
 		if !ok {
-			return t.Missing(name)
+			return 0, t.Missing(name)
 		}
 		if second, ok := again[name]; ok {
-			return t.Errorf("column %q appears twice, as column %d and column %d", name, at+1, second+1)
+			return 0, t.Errorf("column %q appears twice, as column %d and column %d", name, at+1, second+1)
 		}
-		if target[at] >= 0 {
-			return t.Errorf("column %q is asked for twice", name)
-		}
-		target[at] = i
+		return at, nil
 	}
-	if err := t.rows.use(target); err != nil {
-		return t.Errorf("%w", err)
-	}
-	t.target, t.width = target, len(names)
-	return nil
 }
 
 // Hash has [Table.Read] hash the file on its way, so that [Table.Digest] need
