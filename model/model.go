@@ -186,17 +186,18 @@ func Save(dir string, text []byte, card Card) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
-	if err := replaceFile(filepath.Join(dir, TreesFile), text); err != nil {
+	if err := ReplaceFile(filepath.Join(dir, TreesFile), text); err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
-	if err := replaceFile(filepath.Join(dir, CardFile), encoded); err != nil {
+	if err := ReplaceFile(filepath.Join(dir, CardFile), encoded); err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
 	return nil
 }
 
-// replaceFile writes a file so that its name holds the old content or the new.
-func replaceFile(name string, content []byte) (err error) {
+// ReplaceFile writes a file so that after a crash its name holds the old content
+// or the new, whole.
+func ReplaceFile(name string, content []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {
 		return err

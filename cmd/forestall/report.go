@@ -56,22 +56,7 @@ func (r *evaluated) report(g *globals) (err error) {
 	if err := p.Render(&page); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(c.Report), ".report-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(page.Bytes())
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if closing := f.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), c.Report)
-	}
-	if err != nil {
-		os.Remove(f.Name())
+	if err := model.ReplaceFile(c.Report, page.Bytes()); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
