@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+
+	"github.com/stratoswarm/forestall/train/table"
 )
 
 // Keys places the rows of a table: when they were taken and of which component.
@@ -23,42 +25,65 @@ func (k Keys) Subset(rows []int) (s Keys) {
 	return s
 }
 
-// ReadKeys reads the columns of a table that hold the time and the component of
-// each row, both numbers; "" for a column that there is not. A row without one
-// of them is an error that names the file and the line.
+// ReadKeys reads the columns of a table that hold the time of each row, a
+// number, and its component, any text; "" for a column that there is not. A row
+// without one of them is an error that names the file and the line.
 func ReadKeys(ctx context.Context, path, time, group string) (Keys, error) {
 	var k Keys
 	var columns []string
 	if time != "" {
-		columns = append(columns, time)
-	}
-	if group != "" && group != time {
-		columns = append(columns, group)
-	}
-	if len(columns) == 0 {
+		columns = []string{time}
+	} else if group == "" {
 		return k, nil
 	}
-	components := map[float64]int{}
-	err := ScanTable(ctx, path, columns, func(row []float64) error {
-		for i, v := range row {
-			if math.IsNaN(v) {
-				return fmt.Errorf("column %s: the cell is empty; each row needs one, leave such rows out", columns[i])
-			}
-		}
+	t, err := table.Open(path)
+	if err != nil {
+		return k, err
+	}
+	defer t.Close()
+	var components Names
+	err = ScanText(ctx, t, columns, group, func(row []float64, name string) error {
 		if time != "" {
+			if math.IsNaN(row[0]) {
+				return emptyKey(time)
+			}
 			k.Time = append(k.Time, row[0])
 		}
-		if group == "" {
-			return nil
+		if group != "" {
+			if name == "" {
+				return emptyKey(group)
+			}
+			k.Group = append(k.Group, int(components.Number(name)))
 		}
-		name := row[len(row)-1]
-		number, known := components[name]
-		if !known {
-			number = len(components)
-			components[name] = number
-		}
-		k.Group = append(k.Group, number)
 		return nil
 	})
 	return k, err
 }
+
+func emptyKey(column string) error {
+	return fmt.Errorf("column %s: the cell is empty; each row needs one, leave such rows out", column)
+}
+
+// Names numbers names from 0 in the order in which they first come. The zero
+// value has none.
+type Names struct {
+	numbers map[string]int32
+	all     []string
+}
+
+// Number returns the number of a name, a new one of one that is new.
+func (n *Names) Number(name string) int32 {
+	number, known := n.numbers[name]
+	if !known {
+		if n.numbers == nil {
+			n.numbers = map[string]int32{}
+		}
+		number = int32(len(n.all))
+		n.numbers[name] = number
+		n.all = append(n.all, name)
+	}
+	return number
+}
+
+// All returns the names by number.
+func (n *Names) All() []string { return n.all }

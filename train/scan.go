@@ -17,14 +17,25 @@ func ScanTable(ctx context.Context, path string, columns []string, visit func(ro
 		return err
 	}
 	defer t.Close()
-	if err := t.Select(columns); err != nil {
+	return ScanText(ctx, t, columns, "", func(row []float64, _ string) error { return visit(row) })
+}
+
+// ScanText is [ScanTable] of a table that is open and has not been read, with
+// what the column text says beside, which may be one of the others too; ""
+// where it is missing, and where text is "", which is no column.
+func ScanText(ctx context.Context, t *table.Table, columns []string, text string, visit func(row []float64, text string) error) error {
+	if err := t.SelectText(columns, text); err != nil {
 		return err
 	}
 	row := make([]float64, len(columns))
 	return t.Read(ctx, table.Reading{InOrder: true, Do: func(b *table.Block) error {
+		said := ""
 		for i := range b.Rows {
 			b.Row(i, row)
-			if err := visit(row); err != nil {
+			if text != "" {
+				said = b.Text(i)
+			}
+			if err := visit(row, said); err != nil {
 				return b.Errorf(i, ": %w", err)
 			}
 		}

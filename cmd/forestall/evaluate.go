@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 
 	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/train"
+	"github.com/stratoswarm/forestall/train/table"
 )
 
 // evaluateCmd measures a model on a plain table.
@@ -16,7 +16,7 @@ type evaluateCmd struct {
 	Model     string    `required:"" placeholder:"DIR" help:"Directory of a model, or a bare model.txt, which has no calibration."`
 	Table     string    `required:"" placeholder:"FILE" help:"Table to measure on, CSV or Parquet; rows that were not used for training."`
 	Label     string    `required:"" placeholder:"COL" help:"Column with what came to pass: 0 or 1."`
-	Group     string    `placeholder:"COL" help:"Column with the number of the component. Intervals then come from drawing whole components."`
+	Group     string    `placeholder:"COL" help:"Column with the component, a name or a number. Intervals then come from drawing whole components."`
 	Time      string    `placeholder:"COL" help:"Column with the time of the row, a number; with --group alarms are judged."`
 	TimeUnit  string    `default:"units" placeholder:"UNIT" help:"Unit of the times. Seconds, minutes, hours, days and weeks are known, and alarms are then counted for each 1,000 component-days; with any other unit, such as cycles, for each 1,000 of it."`
 	EventTime string    `placeholder:"COL" help:"Column with the time of the incident that the row announces; without it an incident happens at the last of a run of positive rows."`
@@ -114,16 +114,29 @@ func (c *evaluateCmd) measure(g *globals) (*evaluated, error) {
 			return nil, err
 		}
 	}
-	scores, otherScores, err := c.score(g, m, other)
+	in, err := table.Open(c.Table)
 	if err != nil {
 		return nil, err
 	}
+	defer in.Close()
 	r := &evaluated{cmd: c, model: m}
+	digest := c.Report != "" || m.Card.Training.DataSHA256 != ""
+	if digest {
+		if err := in.Hash(); err != nil {
+			return nil, err
+		}
+	}
+	scores, otherScores, err := c.score(g, in, m, other)
+	if err != nil {
+		return nil, err
+	}
 	if len(scores.Time) > 0 {
 		r.first, r.last = slices.Min(scores.Time), slices.Max(scores.Time)
 	}
-	if r.digest, err = c.tableDigest(m); err != nil {
-		return nil, err
+	if digest {
+		if r.digest, err = in.Digest(); err != nil {
+			return nil, err
+		}
 	}
 	if other != nil {
 		p, err := scores.Against(otherScores, c.Bootstrap, c.Seed, c.Threads)
@@ -139,7 +152,7 @@ func (c *evaluateCmd) measure(g *globals) (*evaluated, error) {
 }
 
 // score has the models judge the rows; other may be nil.
-func (c *evaluateCmd) score(g *globals, m, other *model.Model) (*train.Scores, []float64, error) {
+func (c *evaluateCmd) score(g *globals, in *table.Table, m, other *model.Model) (*train.Scores, []float64, error) {
 	columns := m.Features()
 	// A column may be a feature, of both models, and the time at once; it is
 	// read once.
@@ -153,7 +166,7 @@ func (c *evaluateCmd) score(g *globals, m, other *model.Model) (*train.Scores, [
 		columns = append(columns, name)
 		return len(columns) - 1
 	}
-	label, group, time, event := place(c.Label), place(c.Group), place(c.Time), place(c.EventTime)
+	label, time, event := place(c.Label), place(c.Time), place(c.EventTime)
 	var otherPlace []int
 	var otherRow, otherScores []float64
 	if other != nil {
@@ -163,9 +176,9 @@ func (c *evaluateCmd) score(g *globals, m, other *model.Model) (*train.Scores, [
 		otherRow = make([]float64, len(otherPlace))
 	}
 	s := &train.Scores{}
-	groups := map[float64]int32{}
+	var components train.Names
 	n := m.NumFeatures()
-	err := train.ScanTable(g.ctx, c.Table, columns, func(row []float64) error {
+	err := train.ScanText(g.ctx, in, columns, c.Group, func(row []float64, component string) error {
 		if y := row[label]; y != 0 && y != 1 {
 			return fmt.Errorf("column %s: the label is %v; it must be 0 or 1", c.Label, y)
 		}
@@ -174,18 +187,11 @@ func (c *evaluateCmd) score(g *globals, m, other *model.Model) (*train.Scores, [
 			return err
 		}
 		s.Probability, s.Positive = append(s.Probability, p), append(s.Positive, row[label] == 1)
-		if group >= 0 {
-			v := row[group]
-			if math.IsNaN(v) {
+		if c.Group != "" {
+			if component == "" {
 				return fmt.Errorf("column %s: the component is missing", c.Group)
 			}
-			at, ok := groups[v]
-			if !ok {
-				at = int32(len(groups))
-				groups[v] = at
-				s.Groups = append(s.Groups, strconv.FormatFloat(v, 'f', -1, 64))
-			}
-			s.Group = append(s.Group, at)
+			s.Group = append(s.Group, components.Number(component))
 		}
 		if time >= 0 {
 			if math.IsNaN(row[time]) {
@@ -211,5 +217,6 @@ func (c *evaluateCmd) score(g *globals, m, other *model.Model) (*train.Scores, [
 	if err == nil && len(s.Probability) == 0 {
 		err = fmt.Errorf("%s: there are no rows", c.Table)
 	}
+	s.Groups = components.All()
 	return s, otherScores, err
 }

@@ -2,10 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/stratoswarm/forestall/model"
 )
 
 // wearModel trains a small model and returns its directory and a table of
@@ -136,6 +140,66 @@ func TestEvaluateReport(t *testing.T) {
 	}
 }
 
+// namedUnits returns the table with names in place of the units' numbers, which
+// are no different as float64.
+func namedUnits(t *testing.T, table string) string {
+	t.Helper()
+	text, err := os.ReadFile(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, rows, _ := strings.Cut(string(text), "\n")
+	var b strings.Builder
+	fmt.Fprintln(&b, header)
+	for row := range strings.Lines(rows) {
+		unit, rest, _ := strings.Cut(row, ",")
+		n, err := strconv.Atoi(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("gpu/n%s/0", unit)
+		if n%2 == 0 {
+			name = fmt.Sprint(1<<60 + n)
+		}
+		b.WriteString(name + "," + rest)
+	}
+	path := filepath.Join(t.TempDir(), "named.csv")
+	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestGroupsAreText: names of components tell them apart as numbers do.
+func TestGroupsAreText(t *testing.T) {
+	dir, test := wearModel(t)
+	named := namedUnits(t, test)
+	page := filepath.Join(t.TempDir(), "page.html")
+	var out [2]string
+	for i, table := range []string{test, named} {
+		out[i], _ = forestallRun(t, 0, "evaluate", "--model", dir, "--table", table, "--label", "fails", "--group", "unit", "--time", "hour", "--json", "--report", page)
+	}
+	if out[0] != out[1] || !strings.Contains(out[0], `"components": 30`) {
+		t.Errorf("with numbers\n%s\nwith names\n%s", out[0], out[1])
+	}
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "gpu/n1/0") && !strings.Contains(string(text), fmt.Sprint(1<<60+2)) {
+		t.Errorf("the page names no component: %v, %d bytes", err, len(text))
+	}
+	var trees [2]string
+	for i, table := range []string{test, named} {
+		dir := filepath.Join(t.TempDir(), "m")
+		forestallRun(t, 0, "train", "--table", table, "--label", "fails", "--drop", "note,at,hour", "--group", "unit", "--folds", "3", "--trees", "5", "--calibrate", "30%", "--out", dir)
+		m, err := model.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		trees[i] = m.Card.TreesSHA256
+	}
+	if trees[0] != trees[1] {
+		t.Error("names and numbers make different folds")
+	}
+}
+
 func TestEvaluateErrors(t *testing.T) {
 	dir, test := wearModel(t)
 	base := []string{"evaluate", "--model", dir, "--table", test, "--label", "fails"}
@@ -150,7 +214,7 @@ func TestEvaluateErrors(t *testing.T) {
 		"--report: stat nowhere":                {"--report", "nowhere/report.html"},
 		`column "x" is missing`:                 {"--group", "x"},
 		"no such file":                          {"--against", "nowhere"},
-		"line 2, column 4 (note)":               {"--group", "note"},
+		"line 2, column 4 (note)":               {"--group", "unit", "--time", "note"},
 		"column wear: the component is missing": {"--group", "wear"},
 	} {
 		if _, stderr := forestallRun(t, 1, append(base, flags...)...); !strings.Contains(stderr, want) {

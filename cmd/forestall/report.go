@@ -2,11 +2,8 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,7 +32,7 @@ func checkReport(path string) error {
 }
 
 // report writes the page. It is replaced whole or not at all.
-func (r *evaluated) report(g *globals) (err error) {
+func (r *evaluated) report(g *globals) error {
 	c := r.cmd
 	rows, err := report.Collect(g.ctx, r.model, c.Table, r.e, c.Seed)
 	if err != nil {
@@ -74,24 +71,6 @@ func (r *evaluated) notes() []string {
 // trainedHere reports whether the model was trained on the very file.
 func (r *evaluated) trainedHere() bool {
 	return r.digest != "" && r.digest == r.model.Card.Training.DataSHA256
-}
-
-// tableDigest returns the SHA-256 of a file where it is needed: for the report,
-// or to tell whether it is what the model was trained on.
-func (c *evaluateCmd) tableDigest(m *model.Model) (string, error) {
-	if c.Report == "" && m.Card.Training.DataSHA256 == "" {
-		return "", nil
-	}
-	f, err := os.Open(c.Table)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // checkReport finds out before the training what would be found after it.

@@ -14,7 +14,7 @@ import (
 // splitFlags say which rows train and which judge.
 type splitFlags struct {
 	Time        string   `group:"Rows held out" placeholder:"COL" help:"Column with the time of the row, a number. It is no feature unless --keep names it."`
-	Group       string   `group:"Rows held out" placeholder:"COL" help:"Column with the number of the component. It is no feature unless --keep names it."`
+	Group       string   `group:"Rows held out" placeholder:"COL" help:"Column with the component, a name or a number. It is no feature unless --keep names it."`
 	Keep        []string `group:"Rows held out" placeholder:"COL,.." help:"Columns that are features although --time or --group names them."`
 	Split       string   `group:"Rows held out" placeholder:"KIND" default:"" enum:",time,prequential,group" help:"How rows are held out: time (the last ones), prequential (a window of time after each training window, rolling), group (each component once). By default what the flags below tell, with --search time or else group."`
 	Holdout     share    `group:"Rows held out" placeholder:"SHARE" help:"Split by time: share of the rows, the last, that judge, such as 20%."`
