@@ -49,6 +49,10 @@ type FoldResult struct {
 // Name returns in words what judges a fold.
 func (c *CrossValidation) Name(fold int) string { return c.folds[fold].Name }
 
+// Judges returns the rows of the dataset that judge a fold; nil where those of
+// another do.
+func (c *CrossValidation) Judges(fold int) []int { return c.folds[fold].Valid }
+
 // NewFoldResult sums up a fold's training.
 func NewFoldResult(name string, train, valid *Dataset, r *Result) FoldResult {
 	return FoldResult{

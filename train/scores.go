@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// Scores is a table that a model has judged, column by column: 9 bytes a row,
-// and 12 or 20 more with components and times. The columns that are told have
-// one value per row.
+// Scores is a table that a model has judged, or some rows of it, column by
+// column: 9 bytes a row, and 12 or 20 more with components and times. The columns
+// that are told have one value per row.
 type Scores struct {
 	Probability []float64
 	Positive    []bool
@@ -17,8 +17,7 @@ type Scores struct {
 	Groups      []string  // names of the components
 	Time        []float64 // in the table's unit; nil: not told
 	Event       []float64 // time of the incident that the row announces, NaN: not told; nil: none is
-
-	row []int32 // of the table, from 0, once the rows are in another order; nil: in the table's
+	Row         []int32   // of the table, from 0; nil: all, in the table's order
 }
 
 // check reports columns that do not fit together and values that cannot be
@@ -31,8 +30,9 @@ func (s *Scores) check() error {
 	if n > maxRows {
 		return fmt.Errorf("there are %d rows; %d can be measured", n, maxRows)
 	}
-	if len(s.Positive) != n || s.Group != nil && len(s.Group) != n || s.Time != nil && len(s.Time) != n || s.Event != nil && len(s.Event) != n {
-		return fmt.Errorf("%d probabilities, %d labels, %d groups, %d times, %d events; there must be one of each per row", n, len(s.Positive), len(s.Group), len(s.Time), len(s.Event))
+	if len(s.Positive) != n || s.Group != nil && len(s.Group) != n || s.Time != nil && len(s.Time) != n || s.Event != nil && len(s.Event) != n || s.Row != nil && len(s.Row) != n {
+		return fmt.Errorf("%d probabilities, %d labels, %d groups, %d times, %d events, %d row numbers; there must be one of each per row",
+			n, len(s.Positive), len(s.Group), len(s.Time), len(s.Event), len(s.Row))
 	}
 	if s.Time != nil && s.Group == nil {
 		return fmt.Errorf("times need the components that they belong to")
@@ -70,8 +70,8 @@ func (s *Scores) arrange() {
 	slices.SortStableFunc(order, compare)
 	s.Probability, s.Positive = taken(s.Probability, order), taken(s.Positive, order)
 	s.Group, s.Time, s.Event = taken(s.Group, order), taken(s.Time, order), taken(s.Event, order)
-	if s.row = taken(s.row, order); s.row == nil {
-		s.row = order
+	if s.Row = taken(s.Row, order); s.Row == nil {
+		s.Row = order
 	}
 }
 
@@ -89,10 +89,10 @@ func taken[T any](v []T, order []int32) []T {
 
 // tableRow returns where the table has row i.
 func (s *Scores) tableRow(i int) int {
-	if s.row == nil {
+	if s.Row == nil {
 		return i
 	}
-	return int(s.row[i])
+	return int(s.Row[i])
 }
 
 // Against compares the model that gave the probabilities with another one that

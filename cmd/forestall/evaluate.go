@@ -30,7 +30,9 @@ type evaluateCmd struct {
 	Report    string    `placeholder:"FILE" help:"Write a page with curves, features and the worst mistakes as HTML; it needs nothing else to be read."`
 	JSON      bool      `name:"json" help:"Print JSON, numbers exact; null where one is not defined."`
 
-	notes []string // for the report, of the command that asks for it
+	// Of a command that asks for an evaluation.
+	notes []string // for the report
+	only  []bool   // of each row of the table, whether it is measured on: those that the model has not seen; nil: all are
 }
 
 // Help adds to the command's help.
@@ -177,8 +179,14 @@ func (c *evaluateCmd) score(g *globals, in *table.Table, m, other *model.Model) 
 	}
 	s := &train.Scores{}
 	var components train.Names
-	n := m.NumFeatures()
+	n, at := m.NumFeatures(), -1
 	err := train.ScanText(g.ctx, in, columns, c.Group, func(row []float64, component string) error {
+		if at++; c.only != nil {
+			if at >= len(c.only) || !c.only[at] {
+				return nil
+			}
+			s.Row = append(s.Row, int32(at))
+		}
 		if y := row[label]; y != 0 && y != 1 {
 			return fmt.Errorf("column %s: the label is %v; it must be 0 or 1", c.Label, y)
 		}
@@ -203,8 +211,8 @@ func (c *evaluateCmd) score(g *globals, in *table.Table, m, other *model.Model) 
 			s.Event = append(s.Event, row[event])
 		}
 		if other != nil {
-			for i, at := range otherPlace {
-				otherRow[i] = row[at]
+			for i, from := range otherPlace {
+				otherRow[i] = row[from]
 			}
 			q, err := other.Raw(otherRow) // calibration does not change the order
 			if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,7 +33,7 @@ func checkReport(path string) error {
 // report writes the page. It is replaced whole or not at all.
 func (r *evaluated) report(g *globals) error {
 	c := r.cmd
-	rows, err := report.Collect(g.ctx, r.model, c.Table, r.e, c.Seed)
+	rows, err := report.Collect(g.ctx, r.model, c.Table, c.only, r.e, c.Seed)
 	if err != nil {
 		return err
 	}
@@ -68,45 +67,7 @@ func (r *evaluated) notes() []string {
 	return notes
 }
 
-// trainedHere reports whether the model was trained on the very file.
+// trainedHere reports whether the model was trained on the very rows.
 func (r *evaluated) trainedHere() bool {
-	return r.digest != "" && r.digest == r.model.Card.Training.DataSHA256
-}
-
-// checkReport finds out before the training what would be found after it.
-func (c *trainCmd) checkReport() error {
-	switch {
-	case c.Report == "":
-		return nil
-	case c.Valid == "":
-		return errors.New("--report needs --valid: a table to judge the model on")
-	case train.Objective(c.Objective) != train.Binary:
-		return fmt.Errorf("--report is for probabilities, which objective %s has not", c.Objective)
-	}
-	return checkReport(c.Report)
-}
-
-// report judges the model that was written on the table of --valid.
-func (c *trainCmd) report(g *globals) error {
-	if c.Report == "" {
-		return nil
-	}
-	e := evaluateCmd{
-		Model: c.Out, Table: c.Valid, Label: c.Label, TimeUnit: "units", Bootstrap: 200, Seed: c.Seed, Threads: c.Threads, Report: c.Report,
-	}
-	if c.EarlyStopping > 0 {
-		e.notes = append(e.notes, "The number of trees was chosen on this table (--early-stopping), which flatters the figures a little.")
-	}
-	if c.Calibrate == c.Valid {
-		e.notes = append(e.notes, "The probabilities were calibrated on this table.")
-	}
-	r, err := e.measure(g)
-	if err != nil {
-		return err
-	}
-	if err := r.report(g); err != nil {
-		return err
-	}
-	fmt.Fprintf(g.out, "Wrote %s.\n", c.Report)
-	return nil
+	return r.cmd.only == nil && r.digest != "" && r.digest == r.model.Card.Training.DataSHA256
 }

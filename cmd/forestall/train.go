@@ -52,13 +52,13 @@ type trainCmd struct {
 	splitFlags     `embed:""`
 	searchFlags    `embed:""`
 	calibrateFlags `embed:""`
+	reportFlags    `embed:""`
 
 	continueFlag
 
 	Name    string        `placeholder:"NAME" help:"Name of the model in its card; by default that of the directory."`
 	Horizon time.Duration `placeholder:"DURATION" help:"The label means a failure within this time; kept in the card."`
 	Seed    uint64        `default:"1" help:"Seed of the samples."`
-	Report  string        `placeholder:"FILE" help:"Write a page about the model on the --valid table, as evaluate does."`
 	Threads int           `default:"0" help:"Threads; 0: one per processor. The model does not depend on it."`
 	JSON    bool          `name:"json" help:"Report on standard error in lines of JSON: each tree of the model, each fold, each trial and, once a second, how far the reading or the fold under way is."`
 }
@@ -160,7 +160,7 @@ func (c *trainCmd) Run(g *globals) error {
 	if uncalibrated != nil {
 		return fmt.Errorf("the model is written, but --calibrate could not be done, and its probabilities are those of the trees: %w", uncalibrated)
 	}
-	return c.report(g)
+	return c.report(g, in)
 }
 
 // unlessInterrupted returns an error, in plain words where it is only that the

@@ -93,7 +93,7 @@ func (c *trainCmd) hold(in *trainInput) error {
 	if err := wrong(positive, negative, "that remain to train on", "set less apart, or give --calibrate a table of its own"); err != nil {
 		return err
 	}
-	in.table, in.keys = in.take(rest), k.Subset(rest)
+	in.table, in.keys, in.place = in.take(rest), k.Subset(rest), rest
 	return nil
 }
 

@@ -20,11 +20,13 @@ type trainInput struct {
 	split *train.Split   // nil: no rows of the table are held out to judge
 	keys  train.Keys     // of the table's rows
 	held  held           // to calibrate on
+	place []int          // of the table's rows in the file; nil: all are there, in their order
 	from  *base          // nil: no model to go on from
 
 	// Of the file.
 	digest          string
 	rows, positives int
+	unseen          []bool // rows that judge the model that is written and did not train it; nil: not known
 }
 
 // fitted is a trained model and what is known of how good it is.
@@ -45,9 +47,6 @@ func (c *trainCmd) check() (*train.Split, error) {
 	if info, err := os.Stat(c.Out); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("--out %s: it is a file; name a directory", c.Out)
 	}
-	if err := c.checkReport(); err != nil {
-		return nil, err
-	}
 	// A table to validate on judges a search too.
 	split, err := c.split(c.Seed, c.searching() && c.Valid == "")
 	switch {
@@ -61,6 +60,9 @@ func (c *trainCmd) check() (*train.Split, error) {
 		return nil, errors.New("--early-stopping needs rows that judge: --valid reads some, --holdout or --folds holds some out")
 	case split == nil && c.Embargo != 0 && !strings.HasSuffix(c.Calibrate, "%"):
 		return nil, errors.New("--embargo needs rows held out: give --holdout, --train-window and --test-window, or --calibrate with a share")
+	}
+	if err := c.checkReport(split); err != nil {
+		return nil, err
 	}
 	if err := c.checkCalibrate(); err != nil {
 		return nil, err
@@ -184,6 +186,13 @@ func (in *trainInput) take(rows []int) *train.Dataset {
 func (c *trainCmd) fitHoldout(g *globals, progress *trainProgress, in *trainInput, cv *train.CrossValidation, how string, p train.Params) (*fitted, error) {
 	d, valid := cv.Data(0)
 	name := cv.Name(0)
+	in.unseen = make([]bool, in.rows)
+	for _, row := range cv.Judges(0) {
+		if in.place != nil {
+			row = in.place[row]
+		}
+		in.unseen[row] = true
+	}
 	in.table, cv = nil, nil // only its parts are needed
 	runtime.GC()
 	r, err := train.Train(g.ctx, d, valid, p, progress.tree)

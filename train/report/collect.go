@@ -51,8 +51,9 @@ const (
 )
 
 // Collect reads the table once more for the rows of the examples and a sample
-// of the others, and explains them.
-func Collect(ctx context.Context, m *model.Model, path string, e *train.Evaluation, seed uint64) (Rows, error) {
+// of the others, and explains them. only says of each row of the table whether
+// it was evaluated; nil: all were.
+func Collect(ctx context.Context, m *model.Model, path string, only []bool, e *train.Evaluation, seed uint64) (Rows, error) {
 	c := &collector{m: m, sampled: map[int]bool{}, values: map[int][]float64{}, sum: make([]float64, m.NumFeatures()), out: make([]float64, m.NumFeatures()+1)}
 	rng := rand.New(rand.NewPCG(seed, sampleStream))
 	for len(c.sampled) < min(sampleRows, e.Rows) {
@@ -61,16 +62,20 @@ func Collect(ctx context.Context, m *model.Model, path string, e *train.Evaluati
 	for _, x := range slices.Concat(e.Detail.FalseAlarms, e.Detail.Misses) {
 		c.values[x.Row] = nil
 	}
-	at := 0
+	at, evaluated := -1, 0
 	err := train.ScanTable(ctx, path, m.Features(), func(row []float64) error {
-		defer func() { at++ }()
-		return c.add(at, row)
+		at++
+		if only != nil && (at >= len(only) || !only[at]) {
+			return nil
+		}
+		evaluated++
+		return c.add(at, evaluated-1, row)
 	})
 	if err != nil {
 		return Rows{}, err
 	}
-	if at != e.Rows {
-		return Rows{}, fmt.Errorf("%s: the file changed: it had %d rows and now has %d", path, e.Rows, at)
+	if evaluated != e.Rows || only != nil && at+1 != len(only) {
+		return Rows{}, fmt.Errorf("%s: the file changed while it was evaluated: it has %d rows now", path, at+1)
 	}
 	r := Rows{Importance: c.importance(), Sampled: c.explained}
 	for _, x := range e.Detail.FalseAlarms {
@@ -84,18 +89,18 @@ func Collect(ctx context.Context, m *model.Model, path string, e *train.Evaluati
 
 type collector struct {
 	m         *model.Model
-	sampled   map[int]bool
-	values    map[int][]float64 // of the rows of examples
+	sampled   map[int]bool      // by their place among the rows that were evaluated
+	values    map[int][]float64 // of the rows of examples, by their place in the table
 	sum       []float64         // of the absolute contributions
 	out       []float64
 	explained int
 }
 
-func (c *collector) add(at int, row []float64) error {
+func (c *collector) add(at, evaluated int, row []float64) error {
 	if _, wanted := c.values[at]; wanted {
 		c.values[at] = slices.Clone(row)
 	}
-	if !c.sampled[at] {
+	if !c.sampled[evaluated] {
 		return nil
 	}
 	err := c.m.Contributions(row, c.out)

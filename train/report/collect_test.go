@@ -54,7 +54,7 @@ func TestCollect(t *testing.T) {
 		return e
 	}
 	e := evaluate()
-	got, err := Collect(context.Background(), m, path, e, 1)
+	got, err := Collect(context.Background(), m, path, nil, e, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestCollect(t *testing.T) {
 	}
 
 	// Without counts nothing can be explained, and nothing is said to be.
-	got, err = Collect(context.Background(), stumps(t, 0), path, e, 1)
+	got, err = Collect(context.Background(), stumps(t, 0), path, nil, e, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,10 +79,24 @@ func TestCollect(t *testing.T) {
 		t.Errorf("without counts: %+v", got)
 	}
 
+	// Of four rows the second and the last.
+	if err := os.WriteFile(path, []byte("heat,load,cold\n1,1,1\n20,5,1\n1,1,1\n,20,1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := &train.Scores{Probability: []float64{0.5, 0.5}, Positive: []bool{false, true}, Row: []int32{1, 3}}
+	some, err := train.Evaluate(s, train.EvaluateOptions{Detail: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err = Collect(context.Background(), m, path, []bool{false, true, false, true}, some, 1)
+	if err != nil || got.Sampled != 2 || math.Abs(got.Importance[0].Contribution-2) > 1e-12 || got.FalseAlarms[0].Row != 1 || got.Misses[0].Row != 3 || got.Misses[0].Reasons[1].Value != 20 {
+		t.Errorf("of some rows: %v, %+v", err, got)
+	}
+
 	if err := os.WriteFile(path, []byte("heat,load,cold\n1,1,1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Collect(context.Background(), m, path, e, 1); err == nil || !strings.Contains(err.Error(), "it had 2 rows and now has 1") {
+	if _, err := Collect(context.Background(), m, path, nil, e, 1); err == nil || !strings.Contains(err.Error(), "it has 1 rows now") {
 		t.Errorf("another table: %v", err)
 	}
 }
