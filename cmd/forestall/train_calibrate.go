@@ -56,6 +56,8 @@ func (c *trainCmd) checkCalibrate() error {
 		return nil
 	case train.Objective(c.Objective) != train.Binary:
 		return fmt.Errorf("--calibrate is for probabilities, which objective %s has not", c.Objective)
+	case c.Weight != "":
+		return fmt.Errorf("--calibrate counts each row once and does not know the weights of --weight %s: leave one of the two out", c.Weight)
 	case s != 0 && c.Time == "" && c.Group == "":
 		return fmt.Errorf("--calibrate %s needs --time or --group: neighbouring rows are nearly the same, so none are set apart at random", c.Calibrate)
 	}

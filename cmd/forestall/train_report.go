@@ -82,6 +82,9 @@ func (c *trainCmd) evaluation(in *trainInput) (*evaluateCmd, error) {
 	case c.EarlyStopping > 0:
 		e.notes = append(e.notes, "The number of trees was chosen on "+rows+" (--early-stopping), which flatters the figures a little.")
 	}
+	if c.Weight != "" {
+		e.notes = append(e.notes, "Each row counts once here; it was trained with the weights of "+c.Weight+".")
+	}
 	if sameFile(c.Calibrate, c.Valid) {
 		e.notes = append(e.notes, "The probabilities were calibrated on this table, which flatters what is said of them.")
 	}

@@ -22,8 +22,8 @@ func TestTrainReport(t *testing.T) {
 		has, lack []string
 	}{
 		"a table": {
-			[]string{"--drop", "unit,hour,note,at", "--valid", valid},
-			[]string{"valid.csv", "No components or times were told"},
+			[]string{"--drop", "unit,note,at", "--weight", "hour", "--valid", valid},
+			[]string{"valid.csv", "No components or times were told", "Each row counts once here; it was trained with the weights of hour."},
 			[]string{"--early-stopping", "--search", "was trained on", "calibrated on this table"},
 		},
 		"early stopping on it": {

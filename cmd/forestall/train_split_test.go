@@ -138,6 +138,7 @@ func TestTrainSplitErrors(t *testing.T) {
 		"needs --time or --group: neigh":    {"--calibrate", "10%"},
 		"\"0%\" is no share":                {"--calibrate", "0%", "--time", "hour"},
 		"--calibration needs --calibrate":   {"--calibration", "platt"},
+		"does not know the weights of":      {"--calibrate", table, "--weight", "hour"},
 		"which objective regression":        {"--calibrate", table, "--objective", "regression"},
 		"not one trial was finished":        {"--group", "unit", "--search-time", "1ns"},
 		"is a file; name a directory":       {"--out", table},
