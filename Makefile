@@ -8,12 +8,16 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := $(GO) tool -modfile=tools/go.mod
 DEMO    ?=
 FUZZTIME ?= 30s
+DATA    ?=
+CACHE   ?=
+SHORT   ?=
+LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race vet lint fmt fuzz bench chaos e2e golden history cgo-off clean
+.PHONY: help build demo test race vet lint fmt fuzz bench eval bench-learner chaos e2e golden history cgo-off clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/forestall
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/forestall
@@ -22,13 +26,13 @@ demo: build ## a 3-node cluster on this machine: one failure forestalled, one re
 	$(BIN) demo $(DEMO)
 
 test: ## every test, the end-to-end ones with real processes included
-	$(GO) test -timeout 15m ./...
+	$(GO) test -timeout 15m ./... ./testdata/learner
 
 race: ## the tests under the race detector
 	$(GO) test -race -timeout 25m ./...
 
 vet: ## go vet, and a build without cgo
-	$(GO) vet ./... ./testdata/gen ./testdata/history
+	$(GO) vet ./... ./testdata/gen ./testdata/history ./testdata/learner
 	CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/forestall
 
 lint: ## golangci-lint with the package map (depguard) and gofumpt
@@ -45,6 +49,12 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 bench: ## a benchmark for each hot path
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+eval: build ## the trainer beside XGBoost on real data (DATA=../shared/data, CACHE=DIR keeps the tables); reports into bin/eval
+	$(GO) run ./testdata/learner eval $(LEARNER)
+
+bench-learner: build ## training and evaluation beside XGBoost and leaves, speed and memory (SHORT=1 for a try, DATA as for eval)
+	$(GO) run ./testdata/learner bench $(LEARNER) $(if $(SHORT),-short)
 
 e2e: ## the end-to-end tests alone, with their logs
 	$(GO) test -count=1 -v -timeout 15m -run 'TestE2E' ./cmd/forestall

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/train"
+)
+
+// study is a real data set, or one way to divide it.
+type study struct {
+	name     string
+	dir      string // under the data directory
+	timeUnit string
+	horizon  string // what the label means
+	folds    func(dir string) ([]fold, error)
+}
+
+func studies() []study {
+	return []study{
+		{"C-MAPSS FD001", "cmapss", "cycles", "fails within 30 cycles", func(dir string) ([]fold, error) { return cmapss(dir, "FD001") }},
+		{"C-MAPSS FD003", "cmapss", "cycles", "fails within 30 cycles", func(dir string) ([]fold, error) { return cmapss(dir, "FD003") }},
+		{"Titan", "titan-gpu-life", "days", "DBE or OTB within 30 days", titan},
+		{"Backblaze A", "backblaze-smart", "days", "fails within 10 days", func(dir string) ([]fold, error) { return backblaze(dir, byQuarter) }},
+		{"Backblaze B", "backblaze-smart", "days", "fails within 10 days", func(dir string) ([]fold, error) { return backblaze(dir, byDrive) }},
+	}
+}
+
+const resamples = 400
+
+// starts are the scores that boosting may begin from; both trainers begin from
+// the same.
+var starts = []struct {
+	name string
+	at   float64 // train.Params.Start
+}{
+	{"base rate", 1},
+	{"even odds", 0},
+}
+
+// evalParams are the parameters of both trainers: 100 trees of 31 leaves. What
+// a leaf needs is XGBoost's default, a sum of hessians of 1; XGBoost has no
+// least number of rows, so ours is 1.
+func evalParams(start float64) train.Params {
+	p := train.DefaultParams()
+	p.MinHessian, p.MinLeaf, p.Start = 1, 1, start
+	p.Threads = runtime.NumCPU()
+	return p
+}
+
+// result is how both trainers did on a fold from one start.
+type result struct {
+	fold            string
+	start           string
+	rows, positives int
+	paired          train.Paired // without a peer only A is set
+}
+
+// evaluate runs every study that is there and prints the figures as Markdown.
+func evaluate(ctx context.Context, o options, dir string) error {
+	if o.data == "" {
+		fmt.Println("Skipped every data set: DATA is not set. `make eval DATA=../shared/data` names the directory that holds cmapss, titan-gpu-life and backblaze-smart.")
+		return nil
+	}
+	px, err := startPeer(ctx, dir, "OMP_WAIT_POLICY=PASSIVE")
+	switch {
+	case errors.Is(err, errNoPeer):
+		fmt.Printf("Only our own figures: %v.\n\n", err)
+	case err != nil:
+		return err
+	default:
+		defer px.stop()
+	}
+	fmt.Printf("%s; %s; %s.\n", o.now.Format("2006-01-02"), machine(), versions(px))
+	var done []studyResult
+	for _, s := range studies() {
+		folds, err := s.folds(filepath.Join(o.data, s.dir))
+		if errors.Is(err, fs.ErrNotExist) {
+			fmt.Printf("\nSkipped %s: %v.\n", s.name, err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		r, err := s.run(ctx, o, px, dir, folds)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		r.print(px != nil)
+		done = append(done, r)
+	}
+	if px == nil || len(done) == 0 {
+		return nil
+	}
+	return judge(done)
+}
+
+// studyResult is a study with the results of its folds.
+type studyResult struct {
+	study   study
+	results []result
+	report  string // path of the page about the last fold
+}
+
+func (s study) run(ctx context.Context, o options, px *peer, dir string, folds []fold) (studyResult, error) {
+	out := studyResult{study: s}
+	for i, f := range folds {
+		at := filepath.Join(dir, strings.ReplaceAll(strings.ToLower(s.name), " ", "-"), f.name)
+		tell("%s %s: tables", s.name, f.name)
+		t, err := writeTables(ctx, at, f)
+		if err != nil {
+			return out, err
+		}
+		if px != nil {
+			if _, err := px.load(t.train, t.test, t.features, runtime.NumCPU()); err != nil {
+				return out, err
+			}
+		}
+		for j, start := range starts {
+			tell("%s %s: from the %s", s.name, f.name, start.name)
+			r := result{fold: f.name, start: start.name, rows: len(t.label), positives: t.positives()}
+			p := evalParams(start.at)
+			text, ours, err := scoreOurs(ctx, t, p)
+			if err != nil {
+				return out, err
+			}
+			theirs := ours
+			if px != nil {
+				if theirs, err = px.score(p, start.at == 1, filepath.Join(at, "xgboost.txt")); err != nil {
+					return out, err
+				}
+			}
+			if r.paired, err = train.PairedBootstrap(ours, theirs, t.label, t.component, resamples, 1); err != nil {
+				return out, err
+			}
+			out.results = append(out.results, r)
+			if i == len(folds)-1 && j == 0 {
+				if out.report, err = s.page(ctx, o, at, t, text); err != nil {
+					return out, err
+				}
+			}
+		}
+		if o.cache == "" {
+			if err := os.RemoveAll(at); err != nil {
+				return out, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// scoreOurs trains on a fold and scores its test rows in log-odds.
+func scoreOurs(ctx context.Context, t tables, p train.Params) (text []byte, scores []float64, err error) {
+	d, err := train.ReadDataset(ctx, t.train, train.Spec{
+		Label: labelColumn, Drop: []string{componentColumn, timeColumn}, Objective: train.Binary, Seed: p.Seed,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := train.Train(ctx, d, nil, p, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if text, err = r.Text(); err != nil {
+		return nil, nil, err
+	}
+	e, err := model.ReadEnsemble(bytes.NewReader(text))
+	if err != nil {
+		return nil, nil, err
+	}
+	scores = make([]float64, 0, len(t.label))
+	err = train.ScanTable(ctx, t.test, e.Features(), func(row []float64) error {
+		s, err := e.Raw(row)
+		scores = append(scores, s)
+		return err
+	})
+	return text, scores, err
+}
+
+// page has `forestall evaluate` write its report about a model and its test
+// rows, and returns the page's path.
+func (s study) page(ctx context.Context, o options, dir string, t tables, text []byte) (string, error) {
+	name := filepath.Base(filepath.Dir(dir))
+	e, err := model.ReadEnsemble(bytes.NewReader(text))
+	if err != nil {
+		return "", err
+	}
+	card := model.Card{
+		Format: model.CardFormat, Name: name, Version: model.Digest(text)[:12], Features: e.Features(),
+		Training: model.Training{Notes: fmt.Sprintf("%s; %s; from testdata/learner", s.name, s.horizon)},
+	}
+	at := filepath.Join(dir, "model")
+	if err := model.Save(at, text, card); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return "", err
+	}
+	path := filepath.Join(o.out, name+".html")
+	cmd := exec.CommandContext(ctx, o.binary, "evaluate", "--model", at, "--table", t.test, "--label", labelColumn,
+		"--group", componentColumn, "--time", timeColumn, "--time-unit", s.timeUnit, "--report", path)
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, said)
+	}
+	return path, nil
+}

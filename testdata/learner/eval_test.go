@@ -1,0 +1,37 @@
+package main
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stratoswarm/forestall/train"
+)
+
+// TestMeanOf: the interval of a mean of n equal ones is 1/sqrt(n) as wide.
+func TestMeanOf(t *testing.T) {
+	one := train.Difference{A: 0.8, B: 0.7, Delta: 0.1, CI: train.Interval{Low: -0.1, High: 0.3}}
+	m := meanOf([]train.Difference{one, one, one, one})
+	for _, c := range []struct {
+		what      string
+		got, want float64
+	}{
+		{"A", m.A, 0.8}, {"B", m.B, 0.7}, {"Delta", m.Delta, 0.1}, {"Low", m.CI.Low, 0}, {"High", m.CI.High, 0.2},
+		{"Better", m.Better, 0.975},
+	} {
+		if math.Abs(c.got-c.want) > 1e-6 {
+			t.Errorf("%s: %v, want %v", c.what, c.got, c.want)
+		}
+	}
+	if got := meanOf([]train.Difference{one}); got != one {
+		t.Errorf("the mean of one is %+v", got)
+	}
+}
+
+func TestEvalWithoutData(t *testing.T) {
+	if err := run(t.Context(), []string{"eval"}); err != nil {
+		t.Errorf("without DATA: %v", err)
+	}
+	if err := run(t.Context(), []string{"both"}); err == nil {
+		t.Error("a command that is not there")
+	}
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/stratoswarm/forestall/train"
+)
+
+// The bars: how far below XGBoost a data set's figure may be.
+const (
+	aucBar = -0.003
+	apBar  = -0.05 // relative
+)
+
+// print writes a study's table.
+func (r studyResult) print(peer bool) {
+	fmt.Printf("\n### %s: %s\n", r.study.name, r.study.horizon)
+	if !peer {
+		fmt.Print("\n| test | rows | positive | start | AUC | AP |\n|---|---|---|---|---|---|\n")
+		for _, x := range r.results {
+			fmt.Printf("| %s | %d | %d | %s | %.4f | %.4f |\n", x.fold, x.rows, x.positives, x.start, x.paired.AUC.A, x.paired.AP.A)
+		}
+		return
+	}
+	fmt.Print("\n| test | rows | positive | start | AUC ours | XGBoost | difference [95 %] | better | AP ours | XGBoost | difference [95 %] | better |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, x := range r.results {
+		fmt.Printf("| %s | %d | %d | %s | %s | %s |\n", x.fold, x.rows, x.positives, x.start, cells(x.paired.AUC), cells(x.paired.AP))
+	}
+	if len(r.results) > len(starts) {
+		for _, s := range starts {
+			auc, ap := r.mean(s.name)
+			fmt.Printf("| mean | | | %s | %s | %s |\n", s.name, cells(auc), cells(ap))
+		}
+	}
+	if r.report != "" {
+		fmt.Printf("\nReport about the last test: %s\n", r.report)
+	}
+}
+
+func cells(d train.Difference) string {
+	return fmt.Sprintf("%.4f | %.4f | %+.4f [%+.4f, %+.4f] | %.2f", d.A, d.B, d.Delta, d.CI.Low, d.CI.High, d.Better)
+}
+
+// mean returns the means over the folds that began at a start.
+func (r studyResult) mean(start string) (auc, ap train.Difference) {
+	var aucs, aps []train.Difference
+	for _, x := range r.results {
+		if x.start == start {
+			aucs, aps = append(aucs, x.paired.AUC), append(aps, x.paired.AP)
+		}
+	}
+	return meanOf(aucs), meanOf(aps)
+}
+
+// meanOf returns the mean of differences on rows of different times. Its
+// interval takes them for independent and normal, each with the width of its own
+// interval.
+func meanOf(all []train.Difference) (m train.Difference) {
+	if len(all) == 1 {
+		return all[0]
+	}
+	const z = 1.959964 // the 97.5 % quantile of the normal distribution
+	variance := 0.0
+	n := float64(len(all))
+	for _, d := range all {
+		m.A += d.A / n
+		m.B += d.B / n
+		se := (d.CI.High - d.CI.Low) / (2 * z)
+		variance += se * se / (n * n)
+	}
+	se := math.Sqrt(variance)
+	m.Delta = m.A - m.B
+	m.CI.Low, m.CI.High = m.Delta-z*se, m.Delta+z*se
+	m.Better = 0.5 * math.Erfc(-m.Delta/(se*math.Sqrt2))
+	return m
+}
+
+// errBelow makes the command fail.
+var errBelow = errors.New("a figure is below its bar")
+
+// judge prints each data set against the bars, and the mean over them.
+func judge(done []studyResult) error {
+	var err error
+	verdict := func(ok bool) string {
+		if ok {
+			return "PASS"
+		}
+		err = errBelow
+		return "FAIL"
+	}
+	fmt.Printf("\n### Against the bars: AUC not below by more than %.3f, AP not by more than %.0f %%; neither below in the mean\n", -aucBar, -100*apBar)
+	fmt.Print("\n| data | start | AUC ours | XGBoost | difference | AP ours | XGBoost | difference | |\n|---|---|---|---|---|---|---|---|---|\n")
+	row := func(name, start string, auc, ap [2]float64, aucBar, apBar float64) {
+		dAUC, dAP := auc[0]-auc[1], ap[0]/ap[1]-1
+		fmt.Printf("| %s | %s | %.4f | %.4f | %+.4f | %.4f | %.4f | %+.1f %% | %s |\n", name, start, auc[0], auc[1], dAUC, ap[0], ap[1], 100*dAP,
+			verdict(dAUC >= aucBar && dAP >= apBar))
+	}
+	for _, s := range starts {
+		var auc, ap [2]float64
+		n := float64(len(done))
+		for _, r := range done {
+			a, p := r.mean(s.name)
+			row(r.study.name, s.name, [2]float64{a.A, a.B}, [2]float64{p.A, p.B}, aucBar, apBar)
+			auc[0], auc[1] = auc[0]+a.A/n, auc[1]+a.B/n
+			ap[0], ap[1] = ap[0]+p.A/n, ap[1]+p.B/n
+		}
+		row("mean", s.name, auc, ap, 0, 0)
+	}
+	return err
+}

@@ -1,0 +1,84 @@
+// Command learner sets the trainer of package train beside XGBoost, on real
+// data and in speed:
+//
+//	make eval DATA=../shared/data
+//	make bench-learner
+//
+// It is run from the Makefile, which builds bin/forestall first. What it
+// measures, and how, is in docs/benchmarks.md. Python and XGBoost are asked only
+// here; where they are missing only our own figures are printed.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "learner:", err)
+		os.Exit(1)
+	}
+}
+
+// options are what the Makefile passes on.
+type options struct {
+	data   string // directory of the real data sets
+	binary string // bin/forestall
+	out    string // directory for reports
+	cache  string // directory that tables are kept in; "": none
+	short  bool   // a smaller table and one round, for trying
+	now    time.Time
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errors.New("which? eval or bench")
+	}
+	var o options
+	flags := flag.NewFlagSet(args[0], flag.ExitOnError)
+	flags.StringVar(&o.data, "data", "", "`directory` of the data sets")
+	flags.StringVar(&o.binary, "binary", "bin/forestall", "the forestall `command`")
+	flags.StringVar(&o.out, "out", "bin/eval", "`directory` for the reports")
+	flags.StringVar(&o.cache, "cache", "", "`directory` in which tables are kept for the next run")
+	flags.BoolVar(&o.short, "short", false, "100,000 rows and one round")
+	switch args[0] {
+	case "eval", "bench":
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+	case "measure": // for ourselves: see measure
+		return runMeasured(ctx, args[1:])
+	case "spin": // for ourselves: see busy
+		spin()
+	default:
+		return fmt.Errorf("%q is neither eval nor bench", args[0])
+	}
+	o.now = time.Now().UTC()
+	dir := o.cache
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "forestall-learner-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if args[0] == "eval" {
+		return evaluate(ctx, o, dir)
+	}
+	return bench(ctx, o, dir)
+}
+
+// tell reports progress.
+func tell(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+}
