@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/stratoswarm/forestall/model"
@@ -50,11 +51,22 @@ var starts = []struct {
 // evalParams are the parameters of both trainers: 100 trees of 31 leaves. What
 // a leaf needs is XGBoost's default, a sum of hessians of 1; XGBoost has no
 // least number of rows, so ours is 1.
-func evalParams(start float64) train.Params {
+// One training on all rows is what a user gets; a bag of trainings on 90 % of
+// them, their scores averaged, tells the trainers apart better: the luck of a
+// single training is worth more than what differs between them.
+func evalParams(start float64, bag int) []train.Params {
 	p := train.DefaultParams()
 	p.MinHessian, p.MinLeaf, p.Start = 1, 1, start
 	p.Threads = runtime.NumCPU()
-	return p
+	if bag == 1 {
+		return []train.Params{p}
+	}
+	p.SampleRows = 0.9
+	all := slices.Repeat([]train.Params{p}, bag)
+	for i := range all {
+		all[i].Seed = uint64(i + 1)
+	}
+	return all
 }
 
 // result is how both trainers did on a fold from one start.
@@ -81,6 +93,9 @@ func evaluate(ctx context.Context, o options, dir string) error {
 		defer px.stop()
 	}
 	fmt.Printf("%s; %s; %s.\n", o.now.Format("2006-01-02"), machine(), versions(px))
+	if o.bag > 1 {
+		fmt.Printf("Each score is the mean of %d trainings on 90 %% of the rows.\n", o.bag)
+	}
 	var done []studyResult
 	for _, s := range studies() {
 		folds, err := s.folds(filepath.Join(o.data, s.dir))
@@ -128,16 +143,25 @@ func (s study) run(ctx context.Context, o options, px *peer, dir string, folds [
 		for j, start := range starts {
 			tell("%s %s: from the %s", s.name, f.name, start.name)
 			r := result{fold: f.name, start: start.name, rows: len(t.label), positives: t.positives()}
-			p := evalParams(start.at)
-			text, ours, err := scoreOurs(ctx, t, p)
-			if err != nil {
-				return out, err
-			}
-			theirs := ours
-			if px != nil {
-				if theirs, err = px.score(p, start.at == 1, filepath.Join(at, "xgboost.txt")); err != nil {
+			params := evalParams(start.at, o.bag)
+			ours, theirs := make([]float64, r.rows), make([]float64, r.rows)
+			var text []byte
+			for _, p := range params {
+				var scores []float64
+				if text, scores, err = scoreOurs(ctx, t, p); err != nil {
 					return out, err
 				}
+				add(ours, scores)
+				if px == nil {
+					continue
+				}
+				if scores, err = px.score(p, start.at == 1, filepath.Join(at, "xgboost.txt")); err != nil {
+					return out, err
+				}
+				if len(scores) != r.rows {
+					return out, fmt.Errorf("XGBoost scored %d of %d rows", len(scores), r.rows)
+				}
+				add(theirs, scores)
 			}
 			if r.paired, err = train.PairedBootstrap(ours, theirs, t.label, t.component, resamples, 1); err != nil {
 				return out, err
@@ -156,6 +180,13 @@ func (s study) run(ctx context.Context, o options, px *peer, dir string, folds [
 		}
 	}
 	return out, nil
+}
+
+// add adds scores to a sum.
+func add(sum, scores []float64) {
+	for i, s := range scores {
+		sum[i] += s
+	}
 }
 
 // scoreOurs trains on a fold and scores its test rows in log-odds.

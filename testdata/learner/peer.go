@@ -144,7 +144,7 @@ func peerParams(p train.Params) map[string]any {
 		"objective": "binary:logistic", "tree_method": "hist", "grow_policy": "lossguide",
 		"max_leaves": p.Leaves, "max_depth": p.MaxDepth, "eta": p.LearningRate,
 		"lambda": p.L2, "alpha": p.L1, "min_child_weight": p.MinHessian, "gamma": p.MinGain,
-		"max_bin": maxBin, "nthread": p.Threads, "seed": p.Seed,
+		"max_bin": maxBin, "nthread": p.Threads, "subsample": p.SampleRows, "seed": p.Seed,
 		"disable_default_eval_metric": 1,
 	}
 }
