@@ -157,7 +157,9 @@ func withoutHeader(from, to string) error {
 func (b *benchmark) boosting(ctx context.Context) error {
 	tell("read the tables")
 	start := time.Now()
-	d, err := train.ReadDataset(ctx, b.train, train.Spec{Label: labelColumn, Objective: train.Binary, MaxBin: maxBin, Threads: b.threads})
+	d, err := train.ReadDataset(ctx, b.train, train.Spec{
+		Label: labelColumn, Objective: train.Binary, MaxBin: maxBin, Seed: b.params.Seed, Threads: b.threads,
+	})
 	if err != nil {
 		return err
 	}

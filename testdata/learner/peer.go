@@ -38,7 +38,6 @@ type answer struct {
 	Version string  `json:"version"`
 	Seconds float64 `json:"seconds"`
 	First   float64 `json:"first"`    // seconds of the first tree
-	Read    float64 `json:"read"`     // seconds
 	PeakKiB int64   `json:"peak_kib"` // resident, of the process so far
 }
 
