@@ -37,7 +37,7 @@ vet: ## go vet, and a build without cgo
 	CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/forestall
 
 lint: ## golangci-lint with the package map (depguard) and gofumpt
-	$(TOOL) golangci-lint run ./...
+	$(TOOL) golangci-lint run ./... ./testdata/learner
 
 fmt: ## gofumpt
 	$(TOOL) golangci-lint fmt ./...

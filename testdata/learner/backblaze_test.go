@@ -67,11 +67,18 @@ func TestDriveFeatures(t *testing.T) {
 		day  int
 		want float64
 	}{
-		{"smart_5", 40, 39}, {"smart_5", 39, 36}, // what is read on a day is known from then on
+		{"smart_5", 40, 39},
+		{"smart_5", 39, 36}, // what is read on a day is known from then on
 		{"smart_10", 40, 78},
-		{"smart_5_change7", 40, 39 - 30}, {"smart_5_change30", 40, 39 - 9},
-		{"smart_5_change30", 20, math.NaN()}, {"smart_198", 40, math.NaN()}, {"smart_198_change7", 40, math.NaN()},
-		{"hours_since_change", 40, 24}, {"power_on_hours", 40, 100 + 960}, {"size_tb", 40, 4}, {"maker", 40, 1},
+		{"smart_5_change7", 40, 39 - 30},
+		{"smart_5_change30", 40, 39 - 9},
+		{"smart_5_change30", 20, math.NaN()},
+		{"smart_198", 40, math.NaN()},
+		{"smart_198_change7", 40, math.NaN()},
+		{"hours_since_change", 40, 24},
+		{"power_on_hours", 40, 100 + 960},
+		{"size_tb", 40, 4},
+		{"maker", 40, 1},
 		{"days_seen", 40, 40},
 	} {
 		got := row(c.day)[slices.Index(names, c.name)]

@@ -55,7 +55,7 @@ func (b *benchmark) add(what, ours, theirs, bar string, ok bool) {
 }
 
 // bench prints one table with everything side by side.
-func bench(ctx context.Context, o options, dir string) error {
+func bench(ctx context.Context, o options, dir string) (err error) {
 	b := &benchmark{options: o, dir: dir, rows: 1_000_000, rounds: 3, threads: 2}
 	if o.short {
 		b.rows, b.rounds = 100_000, 1
@@ -70,7 +70,7 @@ func bench(ctx context.Context, o options, dir string) error {
 	case err != nil:
 		return err
 	default:
-		defer px.stop()
+		defer func() { err = errors.Join(err, px.stop()) }()
 		b.px = px
 	}
 	for _, part := range []func(context.Context) error{

@@ -56,8 +56,12 @@ func TestEngineFeatures(t *testing.T) {
 		cycle int
 		want  float64
 	}{
-		{"cycle", 0, 1}, {"setting1", 9, 9}, {"sensor1", 9, 36}, {"sensor21_mean5", 9, 24 * 7},
-		{"setting1_mean30", 1, 0.5}, {"setting2_mean15", 39, 2 * 32},
+		{"cycle", 0, 1},
+		{"setting1", 9, 9},
+		{"sensor1", 9, 36},
+		{"sensor21_mean5", 9, 24 * 7},
+		{"setting1_mean30", 1, 0.5},
+		{"setting2_mean15", 39, 2 * 32},
 	} {
 		if got := at(c.name, c.cycle); got != c.want {
 			t.Errorf("%s after cycle %d: %v, want %v", c.name, c.cycle, got, c.want)

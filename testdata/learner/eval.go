@@ -78,7 +78,7 @@ type result struct {
 }
 
 // evaluate runs every study that is there and prints the figures as Markdown.
-func evaluate(ctx context.Context, o options, dir string) error {
+func evaluate(ctx context.Context, o options, dir string) (err error) {
 	if o.data == "" {
 		fmt.Println("Skipped every data set: DATA is not set. `make eval DATA=../shared/data` names the directory that holds cmapss, titan-gpu-life and backblaze-smart.")
 		return nil
@@ -90,7 +90,7 @@ func evaluate(ctx context.Context, o options, dir string) error {
 	case err != nil:
 		return err
 	default:
-		defer px.stop()
+		defer func() { err = errors.Join(err, px.stop()) }()
 	}
 	fmt.Printf("%s; %s; %s.\n", o.now.Format("2006-01-02"), machine(), versions(px))
 	if o.bag > 1 {

@@ -15,7 +15,11 @@ func TestMeanOf(t *testing.T) {
 		what      string
 		got, want float64
 	}{
-		{"A", m.A, 0.8}, {"B", m.B, 0.7}, {"Delta", m.Delta, 0.1}, {"Low", m.CI.Low, 0}, {"High", m.CI.High, 0.2},
+		{"A", m.A, 0.8},
+		{"B", m.B, 0.7},
+		{"Delta", m.Delta, 0.1},
+		{"Low", m.CI.Low, 0},
+		{"High", m.CI.High, 0.2},
 		{"Better", m.Better, 0.975},
 	} {
 		if math.Abs(c.got-c.want) > 1e-6 {

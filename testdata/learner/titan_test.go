@@ -38,9 +38,18 @@ func TestGPUOutcome(t *testing.T) {
 		stay      int
 		fails, ok bool
 	}{
-		{999, -1, false, true}, {1000, 0, false, true}, {1069.9, 0, false, true}, {1070, 0, true, true},
-		{1099.9, 0, true, true}, {1100, -1, false, true}, {1119, -1, false, true}, {1120, 1, true, true},
-		{1150, 1, false, true}, {1200, -1, false, true}, {1370, 2, false, true}, {1371, 2, false, false},
+		{999, -1, false, true},
+		{1000, 0, false, true},
+		{1069.9, 0, false, true},
+		{1070, 0, true, true},
+		{1099.9, 0, true, true},
+		{1100, -1, false, true},
+		{1119, -1, false, true},
+		{1120, 1, true, true},
+		{1150, 1, false, true},
+		{1200, -1, false, true},
+		{1370, 2, false, true},
+		{1371, 2, false, false},
 	} {
 		fails, ok := u.outcome(c.t)
 		if stay := u.inService(c.t); stay != c.stay || fails != c.fails || ok != c.ok {
