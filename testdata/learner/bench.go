@@ -224,7 +224,7 @@ func (b *benchmark) worth() error {
 	auc := [2]float64{model.ROCAUC(b.scores, b.label), math.NaN()}
 	loss := [2]float64{logLoss(b.scores, b.label), math.NaN()}
 	if b.px != nil {
-		theirs, err := b.px.score(b.params, true, filepath.Join(b.dir, "xgboost.txt"))
+		theirs, err := b.px.score(b.params, b.params.Start == 1, filepath.Join(b.dir, "xgboost.txt"))
 		if err != nil {
 			return err
 		}
