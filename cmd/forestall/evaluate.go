@@ -44,7 +44,14 @@ func (c *evaluateCmd) Run(g *globals) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	r, err := c.measure(g)
+	m, err := loadModel(c.Model)
+	if err != nil {
+		return err
+	}
+	if regression(m) {
+		return c.runRegression(g, m)
+	}
+	r, err := c.measure(g, m)
 	if err != nil {
 		return err
 	}
@@ -105,12 +112,9 @@ type evaluated struct {
 	last   float64
 }
 
-func (c *evaluateCmd) measure(g *globals) (*evaluated, error) {
-	m, err := loadModel(c.Model)
-	if err != nil {
-		return nil, err
-	}
+func (c *evaluateCmd) measure(g *globals, m *model.Model) (*evaluated, error) {
 	var other *model.Model
+	var err error
 	if c.Against != "" {
 		if other, err = loadModel(c.Against); err != nil {
 			return nil, err

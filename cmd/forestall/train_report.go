@@ -50,7 +50,11 @@ func (c *trainCmd) report(g *globals, in *trainInput) error {
 	if err != nil {
 		return err
 	}
-	r, err := e.measure(&after)
+	m, err := loadModel(e.Model)
+	if err != nil {
+		return err
+	}
+	r, err := e.measure(&after, m)
 	if err != nil {
 		return err
 	}

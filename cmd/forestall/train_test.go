@@ -153,6 +153,22 @@ func TestTrainRegression(t *testing.T) {
 	if _, stderr := forestallRun(t, 1, "predict", "--model", dir, "--table", table); !strings.Contains(stderr, "--raw") {
 		t.Errorf("probability of a regression: %q", stderr)
 	}
+	flags := []string{"evaluate", "--model", dir, "--table", table, "--label", "at"}
+	out, _ := forestallRun(t, 0, append(flags, "--group", "unit")...)
+	if !strings.Contains(out, "20 components.") || !strings.Contains(out, "root mean squared error") {
+		t.Errorf("evaluate says\n%s", out)
+	}
+	var e struct {
+		Rows          int
+		RMSE, MAE, R2 float64
+	}
+	out, _ = forestallRun(t, 0, append(flags, "--json")...)
+	if err := json.Unmarshal([]byte(out), &e); err != nil || e.Rows == 0 || !(e.RMSE >= e.MAE) || !(e.R2 > 0) {
+		t.Errorf("error %v, evaluation %s", err, out)
+	}
+	if _, stderr := forestallRun(t, 1, append(flags, "--report", "r.html")...); !strings.Contains(stderr, "--report is about probabilities of failure, and "+dir+" is a regression") {
+		t.Errorf("a report about a regression: %q", stderr)
+	}
 }
 
 func TestTrainErrors(t *testing.T) {
