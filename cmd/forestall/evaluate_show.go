@@ -16,7 +16,7 @@ func (r *evaluated) show(v view) {
 		parts = append(parts, textCount(e.Components, "component"))
 	}
 	if e.Rate != "" {
-		parts = append(parts, textCount(e.Incidents, "incident"), fmt.Sprintf("%.4g component-%s without one ahead", e.Exposure, e.Rate))
+		parts = append(parts, textCount(e.Incidents, "incident"), fmt.Sprintf("%s component-%s without one ahead", textAmount(e.Exposure), e.Rate))
 	}
 	fmt.Fprintf(v.out, "%s.\n", textClean(strings.Join(parts, "; ")))
 	if e.Resamples > 0 {
@@ -154,4 +154,12 @@ func percents(i train.Interval) string {
 		return ""
 	}
 	return fmt.Sprintf("[%.3g, %.3g %%]", 100*i.Low, 100*i.High)
+}
+
+// textAmount writes an amount as a person counts it.
+func textAmount(v float64) string {
+	if v >= 100 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
 }

@@ -41,7 +41,7 @@ func (c *trainCmd) card(in *trainInput, f *fitted) (model.Card, error) {
 
 // tell prints what was done.
 func (c *trainCmd) tell(g *globals, in *trainInput, f *fitted, card *model.Card, reading time.Duration) {
-	fmt.Fprintf(g.out, "Read %d rows of %d features in %s", in.rows, len(f.Features), textDuration(reading))
+	fmt.Fprintf(g.out, "Read %s of %s in %s", textCount(in.rows, "row"), textCount(len(f.Features), "feature"), textDuration(reading))
 	if train.Objective(c.Objective) == train.Binary {
 		fmt.Fprintf(g.out, ", %.3g %% positive", 100*float64(in.positives)/float64(in.rows))
 	}

@@ -62,8 +62,19 @@ func (p *Page) said() string {
 		top := e.Top[1]
 		return fmt.Sprintf("Of the riskiest %s of rows %s came true; they hold %s of all positives.", percent(top.Share), percent(top.Precision.Value), percent(top.Recall.Value))
 	}
+	switch {
+	case x.Incidents == 0 && known(x.Rate.Value):
+		return fmt.Sprintf("There is no incident to catch; it gives %s false alarms in %s.", rounded(x.Rate.Value), p.per())
+	case x.Incidents == 0:
+		return "There is no incident to catch, and no time between rows without one ahead."
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "With %s false alarms in %s, it catches %s of %s", rounded(x.Rate.Value), p.per(), count(x.CaughtIncidents), plural(x.Incidents, "incident"))
+	if known(x.Rate.Value) {
+		fmt.Fprintf(&b, "With %s false alarms in %s, it", rounded(x.Rate.Value), p.per())
+	} else {
+		b.WriteString("It")
+	}
+	fmt.Fprintf(&b, " catches %s of %s", count(x.CaughtIncidents), plural(x.Incidents, "incident"))
 	if s := percents(x.Caught.Interval); s != "" {
 		fmt.Fprintf(&b, " (%s)", s)
 	}
@@ -73,6 +84,16 @@ func (p *Page) said() string {
 	return b.String() + "."
 }
 
+// Missed returns the examples of incidents that the headline's threshold does
+// not reach; of rows without times all.
+func (p *Page) Missed() []Explained {
+	x := p.chosen()
+	if x == nil {
+		return p.Rows.Misses
+	}
+	return slices.DeleteFunc(slices.Clone(p.Rows.Misses), func(m Explained) bool { return m.Probability >= x.Threshold })
+}
+
 // card is a headline figure.
 type card struct{ Name, Value, Span, Note string }
 
@@ -80,9 +101,13 @@ func (p *Page) cards() []card {
 	e := p.Evaluation
 	var all []card
 	if x := p.chosen(); x != nil {
+		left := card{"Time left, median", number(x.LeadMedian.Value) + " " + p.Unit.Name, roundedSpan(x.LeadMedian.Interval), "nine of ten: " + number(x.LeadP10.Value) + " or more"}
+		if x.CaughtIncidents == 0 {
+			left = card{"Time left, median", number(math.NaN()), "", "nothing is caught"}
+		}
 		all = append(all,
 			card{"Incidents caught", percent(x.Caught.Value), percents(x.Caught.Interval), fmt.Sprintf("%s of %s", count(x.CaughtIncidents), count(x.Incidents))},
-			card{"Time left, median", number(x.LeadMedian.Value) + " " + p.Unit.Name, roundedSpan(x.LeadMedian.Interval), "nine of ten: " + number(x.LeadP10.Value) + " or more"},
+			left,
 			card{"Alarms that were right", percent(x.Precision.Value), percents(x.Precision.Interval), plural(x.FalseAlarms, "false alarm")},
 		)
 	}
