@@ -15,11 +15,12 @@ type EventKind string
 
 // The kinds of event that sources report.
 const (
-	EventXID         EventKind = "xid"          // Code is the NVIDIA XID
-	EventOOMKill     EventKind = "oom_kill"     // the kernel killed a process for memory
-	EventExit        EventKind = "exit"         // a supervised process ended; Code is its status
-	EventFellOffBus  EventKind = "fell_off_bus" // the device vanished
-	EventScrapeError EventKind = "scrape_error" // a source could not be read: says nothing about the hardware
+	EventXID               EventKind = "xid"                // Code is the NVIDIA XID
+	EventOOMKill           EventKind = "oom_kill"           // the kernel killed a process for memory
+	EventExit              EventKind = "exit"               // a supervised process ended; Code is its status
+	EventFellOffBus        EventKind = "fell_off_bus"       // the device vanished
+	EventScrapeError       EventKind = "scrape_error"       // a source could not be read: says nothing about the hardware
+	EventTelemetryCollapse EventKind = "telemetry_collapse" // a device that was asked gave no answer while its source works: evidence, no failure
 )
 
 // Event is something that happened to a component.

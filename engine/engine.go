@@ -38,6 +38,7 @@ import (
 type Options struct {
 	Version string
 	Shim    []string // argv prefix that runs a shim: {"/usr/bin/forestall", "shim"}
+	NVML    []string // argv of the child that calls NVML: {"/usr/bin/forestall", "nvml-child"}; nil: none
 	Logger  *slog.Logger
 	Now     func() time.Time // nil: time.Now
 }
@@ -90,6 +91,7 @@ type Engine struct {
 	leftSince   map[string]time.Time // the leader loop's: nodes that left in good order
 	checkpoints sync.WaitGroup       // preemptive ones under way, the leader's
 	shim        []string
+	nvml        []string
 	mu          sync.Mutex
 	cluster     told
 
@@ -115,7 +117,7 @@ func New(cfg Config, o Options) (_ *Engine, err error) {
 	e := &Engine{
 		cfg: cfg, name: name, version: o.Version, timing: profileTiming(cfg.Cluster.Profile),
 		started: o.Now(), now: o.Now, log: o.Logger.With("node", name),
-		registry: prometheus.NewRegistry(), ledger: migrate.NewLedger(), shim: o.Shim,
+		registry: prometheus.NewRegistry(), ledger: migrate.NewLedger(), shim: o.Shim, nvml: o.NVML,
 		outbox: newOutbox(), holds: newHolds(), reports: newReports(),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext}},
 	}

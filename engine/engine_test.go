@@ -16,12 +16,27 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/gpu"
 	"github.com/stratoswarm/forestall/migrate"
 	"github.com/stratoswarm/forestall/workload"
 )
 
-// TestMain lets the test binary be a shim, as the real program is.
+// TestMain lets the test binary be a shim, as the real program is, and a child
+// that serves GPUs.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && (os.Args[1] == "hanging-nvml" || os.Args[1] == "no-nvml") {
+		serve := func() error { return serveHangingBoards(os.Args[2]) }
+		if os.Args[1] == "no-nvml" {
+			serve = func() error {
+				return gpu.ServeBoards(os.Stdin, os.Stdout, func() (gpu.Boards, error) { return nil, fmt.Errorf("%w: no driver", gpu.ErrUnavailable) })
+			}
+		}
+		if err := serve(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if len(os.Args) > 3 && os.Args[1] == "shim" {
 		if err := workload.RunShim(context.Background(), os.Args[3]); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -120,24 +120,24 @@ func (e *Engine) openGPUs(t *telemetry) error {
 		e.closers = append(e.closers, sim)
 		return nil
 	}
-	source, err := gpu.OpenNVML()
+	source, err := gpu.OpenNVML(context.Background(), gpu.NVMLConfig{
+		Command: e.nvml, Node: e.name, Deadline: t.timeout * 2 / 3, Now: e.now, Logger: e.log,
+	})
 	if err != nil {
 		if e.cfg.GPU.Source == "nvml" {
-			return fmt.Errorf(`gpu.source = "nvml": %w`, err)
+			return fmt.Errorf(`gpu.source = "nvml": %w; gpu.source = "auto" runs without GPU telemetry where there is none`, err)
 		}
 		e.gpuNote = err.Error()
+		e.log.Info("no GPU telemetry", "reason", err)
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), t.timeout)
-	defer cancel()
-	devices, err := source.Devices(ctx)
+	e.closers = append(e.closers, source)
+	devices, err := source.Devices(context.Background())
 	if err != nil {
-		_ = source.Close() // nothing was read from it
-		e.gpuNote = err.Error()
-		return nil
+		return err
 	}
 	t.gpus, e.gpuCount = source, len(devices)
-	e.closers = append(e.closers, source)
+	e.log.Info("GPUs are read through NVML", "driver", source.Driver(), "gpus", len(devices), "name", devices[0].Name)
 	return nil
 }
 

@@ -118,7 +118,18 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
 	start := t.now()
 	samples, err := t.gpus.Read(ctx, start, t.node, index, nil)
 	latency := t.now().Sub(start)
+	var silent *gpu.SilentError
 	switch {
+	case errors.As(err, &silent):
+		// Its source works and it was asked: that it reports nothing is an
+		// observation, but proves no failure.
+		if silent.Waited == 0 {
+			latency = notMeasured
+		}
+		if err := t.store.PushMissing(c, start, latency); err != nil {
+			t.log.Warn("reading rejected", "component", c, "error", err)
+		}
+		t.sourceState(c.String(), err)
 	case errors.Is(err, gpu.ErrGone):
 		// The device was asked and is not there: that is an observation, all
 		// of its metrics missing, and evidence of its own kind.

@@ -83,13 +83,6 @@ func TestSimIsSource(t *testing.T) {
 	testSource(t, func(t *testing.T) gpu.Source { return newBench(t, 8, 1).Sim })
 }
 
-func TestOpenNVMLIsUnavailable(t *testing.T) {
-	t.Parallel()
-	if _, err := gpu.OpenNVML(); !errors.Is(err, gpu.ErrUnavailable) || !strings.Contains(err.Error(), "not built into this version") {
-		t.Errorf("OpenNVML: %v", err)
-	}
-}
-
 func TestSimConfigValidate(t *testing.T) {
 	t.Parallel()
 	for want, cfg := range map[string]gpu.SimConfig{
