@@ -15,7 +15,10 @@ BAG     ?= 1
 LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race vet lint fmt fuzz bench eval bench-learner chaos e2e golden history cgo-off clean
+# go-nvml wraps functions that NVIDIA has deprecated; the warnings say nothing about this code.
+export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
+
+.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner chaos e2e golden history cgo-off clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +31,9 @@ demo: build ## a 3-node cluster on this machine: one failure forestalled, one re
 
 test: ## every test, the end-to-end ones with real processes included
 	$(GO) test -timeout 15m ./... ./testdata/learner
+
+test-gpu: ## read this machine's GPUs through NVML and show what they give; skips, with the reason, where there are none
+	$(GO) test -count=1 -v -run 'RealGPU' ./gpu/nvml
 
 race: ## the tests under the race detector
 	$(GO) test -race -timeout 25m ./...

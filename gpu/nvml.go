@@ -105,17 +105,18 @@ func OpenNVML(ctx context.Context, cfg NVMLConfig) (*NVML, error) {
 	n := &NVML{cfg: cfg, shared: newLane()}
 	stop := context.AfterFunc(ctx, func() { _ = n.Close() })
 	defer stop()
-	if err := n.list(); err != nil {
-		_ = n.Close()
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
-		}
-		if !errors.Is(err, ErrUnavailable) {
-			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		return nil, err
+	err := n.list()
+	if ctx.Err() != nil {
+		err = ctx.Err()
 	}
-	return n, nil
+	if err == nil {
+		return n, nil
+	}
+	_ = n.Close() // nothing was read from it
+	if !errors.Is(err, ErrUnavailable) {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil, err
 }
 
 // list makes the devices.
@@ -144,6 +145,33 @@ func (n *NVML) list() error {
 			n.cfg.Logger.Warn("a GPU cannot be described; it is asked again with each reading", "component", d.component, "error", err)
 		}
 		<-l.turn
+	}
+	return n.neighbours()
+}
+
+// neighbours asks what lies between the GPUs. It is known or not; a GPU that
+// keeps it from being known is not found out by this.
+func (n *NVML) neighbours() error {
+	q := request{Op: opTopology}
+	for _, d := range n.devices {
+		q.UUIDs = append(q.UUIDs, d.info.UUID)
+	}
+	n.shared.turn <- struct{}{}
+	r, err := n.ask(n.shared, q)
+	<-n.shared.turn
+	if err != nil {
+		n.cfg.Logger.Warn("the topology of the GPUs cannot be read; it counts as not known", "error", err)
+		return nil
+	}
+	for i, d := range n.devices {
+		for _, peer := range r.Topology[i].Links {
+			if peer < 0 || peer >= len(n.devices) {
+				return fmt.Errorf("topology: GPU %d is said to reach GPU %d of %d", i, peer, len(n.devices))
+			}
+		}
+		d.mu.Lock()
+		d.info.Links, d.info.PCIe = r.Topology[i].Links, r.Topology[i].PCIe
+		d.mu.Unlock()
 	}
 	return nil
 }

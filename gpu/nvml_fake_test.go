@@ -105,6 +105,15 @@ func (f *fakeBoards) Describe(index int) (gpu.Device, error) {
 	}, nil
 }
 
+func (f *fakeBoards) Topology(uuids []string) ([]gpu.Neighbours, error) {
+	f.fault("topology", 0)
+	list := make([]gpu.Neighbours, len(uuids))
+	for i := range uuids {
+		list[i].Links = []int{i ^ 1}
+	}
+	return list, nil
+}
+
 func (f *fakeBoards) Read(uuid string) ([]float64, error) {
 	var index int
 	if _, err := fmt.Sscanf(uuid, "GPU-%d", &index); err != nil {

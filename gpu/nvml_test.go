@@ -3,7 +3,9 @@ package gpu_test
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -235,6 +237,85 @@ func TestNVMLDescribedLater(t *testing.T) {
 	mustRead(t, s, c, 6)
 	if list, _ := s.Devices(t.Context()); list[6].UUID != "GPU-6" {
 		t.Errorf("after a reading the GPU is %+v", list[6])
+	}
+}
+
+// A topology that cannot be read is not known, and blames no GPU.
+func TestNVMLWithoutTopology(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	set(t, dir, "topology-crash", 0, "")
+	c := &clock{t: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	s, err := gpu.OpenNVML(t.Context(), gpu.NVMLConfig{Command: []string{os.Args[0], "fake-nvml", dir}, Node: "n1", Now: c.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if list, _ := s.Devices(t.Context()); len(list) != 8 || list[0].Links != nil || list[0].UUID != "GPU-0" {
+		t.Errorf("Devices = %+v, want eight without links", list)
+	}
+	for i := range 8 {
+		mustRead(t, s, c, i)
+	}
+	if events := s.Events(); len(events) != 0 {
+		t.Errorf("events %v", events)
+	}
+}
+
+func TestNVMLOpenCanceled(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := gpu.OpenNVML(ctx, gpu.NVMLConfig{Command: []string{os.Args[0], "fake-nvml", t.TempDir()}, Node: "n1"})
+	if !errors.Is(err, gpu.ErrUnavailable) || !errors.Is(err, context.Canceled) {
+		t.Errorf("OpenNVML = %v", err)
+	}
+}
+
+// Processes end with their source, and by themselves when their input ends.
+func TestNVMLCloseEndsChildren(t *testing.T) {
+	t.Parallel()
+	s, dir, c := openFakeNVML(t, 500*time.Millisecond)
+	set(t, dir, "hang", 2, "")
+	if _, err := read(s, c, 2); !errors.Is(err, gpu.ErrSilent) {
+		t.Fatal(err)
+	}
+	mustRead(t, s, c, 0)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "started"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range strings.Fields(string(b)) {
+		if _, err := os.Stat("/proc/" + pid); err == nil {
+			t.Errorf("process %s of %s lives on", pid, b)
+		}
+	}
+}
+
+func TestServeBoardsEndsWithItsInput(t *testing.T) {
+	t.Parallel()
+	in, ask := io.Pipe()
+	answers, out := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- gpu.ServeBoards(in, out, func() (gpu.Boards, error) {
+			select {} // hangs while the input ends
+		})
+	}()
+	if _, err := io.WriteString(ask, `{"id":1,"op":"hello"}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	ask.Close()
+	if err := <-ended; err != nil {
+		t.Errorf("ServeBoards = %v, want nil at the end of its input", err)
+	}
+	answers.Close()
+
+	if err := gpu.ServeBoards(strings.NewReader("nonsense\n"), io.Discard, nil); err == nil || !strings.Contains(err.Error(), `request "nonsense"`) {
+		t.Errorf("ServeBoards of nonsense = %v", err)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 // object a line, a request answered by one response with its ID, nothing
 // unasked. Lines are bounded, so that a child gone mad costs no memory.
 const (
-	maxRequest  = 4 << 10  // bytes of a line
+	maxRequest  = 32 << 10 // bytes of a line; a pipe holds twice as much
 	maxResponse = 64 << 10 // bytes of a line; a reading takes under 2 KiB
 )
 
@@ -32,25 +32,28 @@ var protocol = func() string {
 const (
 	opHello    = "hello"    // initialise; how many GPUs are there?
 	opDescribe = "describe" // the GPU at an index
+	opTopology = "topology" // what lies between the GPUs with these UUIDs
 	opRead     = "read"     // the values of the GPU with a UUID
 )
 
 type request struct {
-	ID    uint64 `json:"id"`
-	Op    string `json:"op"`
-	Index int    `json:"index,omitempty"`
-	UUID  string `json:"uuid,omitempty"`
+	ID    uint64   `json:"id"`
+	Op    string   `json:"op"`
+	Index int      `json:"index,omitempty"`
+	UUID  string   `json:"uuid,omitempty"`
+	UUIDs []string `json:"uuids,omitempty"`
 }
 
 type response struct {
-	ID       uint64      `json:"id"`
-	Error    *wireError  `json:"error,omitempty"`
-	Protocol string      `json:"protocol,omitempty"`
-	Driver   string      `json:"driver,omitempty"`
-	Count    int         `json:"count,omitempty"`
-	Device   *Device     `json:"device,omitempty"`
-	Values   readings    `json:"values,omitempty"`
-	XIDs     []XIDReport `json:"xids,omitempty"`
+	ID       uint64       `json:"id"`
+	Error    *wireError   `json:"error,omitempty"`
+	Protocol string       `json:"protocol,omitempty"`
+	Driver   string       `json:"driver,omitempty"`
+	Count    int          `json:"count,omitempty"`
+	Device   *Device      `json:"device,omitempty"`
+	Topology []Neighbours `json:"topology,omitempty"`
+	Values   readings     `json:"values,omitempty"`
+	XIDs     []XIDReport  `json:"xids,omitempty"`
 }
 
 // wireError carries an error of Boards; Kind says which sentinel it wraps.
@@ -159,6 +162,8 @@ func parseResponse(line []byte, want request) (response, error) {
 		return bad("%d GPUs are not between 0 and %d", r.Count, maxBoards)
 	case want.Op == opDescribe && (r.Device == nil || r.Device.UUID == "" || r.Device.Index != want.Index):
 		return bad("no device with a UUID at index %d", want.Index)
+	case want.Op == opTopology && len(r.Topology) != len(want.UUIDs):
+		return bad("neighbours of %d GPUs, not of %d", len(r.Topology), len(want.UUIDs))
 	case want.Op == opRead && len(r.Values) != numMetrics+len(detailNames):
 		return bad("%d values where there are %d metrics", len(r.Values), numMetrics+len(detailNames))
 	}

@@ -101,6 +101,8 @@ func (s *server) fill(q request, r *response) (err error) {
 		var d Device
 		d, err = s.boards.Describe(q.Index)
 		r.Device = &d
+	case opTopology:
+		r.Topology, err = s.boards.Topology(q.UUIDs)
 	case opRead:
 		r.Values, err = s.boards.Read(q.UUID)
 	default:

@@ -64,7 +64,7 @@ func (c engineCmd) Run(g *globals) error {
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("find this program, to start shims with: %w", err)
+		return fmt.Errorf("find this program, to start shims and the NVML child with: %w", err)
 	}
 	options := &slog.HandlerOptions{Level: c.LogLevel}
 	var handler slog.Handler = slog.NewTextHandler(g.err, options)
@@ -74,6 +74,7 @@ func (c engineCmd) Run(g *globals) error {
 	e, err := engine.New(config, engine.Options{
 		Version: version,
 		Shim:    []string{self, "shim"},
+		NVML:    []string{self, "nvml-child"},
 		Logger:  slog.New(handler),
 	})
 	if err != nil {

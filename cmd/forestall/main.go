@@ -44,8 +44,9 @@ type cli struct {
 
 	Version versionCmd `cmd:"" help:"Print the version."`
 
-	Shim   shimCmd   `cmd:"" hidden:"" help:"Hold one workload (started by the engine)."`
-	Worker workerCmd `cmd:"" hidden:"" passthrough:"" help:"A small workload for the demo and the tests."`
+	Shim      shimCmd      `cmd:"" hidden:"" help:"Hold one workload (started by the engine)."`
+	NVMLChild nvmlChildCmd `cmd:"" name:"nvml-child" hidden:"" help:"Call NVIDIA's management library for the engine, which starts this and may kill it."`
+	Worker    workerCmd    `cmd:"" hidden:"" passthrough:"" help:"A small workload for the demo and the tests."`
 }
 
 func main() {
@@ -87,7 +88,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	ctx := context.Background()
-	if command.Command() != "shim" { // it has rules of its own for signals
+	if c := command.Command(); c != "shim" && c != "nvml-child" { // signals are to end the child, and a shim has its own rules
 		var stop context.CancelFunc
 		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 		defer stop()
