@@ -16,7 +16,7 @@ func BenchmarkNVMLScrape(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	c := clock{}
 	var dst []forestall.Sample
 	b.ReportAllocs()

@@ -228,7 +228,7 @@ func TestNVMLDescribedLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	list, err := s.Devices(t.Context())
 	if err != nil || len(list) != 8 || list[6].UUID != "" || list[7].UUID != "GPU-7" {
 		t.Fatalf("Devices = %+v, %v; want eight, the seventh without a UUID", list, err)
@@ -250,7 +250,7 @@ func TestNVMLWithoutTopology(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	if list, _ := s.Devices(t.Context()); len(list) != 8 || list[0].Links != nil || list[0].UUID != "GPU-0" {
 		t.Errorf("Devices = %+v, want eight without links", list)
 	}
@@ -308,11 +308,11 @@ func TestServeBoardsEndsWithItsInput(t *testing.T) {
 	if _, err := io.WriteString(ask, `{"id":1,"op":"hello"}`+"\n"); err != nil {
 		t.Fatal(err)
 	}
-	ask.Close()
+	_ = ask.Close() // never fails
 	if err := <-ended; err != nil {
 		t.Errorf("ServeBoards = %v, want nil at the end of its input", err)
 	}
-	answers.Close()
+	_ = answers.Close()
 
 	if err := gpu.ServeBoards(strings.NewReader("nonsense\n"), io.Discard, nil); err == nil || !strings.Contains(err.Error(), `request "nonsense"`) {
 		t.Errorf("ServeBoards of nonsense = %v", err)

@@ -47,7 +47,7 @@ func TestLibrary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	devices, err := s.Devices(t.Context())
 	if err != nil || len(devices) != 2 || devices[1].UUID != "GPU-1" || devices[1].PCIBus != "00000000:3D:00.0" || s.Driver() != "450.80.02" {
 		t.Fatalf("driver %s, devices %+v, %v", s.Driver(), devices, err)

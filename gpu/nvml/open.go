@@ -72,7 +72,7 @@ func whyNoInit(ret nv.Return) string {
 	case nv.ERROR_NO_PERMISSION:
 		return "this user may not open /dev/nvidiactl; run the engine as one who may"
 	}
-	return fmt.Sprintf("NVML could not be initialised: %s (%d)", text(ret), ret)
+	return fmt.Sprintf("NVML could not be initialised: %s (%d)", text(ret), int(ret))
 }
 
 // text names a return code without calling the library, which may not be there.
@@ -112,14 +112,14 @@ func failed(call, which string, ret nv.Return) error {
 	case nv.ERROR_GPU_IS_LOST, nv.ERROR_NOT_FOUND, nv.ERROR_GPU_NOT_FOUND:
 		return fmt.Errorf("%w: %s of %s: %s", gpu.ErrGone, call, which, text(ret))
 	}
-	return fmt.Errorf("%s of %s: %s (%d)", call, which, text(ret), ret)
+	return fmt.Errorf("%s of %s: %s (%d)", call, which, text(ret), int(ret))
 }
 
 // Count implements [gpu.Boards].
 func (b *boards) Count() (int, string, error) {
 	n, ret := b.lib.DeviceGetCount()
 	if ret != nv.SUCCESS {
-		return 0, "", fmt.Errorf("%w: count GPUs: %s (%d)", gpu.ErrUnavailable, text(ret), ret)
+		return 0, "", fmt.Errorf("%w: count GPUs: %s (%d)", gpu.ErrUnavailable, text(ret), int(ret))
 	}
 	version, ret := b.lib.SystemGetDriverVersion()
 	if ret != nv.SUCCESS {

@@ -32,7 +32,7 @@ func TestRealGPU(t *testing.T) {
 	if err != nil {
 		t.Skipf("there is no GPU to read: %v", err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	devices, err := s.Devices(t.Context())
 	if err != nil {
 		t.Fatal(err)
