@@ -101,48 +101,53 @@ func (h *historyReader) read(r io.Reader, yield func([]forestall.Sample, error) 
 
 // take reads one line and yields the group that it ends, if it does.
 func (h *historyReader) take(line []byte, yield func([]forestall.Sample, error) bool) error {
+	s, err := h.parse(line)
+	if err != nil {
+		return err
+	}
+	if ms := s.Time.UnixMilli(); len(h.group) == 0 || ms != h.ms || s.Component != h.component {
+		if err := h.flush(yield); err != nil {
+			return err
+		}
+		if err := h.begin(ms, s.Component); err != nil {
+			return err
+		}
+	}
+	if h.inGroup[s.Metric] {
+		return h.errorf("%s of %s occurs twice at %d", s.Metric, s.Component, h.ms)
+	}
+	if len(h.group) == maxHistoryGroup {
+		return h.errorf("more than %d samples of %s at %d", maxHistoryGroup, s.Component, h.ms)
+	}
+	h.inGroup[s.Metric] = true
+	h.group = append(h.group, s)
+	return nil
+}
+
+// parse reads one line.
+func (h *historyReader) parse(line []byte) (s forestall.Sample, err error) {
 	var field [4][]byte
 	rest := line
 	for i := range field {
 		var more bool
 		field[i], rest, more = bytes.Cut(rest, []byte{','})
 		if more != (i < len(field)-1) {
-			return h.errorf("%d fields, want 4: %s", bytes.Count(line, []byte{','})+1, HistoryHeader)
+			return s, h.errorf("%d fields, want 4: %s", bytes.Count(line, []byte{','})+1, HistoryHeader)
 		}
 	}
 	ms, err := strconv.ParseInt(string(field[0]), 10, 64)
 	if err != nil || ms < 0 || ms >= maxUnixMilli {
-		return h.errorf("time %.40q: want milliseconds since 1970", field[0])
+		return s, h.errorf("time %.40q: want milliseconds since 1970", field[0])
 	}
-	c, err := h.parseComponent(field[1])
-	if err != nil {
-		return err
+	s.Time = time.UnixMilli(ms).UTC()
+	if s.Component, err = h.parseComponent(field[1]); err != nil {
+		return s, err
 	}
-	metric, err := h.parseMetric(field[2])
-	if err != nil {
-		return err
+	if s.Metric, err = h.parseMetric(field[2]); err != nil {
+		return s, err
 	}
-	value, err := h.parseValue(field[3])
-	if err != nil {
-		return err
-	}
-	if len(h.group) == 0 || ms != h.ms || c != h.component {
-		if err := h.flush(yield); err != nil {
-			return err
-		}
-		if err := h.begin(ms, c); err != nil {
-			return err
-		}
-	}
-	if h.inGroup[metric] {
-		return h.errorf("%s of %s occurs twice at %d", metric, c, ms)
-	}
-	if len(h.group) == maxHistoryGroup {
-		return h.errorf("more than %d samples of %s at %d", maxHistoryGroup, c, ms)
-	}
-	h.inGroup[metric] = true
-	h.group = append(h.group, forestall.Sample{Component: c, Metric: metric, Time: time.UnixMilli(ms).UTC(), Value: value})
-	return nil
+	s.Value, err = h.parseValue(field[3])
+	return s, err
 }
 
 // begin opens the group of c at ms.
@@ -266,11 +271,8 @@ func (h *HistoryWriter) Write(samples []forestall.Sample, latency time.Duration)
 		if samples[i].Component != c || !samples[i].Time.Equal(t) {
 			return fmt.Errorf("record %s: %w", c, ErrMixedBatch)
 		}
-		h.append(ms, c, samples[i].Metric, samples[i].Value)
 	}
-	if latency >= 0 {
-		h.append(ms, c, MetricScrapeLatency, latency.Seconds())
-	}
+	h.line = AppendScrape(h.line, c, t, samples, latency)
 	_, err := h.gz.Write(h.line)
 	h.line = h.line[:0]
 	if err != nil {
@@ -279,17 +281,31 @@ func (h *HistoryWriter) Write(samples []forestall.Sample, latency time.Duration)
 	return nil
 }
 
-func (h *HistoryWriter) append(ms int64, c forestall.Component, metric string, v float64) {
-	h.line = strconv.AppendInt(h.line, ms, 10)
-	h.line = append(h.line, ',')
-	h.line = append(h.line, c.String()...)
-	h.line = append(h.line, ',')
-	h.line = append(h.line, metric...)
-	h.line = append(h.line, ',')
-	if finite(v) {
-		h.line = strconv.AppendFloat(h.line, v, 'g', -1, 64)
+// AppendScrape appends the lines of one scrape of c at t to b and returns it:
+// the samples, whose own components and times are not looked at, and the latency
+// as [HistoryWriter.Write] records it. A scrape without a sample is held by the
+// line of its latency, which is then there though it was not measured.
+func AppendScrape(b []byte, c forestall.Component, t time.Time, samples []forestall.Sample, latency time.Duration) []byte {
+	start := len(b)
+	b = append(append(strconv.AppendInt(b, t.UnixMilli(), 10), ','), c.String()...)
+	prefix := b[start:len(b):len(b)]
+	b = b[:start]
+	line := func(metric string, v float64) {
+		b = append(append(append(append(b, prefix...), ','), metric...), ',')
+		if finite(v) {
+			b = strconv.AppendFloat(b, v, 'g', -1, 64)
+		}
+		b = append(b, '\n')
 	}
-	h.line = append(h.line, '\n')
+	timed := false
+	for i := range samples {
+		line(samples[i].Metric, samples[i].Value)
+		timed = timed || samples[i].Metric == MetricScrapeLatency
+	}
+	if !timed && (latency >= 0 || len(samples) == 0) {
+		line(MetricScrapeLatency, latencySeconds(latency))
+	}
+	return b
 }
 
 // Close ends the history; an empty one holds the header alone. It does not

@@ -110,6 +110,31 @@ func (t *Table) Columns() []string { return slices.Clone(t.columns) }
 // Unnamed returns those of Columns that the file has no name for.
 func (t *Table) Unnamed() []string { return slices.Clone(t.unnamed) }
 
+// Metadata returns what the file says under a key about its content, which only
+// Parquet has room for.
+func (t *Table) Metadata(key string) (value string, ok bool) {
+	p, ok := t.rows.(*parquetFile)
+	if !ok {
+		return "", false
+	}
+	for _, kv := range p.meta.KeyValueMetadata {
+		if kv.Key == key {
+			return kv.Value, true
+		}
+	}
+	return "", false
+}
+
+// Rows returns how many rows the file says that it has, and whether it says so,
+// which only Parquet does.
+func (t *Table) Rows() (rows int64, ok bool) {
+	p, ok := t.rows.(*parquetFile)
+	if !ok {
+		return 0, false
+	}
+	return p.rows, true
+}
+
 // Errorf returns an error about the columns, which names the file and where in
 // it they are named.
 func (t *Table) Errorf(format string, args ...any) error {

@@ -1,0 +1,86 @@
+package recording
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// packAll makes segments of the journals that are no longer written, then keeps
+// to the limits.
+func (r *Recorder) packAll() {
+	files, err := listStored(r.cfg.Dir)
+	if err != nil {
+		r.state(err)
+		return
+	}
+	for _, f := range files {
+		content, id, ok := parseJournal(filepath.Base(f.path))
+		if !ok || r.open(f.path) {
+			continue
+		}
+		if err := r.pack(f.path, content, id); err != nil {
+			r.state(fmt.Errorf("pack %s: %w", f.path, err))
+		}
+	}
+	if err := r.keep(); err != nil {
+		r.state(err)
+	}
+}
+
+// open tells whether a journal is still written.
+func (r *Recorder) open(path string) bool {
+	for _, s := range r.streams {
+		if s.file.Name() == path {
+			return true
+		}
+	}
+	return false
+}
+
+// pack makes the segments of a journal and removes it. Where a crash comes
+// between, the next packing makes the same files again.
+func (r *Recorder) pack(path string, content Content, id string) error {
+	b, err := readJournal(path)
+	if err != nil {
+		return err
+	}
+	if b.damaged > 0 {
+		r.cfg.Logger.Warn("lines of recorded telemetry were damaged, by a crash or the disk; the others are kept", "journal", path, "lines", b.damaged)
+	}
+	for _, kind := range b.kinds() {
+		if err := b.write(filepath.Join(r.cfg.Dir, segmentName(content, kind, id)), content, kind); err != nil {
+			return err
+		}
+	}
+	return os.Remove(path)
+}
+
+// keep removes what is too old and, the oldest first, what is too much. A
+// quarter of the size is left for journals and the segments made from them, so
+// that the limit holds at every moment.
+func (r *Recorder) keep() error {
+	files, err := listStored(r.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	var total int64
+	for _, f := range files {
+		total += f.size
+	}
+	limit, oldest := r.cfg.MaxSize-r.cfg.MaxSize/4, r.cfg.Now().Add(-r.cfg.MaxAge)
+	for _, f := range files {
+		if total <= limit && !f.changed.Before(oldest) || r.open(f.path) {
+			continue
+		}
+		if err := os.Remove(f.path); err != nil {
+			return err
+		}
+		r.cfg.Logger.Debug("recorded telemetry removed", "file", f.path, "size", bytesText(f.size))
+		total -= f.size
+	}
+	r.mu.Lock()
+	r.stats.Bytes = total
+	r.mu.Unlock()
+	return nil
+}
