@@ -22,6 +22,7 @@ type Config struct {
 	CircuitBreaker BreakerConfig        `toml:"circuit_breaker"`
 	Policy         PolicyConfig         `toml:"policy"`
 	Features       FeaturesConfig       `toml:"features"`
+	Telemetry      TelemetryConfig      `toml:"telemetry"`
 	GPU            GPUConfig            `toml:"gpu"`
 	Model          ModelConfig          `toml:"model"`
 	API            APIConfig            `toml:"api"`
@@ -184,10 +185,11 @@ func DefaultConfig() Config {
 			Checkpoint: forestall.Observe, Migrate: forestall.Observe, Drain: forestall.Observe,
 			SuspectAt: 0.2, FailingAt: 0.6,
 		},
-		Features: FeaturesConfig{ScrapeInterval: Duration{5 * time.Second}, ScrapeTimeout: Duration{3 * time.Second}, Host: true},
-		GPU:      GPUConfig{Source: "auto", SimGPUs: 8, SimSeed: 1},
-		Model:    ModelConfig{GPU: "builtin", Node: "builtin"},
-		API:      APIConfig{Address: "127.0.0.1:7070"},
+		Features:  FeaturesConfig{ScrapeInterval: Duration{5 * time.Second}, ScrapeTimeout: Duration{3 * time.Second}, Host: true},
+		Telemetry: defaultTelemetry(),
+		GPU:       GPUConfig{Source: "auto", SimGPUs: 8, SimSeed: 1},
+		Model:     ModelConfig{GPU: "builtin", Node: "builtin"},
+		API:       APIConfig{Address: "127.0.0.1:7070"},
 	}
 }
 

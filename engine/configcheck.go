@@ -117,6 +117,7 @@ func (c Config) Validate() error {
 			}
 		}
 	}
+	c.Telemetry.check(bad)
 	oneOf("gpu.source", c.GPU.Source, "auto", "nvml", "none", "sim")
 	between("gpu.sim_gpus", c.GPU.SimGPUs, 0, 64)
 	if err := checkLoopback(c.API.Address); err != nil {
@@ -189,7 +190,7 @@ func checkEnv(env []string) error {
 // take the engine's own files with it.
 func (c Config) checkStateDir(dir string) error {
 	own := []string{
-		filepath.Join(c.Engine.DataDir, "raft"), filepath.Join(c.Engine.DataDir, "run"), c.FaultTolerance.CheckpointStorage,
+		filepath.Join(c.Engine.DataDir, "raft"), filepath.Join(c.Engine.DataDir, "run"), c.FaultTolerance.CheckpointStorage, c.recordings(),
 	}
 	for _, o := range own {
 		if within(o, dir) || within(dir, o) {

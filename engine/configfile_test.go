@@ -94,6 +94,10 @@ func TestBadConfig(t *testing.T) {
 		{"states in each other", "[[workload]]\nname=\"v\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/s\"\n[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nstate_dir=\"/s/w\"", `overlaps that of "v"`},
 		{"bare size", "[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nmemory=\"16\"", `size "16" is not one such as`},
 		{"too great a size", "[[workload]]\nname=\"w\"\nkind=\"agent\"\ncommand=[\"x\"]\nmemory=\"9999999999TiB\"", "is not one such as"},
+		{"relative recording", "[telemetry]\ndir = \"here\"", `telemetry.dir: "here" is not an absolute path`},
+		{"small recording", "[telemetry]\nmax_size = \"1MiB\"", "telemetry.max_size: 1MiB is less than 16MiB"},
+		{"recording of no time", "[telemetry]\nmax_age = \"0s\"", "telemetry.max_age: must be longer than 0"},
+		{"vectors alone", "[telemetry]\nrecord = false\nvectors = true", "telemetry.vectors: needs telemetry.record = true"},
 		{"not TOML", "fault_tolerance = [", "line 1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -131,7 +131,7 @@ func New(cfg Config, o Options) (_ *Engine, err error) {
 	e.registry.MustRegister(standing{e})
 	e.detected = detect.NewMetrics(e.registry)
 	for _, open := range []func() error{
-		e.openCluster, e.openData, e.openCheckpoints, e.openWorkloads, e.openTelemetry, e.openConsensus, e.openMigrate, e.openAPI,
+		e.openCluster, e.openData, e.openCheckpoints, e.openWorkloads, e.openTelemetry, e.openRecording, e.openConsensus, e.openMigrate, e.openAPI,
 	} {
 		if err := open(); err != nil {
 			return nil, err
@@ -279,6 +279,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		{"checkpoints", e.manager.Run},
 		{"join", e.join},
 		{"telemetry", e.telemetry.Run},
+		{"recording", e.runRecording},
 		{"heartbeats", e.watchHeartbeats},
 		{"reports", e.reportLoop},
 		{"exits", e.watchExits},

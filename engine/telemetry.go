@@ -26,6 +26,7 @@ type telemetry struct {
 	store    *features.Store
 	scorer   *predict.Scorer
 	accuracy *predict.Accuracy
+	recorder *recorder // nil: nothing is recorded
 	scrape   time.Duration
 	timeout  time.Duration
 	score    time.Duration // 0: prediction is off
@@ -135,6 +136,8 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
 		// of its metrics missing, and evidence of its own kind.
 		if err := t.store.PushMissing(c, start, latency); err != nil {
 			t.log.Warn("reading rejected", "component", c, "error", err)
+		} else {
+			t.recorder.scrape(c, start, nil, latency)
 		}
 		if t.firstGone(c) {
 			t.take([]forestall.Event{{Component: c, Kind: forestall.EventFellOffBus, Time: start, Detail: err.Error()}})
@@ -175,6 +178,7 @@ func (t *telemetry) push(samples []forestall.Sample, latency time.Duration) {
 	if err != nil {
 		return
 	}
+	t.recorder.scrape(samples[0].Component, samples[0].Time, samples, latency)
 	t.metrics.samples.Add(float64(len(samples)))
 	if latency >= 0 {
 		t.metrics.scrapeSeconds.WithLabelValues(samples[0].Component.Kind.String()).Observe(latency.Seconds())
@@ -240,6 +244,7 @@ func (t *telemetry) scoreAll() {
 		t.accuracy.Predict(r)
 	}
 	t.accuracy.Mature(now)
+	t.recorder.scores(risks, t.store)
 	t.mu.Lock()
 	t.risks = risks
 	t.scorings++
