@@ -40,6 +40,8 @@ type cli struct {
 	Explain  explainCmd  `cmd:"" group:"Train and judge models" help:"Say why rows of a table have the risk that a model gives them."`
 	Evaluate evaluateCmd `cmd:"" group:"Train and judge models" help:"Measure a model on a table."`
 
+	Telemetry telemetryCmd `cmd:"" group:"Train and judge models" help:"Look at recorded telemetry."`
+
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 
 	Version versionCmd `cmd:"" help:"Print the version."`
