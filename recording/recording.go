@@ -36,6 +36,8 @@ type source interface {
 	name() string
 	// begins returns a time that no scrape lies before.
 	begins() time.Time
+	// ends returns a time that no scrape lies after.
+	ends(ctx context.Context) (time.Time, error)
 	scrapes(ctx context.Context) iter.Seq2[[]forestall.Sample, error]
 }
 
@@ -74,6 +76,31 @@ func Read(path string, content Content, kind forestall.Kind) (*Recording, error)
 		return cmp.Or(a.begins().Compare(b.begins()), strings.Compare(a.name(), b.name()))
 	})
 	return r, nil
+}
+
+// Span returns about when the first scrape and the last were made: no scrape
+// lies outside. Of a history the whole is read for it.
+func (r *Recording) Span(ctx context.Context) (from, to time.Time, err error) {
+	from = r.sources[0].begins()
+	for _, s := range r.sources {
+		end, err := s.ends(ctx)
+		if err != nil {
+			return from, to, err
+		}
+		if end.After(to) {
+			to = end
+		}
+	}
+	return from, to, nil
+}
+
+// Files returns the names of the files that are read, in the order of time.
+func (r *Recording) Files() []string {
+	names := make([]string, len(r.sources))
+	for i, s := range r.sources {
+		names[i] = s.name()
+	}
+	return names
 }
 
 // walk adds the files of a directory. A journal that is packed meanwhile is
@@ -183,8 +210,9 @@ func startsWith(path, text string) bool {
 
 type segmentSource struct{ s *Segment }
 
-func (s segmentSource) name() string      { return s.s.Path }
-func (s segmentSource) begins() time.Time { return s.s.From }
+func (s segmentSource) name() string                            { return s.s.Path }
+func (s segmentSource) begins() time.Time                       { return s.s.From }
+func (s segmentSource) ends(context.Context) (time.Time, error) { return s.s.To, nil }
 func (s segmentSource) scrapes(ctx context.Context) iter.Seq2[[]forestall.Sample, error] {
 	return s.s.Scrapes(ctx)
 }
@@ -197,6 +225,9 @@ type journalSource struct {
 
 func (j journalSource) name() string      { return j.path }
 func (j journalSource) begins() time.Time { return time.UnixMilli(j.batch.scrapes[0].ms).UTC() }
+func (j journalSource) ends(context.Context) (time.Time, error) {
+	return time.UnixMilli(j.batch.scrapes[len(j.batch.scrapes)-1].ms).UTC(), nil
+}
 func (j journalSource) scrapes(context.Context) iter.Seq2[[]forestall.Sample, error] {
 	return j.batch.yield(j.want)
 }
@@ -209,6 +240,15 @@ type historySource struct {
 
 func (h historySource) name() string      { return h.path }
 func (h historySource) begins() time.Time { return h.first }
+func (h historySource) ends(ctx context.Context) (last time.Time, err error) {
+	for scrape, err := range h.scrapes(ctx) {
+		if err != nil {
+			return last, err
+		}
+		last = scrape[0].Time
+	}
+	return last, nil
+}
 func (h historySource) scrapes(ctx context.Context) iter.Seq2[[]forestall.Sample, error] {
 	return func(yield func([]forestall.Sample, error) bool) {
 		f, err := os.Open(h.path)

@@ -203,3 +203,17 @@ func (l *Labeler) Label(t time.Time, c forestall.Component) Verdict {
 	}
 	return outside(t, next, acted, l.opt)
 }
+
+// Next returns when the next incident of c after t starts, zero if none is
+// known.
+func (l *Labeler) Next(t time.Time, c forestall.Component) time.Time {
+	h := l.components[c]
+	if h == nil {
+		return time.Time{}
+	}
+	i := sort.Search(len(h.starts), func(i int) bool { return h.starts[i].After(t) })
+	if i == len(h.starts) {
+		return time.Time{}
+	}
+	return h.starts[i]
+}
