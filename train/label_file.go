@@ -1,7 +1,9 @@
 package train
 
 import (
+	"bufio"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,9 +26,15 @@ var failureKinds = []forestall.FailureKind{
 // component,start,end,kind: a component's name (gpu/n3/0), two times in RFC
 // 3339, of which the end is empty while the incident lasts, and a failure kind
 // (gpu_failure). They are returned in the file's order, in UTC. An error names
-// the line and the column.
+// the line and the column. What begins with a bracket is a list in JSON, as the
+// API and `forestall incidents --json` give it; its errors name the place in
+// the list, from 1.
 func ReadIncidents(r io.Reader) ([]forestall.Incident, error) {
-	rows := csv.NewReader(r)
+	text := bufio.NewReader(r)
+	if first, err := text.Peek(1); err == nil && first[0] == '[' {
+		return incidentList(text)
+	}
+	rows := csv.NewReader(text)
 	rows.FieldsPerRecord = len(incidentHeader)
 	rows.ReuseRecord = true
 	header, err := rows.Read()
@@ -55,6 +63,44 @@ func ReadIncidents(r io.Reader) ([]forestall.Incident, error) {
 		}
 		incidents = append(incidents, in)
 	}
+}
+
+func incidentList(r io.Reader) (incidents []forestall.Incident, err error) {
+	if err := json.NewDecoder(r).Decode(&incidents); err != nil {
+		return nil, fmt.Errorf("read incidents: %w", err)
+	}
+	for i := range incidents {
+		in := &incidents[i]
+		if field, err := checkIncident(*in); err != nil {
+			return nil, fmt.Errorf("read incidents: number %d, %s: %w", i+1, incidentHeader[field], err)
+		}
+		in.Start, in.End = in.Start.UTC(), in.End.UTC()
+	}
+	return incidents, nil
+}
+
+// ReadInterventions reads what was done about components from a list of
+// migrations in JSON, as the API and `forestall migrations --json` give it:
+// preemptive moves and drains that were carried out, each at the time when its
+// source stood still. Recoveries answer a failure, and first starts are about
+// nothing; they are left out.
+func ReadInterventions(r io.Reader) (done []forestall.Intervention, err error) {
+	var all []forestall.Migration
+	if err := json.NewDecoder(r).Decode(&all); err != nil {
+		return nil, fmt.Errorf("read interventions: %w; a list as `forestall migrations --json` prints it is needed", err)
+	}
+	for i := range all {
+		m := &all[i]
+		at, stopped := m.At[forestall.PhaseSaved]
+		if m.Action != forestall.ActionMigrate && m.Action != forestall.ActionDrain || m.Mode != forestall.Act || !stopped {
+			continue
+		}
+		if m.Component.IsZero() {
+			return nil, fmt.Errorf("read interventions: number %d: it is about no component", i+1)
+		}
+		done = append(done, forestall.Intervention{Decision: m.ID, Component: m.Component, Action: m.Action, Time: at.UTC()})
+	}
+	return done, nil
 }
 
 // parseIncident reads one row; an error comes with the field it is about.

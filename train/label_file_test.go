@@ -127,3 +127,39 @@ func FuzzReadIncidents(f *testing.F) {
 		}
 	})
 }
+
+func TestReadIncidentsJSON(t *testing.T) {
+	text := `[{"component":"gpu/n3/0","kind":"gpu_failure","start":"2026-01-31T13:00:00+01:00","evidence":["xid 79"]},
+		{"component":"node/n1","kind":"node_crash","start":"2026-01-30T00:00:00Z","end":"2026-01-30T01:00:00Z"}]`
+	got, err := train.ReadIncidents(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || got[0].Component != forestall.GPU("n3", 0) || !got[0].Start.Equal(time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)) || !got[0].End.IsZero() || got[1].End.IsZero() {
+		t.Errorf("read %+v", got)
+	}
+	for text, want := range map[string]string{
+		`[{"component":"gpu/n3"`: "read incidents:",
+		`[{"component":"gpu/n3/0","kind":"bad","start":"2026-01-31T13:00:00Z"}]`: "number 1, kind",
+	} {
+		if _, err := train.ReadIncidents(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestReadInterventions(t *testing.T) {
+	text := `[
+		{"id":"1","action":"migrate","mode":"act","component":"gpu/n3/0","at":{"proposed":"2026-01-31T12:00:00Z","saved":"2026-01-31T12:00:05Z"}},
+		{"id":"2","action":"migrate","mode":"act","component":"gpu/n3/1","at":{"proposed":"2026-01-31T12:00:00Z","aborted":"2026-01-31T12:00:05Z"}},
+		{"id":"3","action":"migrate","mode":"observe","component":"gpu/n3/2","at":{"saved":"2026-01-31T12:00:00Z"}},
+		{"id":"4","action":"recover","mode":"act","component":"node/n1","at":{"saved":"2026-01-31T12:00:00Z"}}]`
+	got, err := train.ReadInterventions(strings.NewReader(text))
+	want := []forestall.Intervention{{Decision: "1", Component: forestall.GPU("n3", 0), Action: forestall.ActionMigrate, Time: time.Date(2026, 1, 31, 12, 0, 5, 0, time.UTC)}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if _, err := train.ReadInterventions(strings.NewReader("component,time")); err == nil || !strings.Contains(err.Error(), "forestall migrations --json") {
+		t.Errorf("no JSON: %v", err)
+	}
+}
