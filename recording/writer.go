@@ -95,9 +95,9 @@ func NewWriter(w io.Writer, content Content, kind forestall.Kind, schema string,
 		parquet.MaxRowsPerRowGroup(int64(max(groupCells/len(columns), 1024))),
 		parquet.PageBufferSize(64<<10), parquet.DataPageStatistics(false),
 		parquet.CreatedBy("forestall", version, ""))
-	for key, value := range map[string]string{keyVersion: version, keyContent: string(content), keyKind: kind.String(), keySchema: schema} {
-		if value != "" {
-			s.out.SetKeyValueMetadata(key, value)
+	for _, kv := range [][2]string{{keyVersion, version}, {keyContent, string(content)}, {keyKind, kind.String()}, {keySchema, schema}} {
+		if kv[1] != "" {
+			s.out.SetKeyValueMetadata(kv[0], kv[1])
 		}
 	}
 	return s, nil

@@ -14,6 +14,7 @@ type VectorOptions struct {
 	Schema   *features.Schema
 	Interval time.Duration // between the rows of a component; 0: one for each scrape
 	Labeler  *Labeler
+	From     time.Time // of the rows; earlier scrapes only fill the windows
 }
 
 // VectorRow is a component's vector at a time and what it is to a learner. The
@@ -61,6 +62,9 @@ func Vectors(scrapes iter.Seq2[[]forestall.Sample, error], opt VectorOptions, vi
 	row := &VectorRow{}
 	store := features.NewStore(map[forestall.Kind]*features.Schema{kind: opt.Schema})
 	err = features.Replay(counted, store, opt.Interval, func(c forestall.Component, t time.Time, w *features.Window) error {
+		if t.Before(opt.From) {
+			return nil
+		}
 		counts.Rows[c] += 0
 		ready, _ := w.Ready()
 		if ready {

@@ -40,6 +40,7 @@ type cli struct {
 	Explain  explainCmd  `cmd:"" group:"Train and judge models" help:"Say why rows of a table have the risk that a model gives them."`
 	Evaluate evaluateCmd `cmd:"" group:"Train and judge models" help:"Measure a model on a table."`
 
+	Backtest  backtestCmd  `cmd:"" group:"Train and judge models" help:"List the alarms of a model on recorded telemetry."`
 	Telemetry telemetryCmd `cmd:"" group:"Train and judge models" help:"Look at recorded telemetry."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`

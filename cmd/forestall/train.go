@@ -17,8 +17,8 @@ import (
 
 // trainCmd trains a model on a plain table.
 type trainCmd struct {
-	Table string `required:"" placeholder:"FILE" help:"Table to train on: CSV, plain or compressed with gzip or zstd, or Parquet."`
-	Label string `required:"" placeholder:"COL" help:"Column to predict."`
+	Table string `xor:"rows" required:"" placeholder:"FILE" help:"Table to train on: CSV, plain or compressed with gzip or zstd, or Parquet."`
+	Label string `placeholder:"COL" help:"Column of --table to predict."`
 	Out   string `required:"" placeholder:"DIR" help:"Directory for model.txt and card.json."`
 
 	Drop        []string `placeholder:"COL,.." help:"Columns that are no features."`
@@ -56,8 +56,10 @@ type trainCmd struct {
 
 	continueFlag
 
+	telemetryTraining `embed:""`
+
 	Name    string        `placeholder:"NAME" help:"Name of the model in its card; by default that of the directory."`
-	Horizon time.Duration `placeholder:"DURATION" help:"The label means a failure within this time; kept in the card."`
+	Horizon time.Duration `placeholder:"DURATION" help:"The label means a failure within this time; kept in the card. Of --telemetry: an incident that starts between the lead and the lead and this."`
 	Seed    uint64        `default:"1" help:"Seed of the samples."`
 	Threads int           `default:"0" help:"Threads; 0: one per processor. The model does not depend on it."`
 	JSON    bool          `name:"json" help:"Report on standard error in lines of JSON: each tree of the model, each fold, each trial and, once a second, how far the reading or the fold under way is."`
@@ -110,6 +112,13 @@ func (c *trainCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
+	if c.Telemetry != "" {
+		done, err := c.prepareTelemetry()
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
 	split, err := c.check()
 	if err != nil {
 		return err
@@ -128,6 +137,11 @@ func (c *trainCmd) Run(g *globals) error {
 	debug.SetGCPercent(25)
 	progress := newTrainProgress(g, c.JSON)
 	defer progress.end()
+	if c.made != nil {
+		if err := c.makeTable(g); err != nil {
+			return unlessInterrupted(g.ctx, err)
+		}
+	}
 	started := g.now()
 	in, err := c.read(g, progress, split, from)
 	if err != nil {

@@ -41,6 +41,9 @@ type fitted struct {
 
 // check finds out what is wrong with the flags before anything is read.
 func (c *trainCmd) check() (*train.Split, error) {
+	if c.Label == "" {
+		return nil, errors.New("--table needs --label, the column to predict")
+	}
 	if err := c.checkSearch(); err != nil {
 		return nil, err
 	}

@@ -36,6 +36,7 @@ func (c *trainCmd) card(in *trainInput, f *fitted) (model.Card, error) {
 	if train.Objective(c.Objective) == train.Binary {
 		card.Calibration = model.Calibration{Method: model.Platt, Slope: 1, Intercept: f.Intercept}
 	}
+	c.made.describe(c, &card)
 	return card, nil
 }
 
