@@ -166,9 +166,9 @@ func (r *Recording) addJournal(path, id string) error {
 	j := journalSource{path: path, batch: b, want: func(k forestall.Kind) bool {
 		return !packed[k] && (r.kind == forestall.KindUnknown || k == r.kind)
 	}}
-	for range j.batch.yield(j.want) {
+	for _, err := range j.batch.yield(j.want) {
 		r.sources = append(r.sources, j)
-		break
+		return err
 	}
 	return nil
 }
@@ -228,6 +228,7 @@ func (j journalSource) begins() time.Time { return time.UnixMilli(j.batch.scrape
 func (j journalSource) ends(context.Context) (time.Time, error) {
 	return time.UnixMilli(j.batch.scrapes[len(j.batch.scrapes)-1].ms).UTC(), nil
 }
+
 func (j journalSource) scrapes(context.Context) iter.Seq2[[]forestall.Sample, error] {
 	return j.batch.yield(j.want)
 }
@@ -249,6 +250,7 @@ func (h historySource) ends(ctx context.Context) (last time.Time, err error) {
 	}
 	return last, nil
 }
+
 func (h historySource) scrapes(ctx context.Context) iter.Seq2[[]forestall.Sample, error] {
 	return func(yield func([]forestall.Sample, error) bool) {
 		f, err := os.Open(h.path)

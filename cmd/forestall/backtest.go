@@ -46,7 +46,6 @@ type backtested struct {
 	threshold float64
 	scores    train.Scores
 	row       []judgedRow // of the scores, at the threshold or above
-	unknown   int      // rows without a risk
 	e         *train.Evaluation
 	alarms    []train.Alarm
 }

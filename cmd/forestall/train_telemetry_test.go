@@ -80,7 +80,8 @@ func TestTrainOnTelemetry(t *testing.T) {
 	card := m.Card
 	got := []any{card.Kind, card.Horizon, card.Lead, card.Windows, card.Training.From.String(), card.Training.To.String(), card.Reliability != nil}
 	want := []any{
-		"gpu", model.Duration(2 * time.Minute), model.Duration(10 * time.Second), []model.Duration{model.Duration(10 * time.Second), model.Duration(time.Minute)},
+		"gpu", model.Duration(2 * time.Minute), model.Duration(10 * time.Second),
+		[]model.Duration{model.Duration(10 * time.Second), model.Duration(time.Minute)},
 		"2026-01-01 00:00:00 +0000 UTC", "2026-01-01 00:59:55 +0000 UTC", true,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
