@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -22,7 +23,8 @@ type telemetry struct {
 	node     string
 	gpus     gpu.Source // nil: this node has none that can be read
 	host     *features.Host
-	pages    []page
+	targets  *targets
+	owners   owners
 	store    *features.Store
 	scorer   *predict.Scorer
 	accuracy *predict.Accuracy
@@ -53,6 +55,11 @@ func (t *telemetry) Run(ctx context.Context) error {
 		defer ticker.Stop()
 		score = ticker.C
 	}
+	ctx, stop := context.WithCancel(ctx)
+	var finding sync.WaitGroup
+	finding.Go(func() { t.targets.Run(ctx, t.now) })
+	defer finding.Wait()
+	defer stop()
 	t.scrapeAll(ctx)
 	for {
 		select {
@@ -83,7 +90,7 @@ func (t *telemetry) scrapeAll(ctx context.Context) {
 	if t.gpus != nil {
 		wg.Go(func() { t.scrapeGPUs(ctx) })
 	}
-	for _, s := range t.pages {
+	for _, s := range t.targets.list() {
 		wg.Go(func() { t.scrapePage(ctx, s) })
 	}
 	wg.Wait()
@@ -148,19 +155,41 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
 	}
 }
 
-// page is an exposition target.
-type page struct {
-	url     string
-	scraper *features.Scraper
-}
-
-func (t *telemetry) scrapePage(ctx context.Context, p page) {
+func (t *telemetry) scrapePage(ctx context.Context, p *page) {
 	groups, latency, err := p.scraper.Scrape(ctx, t.now())
-	t.sourceState(p.url, err)
 	for _, samples := range groups {
+		if taken := t.claim(samples[0].Component, p.id, func() bool { return t.targets.scraped(p) }); taken != nil {
+			err = errors.Join(err, taken)
+			continue
+		}
 		t.push(samples, latency)
 	}
+	t.sourceState(p.url, err)
 	t.take(p.scraper.Events())
+}
+
+// claim makes source the component's one source, unless it has another.
+func (t *telemetry) claim(c forestall.Component, source string, alive func() bool) error {
+	switch {
+	case t.host != nil && c == forestall.Node(t.node):
+		return fmt.Errorf("%s is this host, which features.host = true reads already", c)
+	case t.gpus != nil && c.Kind == forestall.KindGPU && c.NodeName() == t.node:
+		return fmt.Errorf("%s is this node's, which the engine reads itself", c)
+	}
+	return t.owners.claim(c, source, alive)
+}
+
+// forget drops what a page described that has been away for too long.
+func (t *telemetry) forget(p *page) {
+	components := t.owners.release(p.id)
+	for _, c := range components {
+		t.store.Forget(c)
+	}
+	t.mu.Lock()
+	delete(t.failing, p.url)
+	t.mu.Unlock()
+	t.metrics.scrapeErrors.DeleteLabelValues(p.url)
+	t.log.Info("telemetry of a target that is gone dropped", "url", p.url, "components", len(components))
 }
 
 // notMeasured is the latency of samples that were sent, not fetched.
