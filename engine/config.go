@@ -169,7 +169,7 @@ func DefaultConfig() Config {
 			Checkpoint: forestall.Observe, Migrate: forestall.Observe, Drain: forestall.Observe,
 			SuspectAt: 0.2, FailingAt: 0.6,
 		},
-		Features: FeaturesConfig{ScrapeInterval: Duration{5 * time.Second}, ScrapeTimeout: Duration{3 * time.Second}, ForgetAfter: Duration{6 * time.Hour}, Host: true},
+		Features: FeaturesConfig{ScrapeInterval: Duration{5 * time.Second}, ScrapeTimeout: Duration{3 * time.Second}, ForgetAfter: Duration{6 * time.Hour}, Host: true, RemoteWrite: defaultRemoteWrite()},
 		GPU:      GPUConfig{Source: "auto", SimGPUs: 8, SimSeed: 1},
 		Model:    ModelConfig{GPU: "builtin", Node: "builtin"},
 		API:      APIConfig{Address: "127.0.0.1:7070"},

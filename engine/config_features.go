@@ -18,6 +18,7 @@ type FeaturesConfig struct {
 	Host           bool              `toml:"host"`         // this host's own procfs
 	Targets        []TargetConfig    `toml:"target,omitempty"`
 	Map            []features.MapRow `toml:"map,omitempty"`
+	RemoteWrite    RemoteWriteConfig `toml:"remote_write"`
 }
 
 // TargetConfig is one Prometheus exposition page, or those that discovery
@@ -85,6 +86,7 @@ func (c FeaturesConfig) check(bad func(key, format string, args ...any)) {
 	if c.ForgetAfter.Duration <= 0 {
 		bad("features.forget_after", "must be longer than 0")
 	}
+	c.RemoteWrite.check(mappings, bad)
 	for i, t := range c.Targets {
 		key := fmt.Sprintf("features.target[%d]", i)
 		t.check(func(field, format string, args ...any) { bad(key+field, format, args...) })

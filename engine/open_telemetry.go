@@ -48,7 +48,13 @@ func (e *Engine) openTelemetry() (err error) {
 	if t.targets, err = openTargets(e.cfg.Features, mappings, e.name, e.log); err != nil {
 		return err
 	}
-	t.targets.gone = t.forget
+	t.targets.gone = func(p *page) { t.forget(p.id, p.url) }
+	if t.remote, err = openRemoteWrite(e.cfg.Features, mappings, e.now, e.log); err != nil {
+		return fmt.Errorf("features.remote_write: %w", err)
+	}
+	if t.remote != nil {
+		e.closers = append(e.closers, t.remote.listener)
+	}
 	models := map[forestall.Kind]*model.Model{}
 	schemas := map[forestall.Kind]*features.Schema{}
 	for kind, where := range map[forestall.Kind]string{forestall.KindGPU: e.cfg.Model.GPU, forestall.KindNode: e.cfg.Model.Node} {

@@ -43,7 +43,7 @@ func discoveredTelemetry(t *testing.T, file string) *telemetry {
 		node: "n0", targets: list, owners: owners{of: map[forestall.Component]owner{}}, now: time.Now, log: slog.New(slog.DiscardHandler), metrics: m,
 		store: features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}), failing: map[string]bool{},
 	}
-	list.gone = tel.forget
+	list.gone = func(p *page) { tel.forget(p.id, p.url) }
 	return tel
 }
 

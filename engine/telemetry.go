@@ -24,6 +24,7 @@ type telemetry struct {
 	gpus     gpu.Source // nil: this node has none that can be read
 	host     *features.Host
 	targets  *targets
+	remote   *remoteWrite // nil: remote writes are not received
 	owners   owners
 	store    *features.Store
 	scorer   *predict.Scorer
@@ -56,9 +57,12 @@ func (t *telemetry) Run(ctx context.Context) error {
 		score = ticker.C
 	}
 	ctx, stop := context.WithCancel(ctx)
-	var finding sync.WaitGroup
-	finding.Go(func() { t.targets.Run(ctx, t.now) })
-	defer finding.Wait()
+	var arriving sync.WaitGroup
+	arriving.Go(func() { t.targets.Run(ctx, t.now) })
+	if t.remote != nil {
+		arriving.Go(func() { t.remote.Run(ctx, t) })
+	}
+	defer arriving.Wait()
 	defer stop()
 	t.scrapeAll(ctx)
 	for {
@@ -179,17 +183,17 @@ func (t *telemetry) claim(c forestall.Component, source string, alive func() boo
 	return t.owners.claim(c, source, alive)
 }
 
-// forget drops what a page described that has been away for too long.
-func (t *telemetry) forget(p *page) {
-	components := t.owners.release(p.id)
+// forget drops what a source described that has been away for too long.
+func (t *telemetry) forget(id, name string) {
+	components := t.owners.release(id)
 	for _, c := range components {
 		t.store.Forget(c)
 	}
 	t.mu.Lock()
-	delete(t.failing, p.url)
+	delete(t.failing, name)
 	t.mu.Unlock()
-	t.metrics.scrapeErrors.DeleteLabelValues(p.url)
-	t.log.Info("telemetry of a target that is gone dropped", "url", p.url, "components", len(components))
+	t.metrics.scrapeErrors.DeleteLabelValues(name)
+	t.log.Info("telemetry of a source that is gone dropped", "source", name, "components", len(components))
 }
 
 // notMeasured is the latency of samples that were sent, not fetched.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	promvalue "github.com/prometheus/prometheus/model/value"
 
 	"github.com/stratoswarm/forestall"
 )
@@ -106,12 +107,16 @@ func (c *collector) touch(r *reading) {
 	c.fresh = append(c.fresh, r)
 }
 
-// add takes the value of one series.
+// add takes the value of one series. A staleness marker says that the series
+// has vanished: its component is described, its metric missing.
 func (c *collector) add(r route, v float64) {
 	if r.to == nil {
 		return
 	}
 	c.touch(r.to)
+	if promvalue.IsStaleNaN(v) {
+		return
+	}
 	if r.xid {
 		r.to.xid = reported(v)
 	}

@@ -2,6 +2,7 @@ package features
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -207,6 +208,17 @@ func (c HTTPConfig) authorization() (string, error) {
 		return req.Header.Get("Authorization"), err
 	}
 	return "", nil
+}
+
+// Admits reports whether a request shows the secret that c names: the server's
+// side of the same configuration. Without one it admits everybody.
+func (c HTTPConfig) Admits(r *http.Request) (bool, error) {
+	want, err := c.authorization()
+	if err != nil {
+		return false, err
+	}
+	got := r.Header.Get("Authorization")
+	return want == "" || subtle.ConstantTimeCompare([]byte(want), []byte(got)) == 1, nil
 }
 
 func readSecret(name string) ([]byte, error) { return readLimited(name, maxSecretFile) }

@@ -1,0 +1,6 @@
+package main
+
+// telemetryCmd works on recorded telemetry.
+type telemetryCmd struct {
+	Import telemetryImportCmd `cmd:"" help:"Record what a Prometheus server has kept."`
+}
