@@ -112,3 +112,28 @@ func BenchmarkParseFormats(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkTakeFormats parses a page in every format and maps it to the samples
+// of 8 GPUs: a scrape without its request.
+func BenchmarkTakeFormats(b *testing.B) {
+	text := string(dcgmNode(b))
+	for name, format := range formats {
+		page := encode(b, text, format)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			s, err := NewScraper(ScrapeConfig{URL: "http://x/metrics", Node: "n3", Mapping: preset("dcgm")}, http.DefaultClient)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if err := s.take(page, string(format), epoch); err != nil {
+					b.Fatal(err)
+				}
+				if groups := s.samples(epoch); len(groups) != 8 {
+					b.Fatalf("%d groups, want 8", len(groups))
+				}
+			}
+			perSeries(b, 480)
+		})
+	}
+}
