@@ -183,7 +183,7 @@ func (r *remoteWrite) Run(ctx context.Context, t *telemetry) {
 	for {
 		select {
 		case <-ctx.Done():
-			r.server.Close()
+			_ = r.server.Close() // a sender writes again what is cut off
 			<-served
 			return
 		case <-ticker.C:

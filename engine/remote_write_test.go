@@ -92,7 +92,7 @@ func TestBadRemoteWriteConfig(t *testing.T) {
 		`tls = {cert = "/c"}`:                           "cert and key are given together",
 		`auth = {username = "ann"}`:                     "given together or not at all",
 		`tls = {cert = "c", key = "/k"}`:                `features.remote_write.tls.cert: "c" is not an absolute path`,
-		`adress = "x"`:                                  `did you mean "features.remote_write.address"?`,
+		`addresss = "x"`:                                `did you mean "features.remote_write.address"?`,
 		`auth = {bearer_file = "/t", password = "abc"}`: `unknown key "features.remote_write`,
 	} {
 		_, err := ReadConfig(strings.NewReader("[features.remote_write]\n" + toml))

@@ -59,7 +59,7 @@ func TestScrapeEveryFormat(t *testing.T) {
 			srv := newTarget(t)
 			page := encode(t, text, format)
 			srv.answer = func(w http.ResponseWriter, r *http.Request) {
-				if got := expfmt.Negotiate(r.Header); got.FormatType() != expfmt.TypeTextPlain {
+				if got := expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...); got.FormatType() != expfmt.TypeTextPlain {
 					t.Errorf("an exporter that can answer all answers in %s", got)
 				}
 				w.Header().Set("Content-Type", string(format))

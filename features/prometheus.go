@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/stratoswarm/forestall"
@@ -223,7 +224,7 @@ func (r *rangeReader) fetch(ctx context.Context, first, n int) (int, error) {
 					return errChunkTooLarge
 				}
 				t := r.target(i, l)
-				route, err := t.collect.route(l.Get(labels.MetricName), l)
+				route, err := t.collect.route(l.Get(model.MetricNameLabel), l)
 				if err == nil && route.to != nil {
 					t.series = append(t.series, rangeSeries{route, values})
 				}
@@ -239,7 +240,7 @@ func (r *rangeReader) fetch(ctx context.Context, first, n int) (int, error) {
 			t := r.targets[keyOf(i, l)]
 			switch {
 			case t == nil: // it has none of our series
-			case l.Get(labels.MetricName) == "up":
+			case l.Get(model.MetricNameLabel) == "up":
 				t.up = values
 			default:
 				t.duration = values

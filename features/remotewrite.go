@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/exp/api/remote"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
@@ -174,7 +175,7 @@ func (w *RemoteWriter) takeV1(body []byte, now time.Time) (int, error) {
 		samples += len(one.Samples)
 		name := ""
 		for _, l := range one.Labels {
-			if l.Name == labels.MetricName {
+			if l.Name == model.MetricNameLabel {
 				name = l.Value
 			}
 		}
@@ -217,7 +218,7 @@ func (w *RemoteWriter) takeV2(body []byte, now time.Time) (int, error) {
 // nameV2 returns the name among a series' labels, "" if there is none.
 func nameV2(refs []uint32, symbols []string) string {
 	for i := 0; i+1 < len(refs); i += 2 {
-		if n := uint64(len(symbols)); uint64(refs[i]) < n && uint64(refs[i+1]) < n && symbols[refs[i]] == labels.MetricName {
+		if n := uint64(len(symbols)); uint64(refs[i]) < n && uint64(refs[i+1]) < n && symbols[refs[i]] == model.MetricNameLabel {
 			return symbols[refs[i+1]]
 		}
 	}
