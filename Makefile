@@ -18,10 +18,10 @@ LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 # go-nvml wraps functions that NVIDIA has deprecated; the warnings say nothing about this code.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner chaos e2e golden history cgo-off clean
+.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner chaos e2e test-prometheus golden history cgo-off clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/forestall
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/forestall
@@ -65,6 +65,9 @@ bench-learner: build ## training and evaluation beside XGBoost and leaves, speed
 
 e2e: ## the end-to-end tests alone, with their logs
 	$(GO) test -count=1 -v -timeout 15m -run 'TestE2E' ./cmd/forestall
+
+test-prometheus: ## against Debian's prometheus and node_exporter: scraped, kept and remotely written values agree
+	PROMETHEUS_SCRAPES=40 $(GO) test -count=1 -v -timeout 10m -run 'TestReal' ./features
 
 chaos: ## 50 random kills of engines, shims and nodes; long fencing schedules
 	CHAOS_KILLS=50 $(GO) test -count=1 -v -timeout 60m -run 'TestE2EKillAtAnyMoment' ./cmd/forestall

@@ -96,21 +96,6 @@ type PolicyConfig struct {
 	HoldOut    float64        `toml:"hold_out"`
 }
 
-// FeaturesConfig says what is scraped and how often.
-type FeaturesConfig struct {
-	ScrapeInterval Duration       `toml:"scrape_interval"`
-	ScrapeTimeout  Duration       `toml:"scrape_timeout"`
-	Host           bool           `toml:"host"` // this host's own procfs
-	Targets        []TargetConfig `toml:"target,omitempty"`
-}
-
-// TargetConfig is one Prometheus exposition page.
-type TargetConfig struct {
-	URL    string `toml:"url"`
-	Preset string `toml:"preset"` // dcgm | node
-	Node   string `toml:"node"`   // whose components it describes; empty: this engine's
-}
-
 // GPUConfig chooses where GPU telemetry comes from.
 type GPUConfig struct {
 	Source  string `toml:"source"`   // auto | nvml | none | sim
@@ -185,7 +170,7 @@ func DefaultConfig() Config {
 			Checkpoint: forestall.Observe, Migrate: forestall.Observe, Drain: forestall.Observe,
 			SuspectAt: 0.2, FailingAt: 0.6,
 		},
-		Features:  FeaturesConfig{ScrapeInterval: Duration{5 * time.Second}, ScrapeTimeout: Duration{3 * time.Second}, Host: true},
+		Features:  FeaturesConfig{ScrapeInterval: Duration{5 * time.Second}, ScrapeTimeout: Duration{3 * time.Second}, ForgetAfter: Duration{6 * time.Hour}, Host: true, RemoteWrite: defaultRemoteWrite()},
 		Telemetry: defaultTelemetry(),
 		GPU:       GPUConfig{Source: "auto", SimGPUs: 8, SimSeed: 1},
 		Model:     ModelConfig{GPU: "builtin", Node: "builtin"},

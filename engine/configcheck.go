@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -105,18 +104,7 @@ func (c Config) Validate() error {
 
 	positive("features.scrape_interval", c.Features.ScrapeInterval)
 	positive("features.scrape_timeout", c.Features.ScrapeTimeout)
-	for i, t := range c.Features.Targets {
-		key := fmt.Sprintf("features.target[%d]", i)
-		if u, err := url.Parse(t.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			bad(key+".url", "%q is not an http or https URL", t.URL)
-		}
-		oneOf(key+".preset", t.Preset, "dcgm", "node")
-		if t.Node != "" {
-			if err := forestall.CheckName(t.Node); err != nil {
-				bad(key+".node", "%v", err)
-			}
-		}
-	}
+	c.Features.check(bad)
 	c.Telemetry.check(bad)
 	oneOf("gpu.source", c.GPU.Source, "auto", "nvml", "none", "sim")
 	between("gpu.sim_gpus", c.GPU.SimGPUs, 0, 64)

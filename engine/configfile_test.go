@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stratoswarm/forestall/features"
 )
 
 const seed = `
@@ -74,6 +76,59 @@ func TestConfigRoundTrip(t *testing.T) {
 	}
 }
 
+func TestFeaturesConfig(t *testing.T) {
+	const text = `[features]
+scrape_interval = "15s"
+
+[[features.target]]
+file_sd = ["/etc/forestall/targets/*.yml"]
+preset = "gaudi"
+labels = {dc = "d1"}
+scheme = "https"
+max_page = "1MiB"
+tls = {ca = "/etc/ca.pem", cert = "/etc/c.pem", key = "/etc/c.key", server_name = "x"}
+auth = {username = "ann", password_file = "/etc/password"}
+
+[[features.target]]
+http_sd = "http://sd/targets"
+refresh = "5m"
+preset = "node"
+auth = {bearer_file = "/etc/token"}
+
+[[features.map]]
+preset = "gaudi"
+kind = "gpu"
+labels = {node = ["host"], gpu = "card"}
+no_value_from = 1e9
+series = "temperature"
+match = ["sensor=~die|hbm"]
+metric = "gpu_temperature_celsius"
+`
+	want, err := ReadConfig(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := 1e9
+	row := features.MapRow{
+		Preset: "gaudi", Kind: "gpu", Labels: features.MapLabels{Node: []string{"host"}, GPU: "card"}, NoValueFrom: &limit,
+		Series: "temperature", Match: []string{"sensor=~die|hbm"}, Metric: "gpu_temperature_celsius",
+	}
+	if d := cmp.Diff([]features.MapRow{row}, want.Features.Map); d != "" {
+		t.Errorf("mapping (-want +got):\n%s", d)
+	}
+	var b bytes.Buffer
+	if err := want.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadConfig(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b.String())
+	}
+	if d := cmp.Diff(want.Features, got.Features); d != "" {
+		t.Errorf("written and read back (-want +got):\n%s", d)
+	}
+}
+
 func TestBadConfig(t *testing.T) {
 	for _, tc := range []struct{ name, toml, want string }{
 		{"unknown key", "[fault_tolerance]\ncheckpoint_intervall = \"5m\"", `line 2: unknown key "fault_tolerance.checkpoint_intervall"; did you mean "fault_tolerance.checkpoint_interval"?`},
@@ -98,6 +153,15 @@ func TestBadConfig(t *testing.T) {
 		{"small recording", "[telemetry]\nmax_size = \"1MiB\"", "telemetry.max_size: 1MiB is less than 16MiB"},
 		{"recording of no time", "[telemetry]\nmax_age = \"0s\"", "telemetry.max_age: must be longer than 0"},
 		{"vectors alone", "[telemetry]\nrecord = false\nvectors = true", "telemetry.vectors: needs telemetry.record = true"},
+		{"no target", "[[features.target]]\npreset = \"node\"", "features.target[0]: give one of url, file_sd and http_sd"},
+		{"two targets in one", "[[features.target]]\npreset = \"node\"\nurl = \"http://a/m\"\nhttp_sd = \"http://b\"", "give one of url, file_sd and http_sd"},
+		{"preset", "[[features.target]]\npreset = \"amd\"\nurl = \"http://a/m\"", `features.target[0].preset: preset "amd" is not one of dcgm, node, nvml`},
+		{"relative file", "[[features.target]]\npreset = \"node\"\nfile_sd = [\"t/*.json\"]", `features.target[0].file_sd: "t/*.json" is not an absolute path`},
+		{"relative secret", "[[features.target]]\npreset = \"node\"\nurl = \"http://a/m\"\nauth = {bearer_file = \"token\"}", `features.target[0].auth.bearer_file: "token" is not an absolute path`},
+		{"half a certificate", "[[features.target]]\npreset = \"node\"\nurl = \"https://a/m\"\ntls = {cert = \"/c\"}", "given together or not at all"},
+		{"refresh of a page", "[[features.target]]\npreset = \"node\"\nurl = \"http://a/m\"\nrefresh = \"1m\"", "are of targets with file_sd or http_sd"},
+		{"unknown key of a target", "[[features.target]]\npresett = \"node\"", `unknown key "features.target.presett"; did you mean "features.target.preset"?`},
+		{"bad mapping", "[[features.map]]\npreset = \"dcgm\"\nseries = \"x\"\nmetric = \"gpu_fan\"", "features.map: mapping table: row 0: metric: gpu_fan is not among the metrics of a gpu"},
 		{"not TOML", "fault_tolerance = [", "line 1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -25,7 +25,8 @@ func (e *Engine) openTelemetry() (err error) {
 		scrape:  e.cfg.Features.ScrapeInterval.Duration,
 		timeout: e.cfg.Features.ScrapeTimeout.Duration,
 		now:     e.now, log: e.log, metrics: e.metrics,
-		gone: map[forestall.Component]bool{}, broken: map[forestall.Component]bool{}, failing: map[string]bool{},
+		owners: owners{of: map[forestall.Component]owner{}},
+		gone:   map[forestall.Component]bool{}, broken: map[forestall.Component]bool{}, failing: map[string]bool{},
 		failed: func(f forestall.Failure) { e.outbox.add(failureReport{Failure: f}) },
 	}
 	e.telemetry = t
@@ -37,21 +38,22 @@ func (e *Engine) openTelemetry() (err error) {
 			return fmt.Errorf("read this host's telemetry: %w; set features.host = false to do without", err)
 		}
 	}
-	for i, target := range e.cfg.Features.Targets {
-		own := orElse(target.Node, e.name) == e.name
-		switch {
-		case own && target.Preset == "node" && t.host != nil:
-			return fmt.Errorf("features.target[%d]: %s describes this host, which features.host = true reads already; a component has one source: set features.host = false, or give the target the node that it describes", i, target.URL)
-		case own && target.Preset == "dcgm" && t.gpus != nil:
-			return fmt.Errorf("features.target[%d]: %s describes this node's GPUs, which gpu.source = %q reads already; a component has one source: set gpu.source = \"none\", or give the target the node that it describes", i, target.URL, e.cfg.GPU.Source)
-		}
-		s, err := features.NewScraper(features.ScrapeConfig{
-			URL: target.URL, Preset: target.Preset, Node: orElse(target.Node, e.name), Timeout: t.timeout,
-		}, e.client)
-		if err != nil {
-			return fmt.Errorf("features.target[%d]: %w", i, err)
-		}
-		t.pages = append(t.pages, page{target.URL, s})
+	mappings, err := features.NewMappings(e.cfg.Features.Map)
+	if err != nil {
+		return fmt.Errorf("features.map: %w", err)
+	}
+	if err := e.checkOwnTargets(t, mappings); err != nil {
+		return err
+	}
+	if t.targets, err = openTargets(e.cfg.Features, mappings, e.name, e.log); err != nil {
+		return err
+	}
+	t.targets.gone = func(p *page) { t.forget(p.id, p.url) }
+	if t.remote, err = openRemoteWrite(e.cfg.Features, mappings, e.now, e.log); err != nil {
+		return fmt.Errorf("features.remote_write: %w", err)
+	}
+	if t.remote != nil {
+		e.closers = append(e.closers, t.remote.listener)
 	}
 	models := map[forestall.Kind]*model.Model{}
 	schemas := map[forestall.Kind]*features.Schema{}
@@ -61,17 +63,17 @@ func (e *Engine) openTelemetry() (err error) {
 			return fmt.Errorf("model.%s = %q: %w", kind, where, err)
 		}
 		if m == nil { // its telemetry is kept for /metrics and later models
-			schemas[kind], err = features.NewSchema(kind, features.Metrics(kind), defaultWindows)
+			schemas[kind], err = features.NewSchema(kind, append(features.Metrics(kind), mappings.Extra(kind)...), defaultWindows)
 		} else {
 			models[kind] = m
-			schemas[kind], err = predict.SchemaFor(m)
+			schemas[kind], err = predict.SchemaFor(m, mappings.Extra(kind)...)
 		}
 		if err != nil {
 			return fmt.Errorf("model.%s = %q: %w", kind, where, err)
 		}
 	}
 	for _, kind := range []forestall.Kind{forestall.KindAgent, forestall.KindService} {
-		if schemas[kind], err = features.NewSchema(kind, features.Metrics(kind), defaultWindows); err != nil {
+		if schemas[kind], err = features.NewSchema(kind, append(features.Metrics(kind), mappings.Extra(kind)...), defaultWindows); err != nil {
 			return err
 		}
 	}
@@ -87,6 +89,23 @@ func (e *Engine) openTelemetry() (err error) {
 		t.score = e.cfg.FaultTolerance.PredictionInterval.Duration
 	}
 	e.registry.MustRegister(t.scorer, t.accuracy)
+	return nil
+}
+
+// checkOwnTargets refuses pages that describe what this engine reads itself.
+func (e *Engine) checkOwnTargets(t *telemetry, mappings *features.Mappings) error {
+	for i, target := range e.cfg.Features.Targets {
+		mapping, err := mappings.Get(target.Preset)
+		if err != nil || target.discovered() || orElse(target.Node, e.name) != e.name {
+			continue
+		}
+		switch {
+		case mapping.Kind() == forestall.KindNode && t.host != nil:
+			return fmt.Errorf("features.target[%d]: %s describes this host, which features.host = true reads already; a component has one source: set features.host = false, or give the target the node that it describes", i, target.URL)
+		case mapping.Kind() == forestall.KindGPU && t.gpus != nil:
+			return fmt.Errorf("features.target[%d]: %s describes this node's GPUs, which gpu.source = %q reads already; a component has one source: set gpu.source = \"none\", or give the target the node that it describes", i, target.URL, e.cfg.GPU.Source)
+		}
+	}
 	return nil
 }
 

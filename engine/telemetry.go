@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -22,7 +23,9 @@ type telemetry struct {
 	node     string
 	gpus     gpu.Source // nil: this node has none that can be read
 	host     *features.Host
-	pages    []page
+	targets  *targets
+	remote   *remoteWrite // nil: remote writes are not received
+	owners   owners
 	store    *features.Store
 	scorer   *predict.Scorer
 	accuracy *predict.Accuracy
@@ -54,6 +57,14 @@ func (t *telemetry) Run(ctx context.Context) error {
 		defer ticker.Stop()
 		score = ticker.C
 	}
+	ctx, stop := context.WithCancel(ctx)
+	var arriving sync.WaitGroup
+	arriving.Go(func() { t.targets.Run(ctx, t.now) })
+	if t.remote != nil {
+		arriving.Go(func() { t.remote.Run(ctx, t) })
+	}
+	defer arriving.Wait()
+	defer stop()
 	t.scrapeAll(ctx)
 	for {
 		select {
@@ -84,7 +95,7 @@ func (t *telemetry) scrapeAll(ctx context.Context) {
 	if t.gpus != nil {
 		wg.Go(func() { t.scrapeGPUs(ctx) })
 	}
-	for _, s := range t.pages {
+	for _, s := range t.targets.list() {
 		wg.Go(func() { t.scrapePage(ctx, s) })
 	}
 	wg.Wait()
@@ -151,19 +162,41 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
 	}
 }
 
-// page is an exposition target.
-type page struct {
-	url     string
-	scraper *features.Scraper
-}
-
-func (t *telemetry) scrapePage(ctx context.Context, p page) {
+func (t *telemetry) scrapePage(ctx context.Context, p *page) {
 	groups, latency, err := p.scraper.Scrape(ctx, t.now())
-	t.sourceState(p.url, err)
 	for _, samples := range groups {
+		if taken := t.claim(samples[0].Component, p.id, func() bool { return t.targets.scraped(p) }); taken != nil {
+			err = errors.Join(err, taken)
+			continue
+		}
 		t.push(samples, latency)
 	}
+	t.sourceState(p.url, err)
 	t.take(p.scraper.Events())
+}
+
+// claim makes source the component's one source, unless it has another.
+func (t *telemetry) claim(c forestall.Component, source string, alive func() bool) error {
+	switch {
+	case t.host != nil && c == forestall.Node(t.node):
+		return fmt.Errorf("%s is this host, which features.host = true reads already", c)
+	case t.gpus != nil && c.Kind == forestall.KindGPU && c.NodeName() == t.node:
+		return fmt.Errorf("%s is this node's, which the engine reads itself", c)
+	}
+	return t.owners.claim(c, source, alive)
+}
+
+// forget drops what a source described that has been away for too long.
+func (t *telemetry) forget(id, name string) {
+	components := t.owners.release(id)
+	for _, c := range components {
+		t.store.Forget(c)
+	}
+	t.mu.Lock()
+	delete(t.failing, name)
+	t.mu.Unlock()
+	t.metrics.scrapeErrors.DeleteLabelValues(name)
+	t.log.Info("telemetry of a source that is gone dropped", "source", name, "components", len(components))
 }
 
 // notMeasured is the latency of samples that were sent, not fetched.

@@ -77,7 +77,7 @@ func BenchmarkScrapeDCGM(b *testing.B) {
 	page := dcgmNode(b)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(page) }))
 	defer srv.Close()
-	s, err := NewScraper(ScrapeConfig{URL: srv.URL + "/metrics", Node: "n3", Preset: "dcgm"}, srv.Client())
+	s, err := NewScraper(ScrapeConfig{URL: srv.URL + "/metrics", Node: "n3", Mapping: preset("dcgm")}, srv.Client())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -3,34 +3,44 @@ package features
 import (
 	"fmt"
 	"math"
+	"net"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/stratoswarm/forestall"
 )
 
-// Mapping says which series of a page are which metrics of which components.
-// It is immutable and safe for concurrent use.
+// Mapping says which series are which metrics of which components. It is
+// immutable and safe for concurrent use.
 type Mapping struct {
-	name   string
-	kind   forestall.Kind
-	slots  []string                                                        // what rules write, by index: our metrics, then helpers that begin with '.'
-	nOut   int                                                             // slots[:nOut] are metrics
-	rules  map[string][]rule                                               // by the page's metric name
-	xid    string                                                          // series whose value is the last XID; "" = none
-	locate func(l labels.Labels, node string) (forestall.Component, error) // zero: not of any
-	derive func(now, before []float64)                                     // fills metrics from helpers
+	name     string
+	kind     forestall.Kind
+	labels   MapLabels
+	slots    []string          // what rules write, by index: metrics, then helpers that begin with '.'
+	nOut     int               // slots[:nOut] are metrics
+	rules    map[string][]rule // by the series' name
+	events   map[string]bool   // series whose value is the last XID
+	formulas []computed        // in the order of the table
+	extra    []Metric          // those that the kind's list lacks
 }
 
 // rule maps one series onto a slot.
 type rule struct {
+	slot    int
+	scale   float64
+	join    join // several series of one component
+	where   []*labels.Matcher
+	limit   float64 // values from here on mean "no value"
+	nonzero bool    // zero means "no value"
+	bits    uint64  // 0 = the value itself; else whether one of these bits is set
+}
+
+// computed is a slot that a formula fills from others.
+type computed struct {
 	slot  int
-	scale float64 // 0 = 1
-	join  join    // several series of one component
-	where func(labels.Labels) bool
-	value func(float64) float64 // before scale; NaN = not reported
+	value formula
 }
 
 // join says what several series of one component make together.
@@ -40,23 +50,10 @@ const (
 	joinMax join = iota
 	joinSum
 	joinMin
+	joinCount
 )
 
-// Presets returns the names that [Preset] accepts.
-func Presets() []string { return []string{"dcgm", "node"} }
-
-// Preset returns the mapping of a well-known exporter: "dcgm" for
-// dcgm-exporter, which describes GPUs, "node" for node_exporter, which
-// describes a node.
-func Preset(name string) (*Mapping, error) {
-	switch name {
-	case "dcgm":
-		return dcgmMapping(), nil
-	case "node":
-		return nodeMapping(), nil
-	}
-	return nil, fmt.Errorf("preset %q is not one of %s", name, strings.Join(Presets(), ", "))
-}
+var joinNames = []string{"max", "sum", "min", "count"}
 
 // Name returns the preset's name.
 func (m *Mapping) Name() string { return m.name }
@@ -64,40 +61,51 @@ func (m *Mapping) Name() string { return m.name }
 // Kind returns the kind of component that the mapping describes.
 func (m *Mapping) Kind() forestall.Kind { return m.kind }
 
-// spec is how a preset writes a rule: names where rule has indices.
-type spec struct {
-	from, to string
-	scale    float64
-	join     join
-	where    func(labels.Labels) bool
-	value    func(float64) float64
-}
+// Extra returns the metrics that the mapping gives beyond [Metrics] of its
+// kind. Do not modify it.
+func (m *Mapping) Extra() []Metric { return m.extra }
 
-// compile returns a mapping whose slots are the kind's metrics, then helpers.
-func compile(m Mapping, helpers []string, specs []spec) *Mapping {
-	for _, metric := range Metrics(m.kind) {
-		m.slots = append(m.slots, metric.Name)
+// Series returns the names of the series that the mapping reads, sorted.
+func (m *Mapping) Series() []string {
+	var names []string
+	for name := range m.rules {
+		names = append(names, name)
 	}
-	m.nOut = len(m.slots)
-	m.slots = append(m.slots, helpers...)
-	m.rules = make(map[string][]rule, len(specs))
-	for _, s := range specs {
-		r := rule{slot: slices.Index(m.slots, s.to), scale: s.scale, join: s.join, where: s.where, value: s.value}
-		if r.scale == 0 {
-			r.scale = 1
+	for name := range m.events {
+		if m.rules[name] == nil {
+			names = append(names, name)
 		}
-		m.rules[s.from] = append(m.rules[s.from], r)
 	}
-	return &m
+	slices.Sort(names)
+	return names
 }
 
-// slot returns the index of a name; presets use it for their helpers.
-func (m *Mapping) slot(name string) int { return slices.Index(m.slots, name) }
+// knows reports whether the mapping reads the series.
+func (m *Mapping) knows(name string) bool { return m.rules[name] != nil || m.events[name] }
 
-// take adds one series to the component's slots.
+// matches reports whether the rule is for a series with these labels.
+func (r *rule) matches(l labels.Labels) bool {
+	for _, w := range r.where {
+		if !w.Matches(l.Get(w.Name)) {
+			return false
+		}
+	}
+	return true
+}
+
+// take adds the value of one series to the component's slots.
 func (r *rule) take(slots []float64, v float64) {
-	if r.value != nil {
-		v = r.value(v)
+	if v >= r.limit || r.nonzero && v == 0 {
+		return
+	}
+	switch {
+	case r.join == joinCount:
+		v = 1
+	case r.bits != 0:
+		if v < 0 || !finite(v) {
+			return
+		}
+		v = float64(min(uint64(v)&r.bits, 1)) // 0 or 1
 	}
 	v = reported(v * r.scale)
 	if math.IsNaN(v) {
@@ -107,7 +115,7 @@ func (r *rule) take(slots []float64, v float64) {
 	switch {
 	case math.IsNaN(*have):
 		*have = v
-	case r.join == joinSum:
+	case r.join == joinSum || r.join == joinCount:
 		*have += v
 	case r.join == joinMin:
 		*have = min(*have, v)
@@ -116,6 +124,70 @@ func (r *rule) take(slots []float64, v float64) {
 	}
 }
 
-func label(name string, accepted ...string) func(labels.Labels) bool {
-	return func(l labels.Labels) bool { return slices.Contains(accepted, l.Get(name)) }
+// derive fills the slots that formulas give.
+func (m *Mapping) derive(now, before []float64) {
+	for _, c := range m.formulas {
+		now[c.slot] = reported(c.value(now, before))
+	}
+}
+
+// locate says whose series one with these labels is: the zero Component when
+// it is of none that the mapping describes. node, if given, is the node; labels
+// that the series lacks are those of its target.
+func (m *Mapping) locate(l labels.Labels, node string, target map[string]string) (forestall.Component, error) {
+	var none forestall.Component
+	get := func(name string) string {
+		if v := l.Get(name); v != "" {
+			return v
+		}
+		return target[name]
+	}
+	switch m.kind {
+	case forestall.KindAgent, forestall.KindService:
+		name := get(m.labels.Name)
+		if name == "" {
+			return none, nil
+		}
+		if err := forestall.CheckName(name); err != nil {
+			return none, fmt.Errorf("label %s: %w", m.labels.Name, err)
+		}
+		return forestall.Component{Kind: m.kind, Name: name}, nil
+	case forestall.KindGPU:
+		if get(m.labels.GPU) == "" { // of a switch, a CPU
+			return none, nil
+		}
+	}
+	if node == "" {
+		var err error
+		if node, err = m.node(get); err != nil {
+			return none, err
+		}
+	}
+	if m.kind == forestall.KindNode {
+		return forestall.Node(node), nil
+	}
+	index, err := strconv.Atoi(get(m.labels.GPU))
+	if err != nil || index < 0 {
+		return none, fmt.Errorf("label %s=%q is not a GPU's index", m.labels.GPU, get(m.labels.GPU))
+	}
+	return forestall.GPU(node, index), nil
+}
+
+// node reads the node's name from the first of the mapping's labels that is
+// there. An address gives its host.
+func (m *Mapping) node(get func(string) string) (string, error) {
+	for _, name := range m.labels.Node {
+		v := get(name)
+		if v == "" {
+			continue
+		}
+		if host, _, err := net.SplitHostPort(v); err == nil {
+			v = host
+		}
+		if err := forestall.CheckName(v); err != nil {
+			return "", fmt.Errorf("label %s: %w; set the target's node", name, err)
+		}
+		return v, nil
+	}
+	return "", fmt.Errorf("no label names the node (looked for %q); set the target's node", m.labels.Node)
 }

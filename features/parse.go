@@ -35,6 +35,7 @@ type Series struct {
 	Time  time.Time // zero when the page gives none, as is usual
 
 	parser textparse.Parser
+	raw    []byte // tells series of a page apart
 }
 
 // Labels decodes the labels, the metric's name (as __name__) included. It
@@ -69,7 +70,8 @@ func Parse(page []byte, contentType string, visit func(series Series) error) err
 		return fmt.Errorf("%w: %w", ErrExposition, err)
 	}
 	s := Series{parser: parser}
-	offset := 0 // of the newest series
+	offset := 0  // of the newest series
+	family := "" // that names the series of a protobuf page
 	for n := 0; ; {
 		entry, err := parser.Next()
 		if errors.Is(err, io.EOF) {
@@ -78,6 +80,15 @@ func Parse(page []byte, contentType string, visit func(series Series) error) err
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrExposition, place(page, contentType, media, offset), err)
 		}
+		if entry == textparse.EntryType && media == mediaProtobuf {
+			name, kind := parser.Type()
+			switch kind {
+			case model.MetricTypeHistogram, model.MetricTypeGaugeHistogram, model.MetricTypeSummary:
+				family = ""
+			default:
+				family = string(name)
+			}
+		}
 		if entry != textparse.EntrySeries {
 			continue
 		}
@@ -85,12 +96,14 @@ func Parse(page []byte, contentType string, visit func(series Series) error) err
 			return fmt.Errorf("%w: %w: more than %d series", ErrExposition, ErrTooLarge, MaxSeries)
 		}
 		raw, ms, value := parser.Series()
-		s.Value, s.Time = value, time.Time{}
+		s.Value, s.Time, s.raw = value, time.Time{}, raw
 		if ms != nil {
 			s.Time = time.UnixMilli(*ms).UTC()
 		}
 		if media == mediaProtobuf {
-			s.Name = s.Labels().Get(model.MetricNameLabel)
+			if s.Name = family; family == "" { // of a histogram or summary: its series have several
+				s.Name = s.Labels().Get(model.MetricNameLabel)
+			}
 		} else {
 			offset = cap(buf) - cap(raw)
 			s.setName(raw)

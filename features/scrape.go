@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,43 +18,31 @@ import (
 // target could not be read, nothing about the hardware behind it.
 var ErrScrape = errors.New("scrape")
 
-// Bounds on what one target may describe.
-const (
-	maxTargetComponents = 1024
-	maxPendingEvents    = 256
-)
-
 // ScrapeConfig says what to scrape and how.
 type ScrapeConfig struct {
-	URL      string        // http or https, with the path: http://n3:9400/metrics
-	Node     string        // the node behind the target; "" takes it from the page (dcgm only)
-	Preset   string        // one of Presets
-	Timeout  time.Duration // of one scrape; 0 = 5 s
-	MaxBytes int64         // of the decompressed page; 0 = 8 MiB, at most MaxPageBytes
+	URL      string            // http or https, with the path: http://n3:9400/metrics
+	Node     string            // the node behind the target; "" takes it from labels
+	Labels   map[string]string // of the target; a series that lacks one has it from here
+	Mapping  *Mapping          // from Preset or Mappings.Get
+	Timeout  time.Duration     // of one scrape; 0 = 5 s
+	MaxBytes int64             // of the decompressed page; 0 = 8 MiB, at most MaxPageBytes
 
 	// Clock times the scrape; nil = time.Now.
 	Clock func() time.Time
 }
 
-// Scraper reads one exposition target through a preset. It remembers the
+// Scraper reads one exposition target through a mapping. It remembers the
 // components that it has seen and the counters of the scrape before, from which
 // it derives shares of time. It is not safe for concurrent use.
 type Scraper struct {
-	cfg     ScrapeConfig
-	client  *http.Client
-	mapping *Mapping
-
-	seen   []forestall.Component // in order of Compare
-	state  map[forestall.Component]*reading
-	events []forestall.Event
+	*collector
+	cfg    ScrapeConfig
+	client *http.Client
+	routes map[string]route // by the text of the series
 }
 
-// reading is what a target said about one component.
-type reading struct {
-	now, before []float64 // the mapping's slots; NaN = missing
-	xid         float64   // in this page; NaN = none given
-	xidBefore   float64   // last one given
-}
+// maxRoutes bounds the series of a target whose meaning is remembered.
+const maxRoutes = 1 << 14
 
 // NewScraper checks cfg; errors name the field and what it accepts. The client
 // carries TLS and authentication; its own timeout should be zero.
@@ -65,11 +51,10 @@ func NewScraper(cfg ScrapeConfig, client *http.Client) (*Scraper, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("scrape target: url %q: want http://HOST:PORT/PATH or https://", cfg.URL)
 	}
-	mapping, err := Preset(cfg.Preset)
-	if err != nil {
-		return nil, fmt.Errorf("scrape target %s: %w", cfg.URL, err)
+	if cfg.Mapping == nil {
+		return nil, fmt.Errorf("scrape target %s: no mapping is given", cfg.URL)
 	}
-	if cfg.Node != "" || mapping.kind == forestall.KindNode {
+	if cfg.Node != "" || cfg.Mapping.kind == forestall.KindNode && cfg.Labels == nil {
 		if err := forestall.CheckName(cfg.Node); err != nil {
 			return nil, fmt.Errorf("scrape target %s: node: %w", cfg.URL, err)
 		}
@@ -89,8 +74,14 @@ func NewScraper(cfg ScrapeConfig, client *http.Client) (*Scraper, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &Scraper{cfg: cfg, client: client, mapping: mapping, state: map[forestall.Component]*reading{}}, nil
+	return &Scraper{
+		collector: newCollector(cfg.Mapping, cfg.Node, cfg.Labels, cfg.URL, maxTargetComponents),
+		cfg:       cfg, client: client, routes: map[string]route{},
+	}, nil
 }
+
+// Labels returns the target's labels. Do not modify them.
+func (s *Scraper) Labels() map[string]string { return s.cfg.Labels }
 
 // Scrape reads the page once and returns, for each component ever seen there,
 // one sample of every metric of its kind, stamped now: NaN for what the page
@@ -121,22 +112,11 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) ([][]forestall.Samp
 	return s.samples(now), latency, nil
 }
 
-// Events drains what happened since the last call: a GPU's last XID taking
-// another value between two scrapes, and failed scrapes, which belong to the
-// target's node (no component when that is not configured). The newest 256 are
-// kept.
-func (s *Scraper) Events() []forestall.Event {
-	events := s.events
-	s.events = nil
-	return events
-}
-
-func (s *Scraper) event(e forestall.Event) {
-	if len(s.events) == maxPendingEvents {
-		s.events = slices.Delete(s.events, 0, 1)
-	}
-	s.events = append(s.events, e)
-}
+// accept offers every format that Parse reads. The text format comes first: it
+// is the cheapest to read, and OpenMetrics and protobuf say nothing that a
+// mapping asks for.
+const accept = "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.6," +
+	"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.4,*/*;q=0.1"
 
 // get fetches the page, at most MaxBytes of it after decompression.
 func (s *Scraper) get(ctx context.Context) (page []byte, contentType string, err error) {
@@ -151,7 +131,7 @@ func (s *Scraper) get(ctx context.Context) (page []byte, contentType string, err
 	if err != nil {
 		return nil, "", err
 	}
-	req.Header.Set("Accept", "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.9,*/*;q=0.1")
+	req.Header.Set("Accept", accept)
 	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.Set("User-Agent", "forestall")
 	resp, err := s.client.Do(req)
@@ -186,111 +166,38 @@ func (s *Scraper) get(ctx context.Context) (page []byte, contentType string, err
 // take parses a page into the components' readings. After an error the
 // readings before it still stand.
 func (s *Scraper) take(page []byte, contentType string, now time.Time) error {
-	fresh := map[forestall.Component]*reading{}
+	s.begin()
 	series := 0
 	err := Parse(page, contentType, func(one Series) error {
 		series++
-		return s.visit(one, fresh)
+		return s.visit(one)
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		if err = s.end(now); err == nil {
+			return nil
+		}
+		err = fmt.Errorf("%w: it has %d series and none that preset %s knows", ErrExposition, series, s.mapping.name)
 	}
-	if len(fresh) == 0 {
-		return fmt.Errorf("%w: it has %d series and none that preset %s knows", ErrExposition, series, s.mapping.name)
-	}
-	if !s.remember(fresh) {
-		return fmt.Errorf("%w: %w: it has described more than %d components", ErrExposition, ErrTooLarge, maxTargetComponents)
-	}
-	s.replace(fresh, now)
-	return nil
+	s.abort()
+	clear(s.routes) // they may lead to components that are not kept
+	return err
 }
 
-func (s *Scraper) visit(one Series, fresh map[forestall.Component]*reading) error {
-	rules := s.mapping.rules[one.Name]
-	if len(rules) == 0 && (one.Name != s.mapping.xid || s.mapping.xid == "") {
+func (s *Scraper) visit(one Series) error {
+	if !s.mapping.knows(one.Name) {
 		return nil
 	}
-	l := one.Labels()
-	c, err := s.mapping.locate(l, s.cfg.Node)
-	if err != nil {
-		return fmt.Errorf("%w: series %s: %w", ErrExposition, one.Name, err)
-	}
-	if c.IsZero() {
-		return nil
-	}
-	r := fresh[c]
-	if r == nil {
-		if len(fresh) == maxTargetComponents {
-			return fmt.Errorf("%w: %w: it describes more than %d components", ErrExposition, ErrTooLarge, maxTargetComponents)
+	r, ok := s.routes[string(one.raw)]
+	if !ok {
+		var err error
+		if r, err = s.route(one.Name, one.Labels()); err != nil {
+			return err
 		}
-		r = &reading{now: nans(len(s.mapping.slots)), xid: math.NaN()}
-		fresh[c] = r
-	}
-	if one.Name == s.mapping.xid {
-		r.xid = reported(one.Value)
-	}
-	for i := range rules {
-		if rules[i].where == nil || rules[i].where(l) {
-			rules[i].take(r.now, one.Value)
+		if len(s.routes) == maxRoutes {
+			clear(s.routes)
 		}
+		s.routes[string(one.raw)] = r
 	}
+	s.add(r, one.Value)
 	return nil
-}
-
-// remember makes room for components not seen before, unless that would be too
-// many.
-func (s *Scraper) remember(fresh map[forestall.Component]*reading) bool {
-	for c := range fresh {
-		if s.state[c] != nil {
-			continue
-		}
-		if len(s.seen) == maxTargetComponents {
-			return false
-		}
-		s.state[c] = &reading{now: nans(len(s.mapping.slots)), xidBefore: math.NaN()}
-		at, _ := slices.BinarySearchFunc(s.seen, c, forestall.Component.Compare)
-		s.seen = slices.Insert(s.seen, at, c)
-	}
-	return true
-}
-
-// replace makes fresh the newest readings, derives what needs two, and notes
-// new XIDs.
-func (s *Scraper) replace(fresh map[forestall.Component]*reading, now time.Time) {
-	for _, c := range s.seen {
-		r, f := s.state[c], fresh[c]
-		r.before = r.now
-		if f == nil {
-			r.now = nans(len(s.mapping.slots))
-			continue
-		}
-		r.now = f.now
-		s.mapping.derive(r.now, r.before)
-		s.noteXID(c, r, f.xid, now)
-	}
-}
-
-// noteXID reports an XID that took another value. The first one seen may be
-// from long ago: the exporter keeps it until the driver is reloaded.
-func (s *Scraper) noteXID(c forestall.Component, r *reading, xid float64, now time.Time) {
-	if math.IsNaN(xid) {
-		return
-	}
-	if !math.IsNaN(r.xidBefore) && xid != r.xidBefore && xid != 0 {
-		s.event(forestall.Event{Component: c, Kind: forestall.EventXID, Time: now, Code: int(xid), Detail: "last XID that " + s.cfg.URL + " reports"})
-	}
-	r.xidBefore = xid
-}
-
-func (s *Scraper) samples(now time.Time) [][]forestall.Sample {
-	out := make([][]forestall.Sample, len(s.seen))
-	for i, c := range s.seen {
-		values := s.state[c].now
-		group := make([]forestall.Sample, s.mapping.nOut)
-		for slot := range group {
-			group[slot] = forestall.Sample{Component: c, Metric: s.mapping.slots[slot], Time: now, Value: values[slot]}
-		}
-		out[i] = group
-	}
-	return out
 }

@@ -35,13 +35,12 @@ type cli struct {
 	Members     membersCmd     `cmd:"" group:"Ask an engine" help:"List the cluster's nodes."`
 	Incidents   incidentsCmd   `cmd:"" group:"Ask an engine" help:"List failures, open and closed."`
 
-	Train    trainCmd    `cmd:"" group:"Train and judge models" help:"Train a model on a table."`
-	Predict  predictCmd  `cmd:"" group:"Train and judge models" help:"Score the rows of a table."`
-	Explain  explainCmd  `cmd:"" group:"Train and judge models" help:"Say why rows of a table have the risk that a model gives them."`
-	Evaluate evaluateCmd `cmd:"" group:"Train and judge models" help:"Measure a model on a table."`
-
+	Train     trainCmd     `cmd:"" group:"Train and judge models" help:"Train a model on a table."`
+	Predict   predictCmd   `cmd:"" group:"Train and judge models" help:"Score the rows of a table."`
+	Explain   explainCmd   `cmd:"" group:"Train and judge models" help:"Say why rows of a table have the risk that a model gives them."`
+	Evaluate  evaluateCmd  `cmd:"" group:"Train and judge models" help:"Measure a model on a table."`
+	Telemetry telemetryCmd `cmd:"" group:"Train and judge models" help:"Look at recorded telemetry, or record what Prometheus has kept."`
 	Backtest  backtestCmd  `cmd:"" group:"Train and judge models" help:"List the alarms of a model on recorded telemetry."`
-	Telemetry telemetryCmd `cmd:"" group:"Train and judge models" help:"Look at recorded telemetry."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 

@@ -21,6 +21,7 @@ import (
 type telemetryCmd struct {
 	Stats  telemetryStatsCmd  `cmd:"" help:"Show what a recording holds of each component and metric."`
 	Export telemetryExportCmd `cmd:"" help:"Write a recording, or a part of it, as CSV or Parquet."`
+	Import telemetryImportCmd `cmd:"" help:"Record what a Prometheus server has kept."`
 }
 
 // telemetryFlags choose recorded telemetry.

@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/features"
+)
+
+// FeaturesConfig says what is scraped and how often.
+type FeaturesConfig struct {
+	ScrapeInterval Duration          `toml:"scrape_interval"`
+	ScrapeTimeout  Duration          `toml:"scrape_timeout"`
+	ForgetAfter    Duration          `toml:"forget_after"` // a discovered target being gone
+	Host           bool              `toml:"host"`         // this host's own procfs
+	Targets        []TargetConfig    `toml:"target,omitempty"`
+	Map            []features.MapRow `toml:"map,omitempty"`
+	RemoteWrite    RemoteWriteConfig `toml:"remote_write"`
+}
+
+// TargetConfig is one Prometheus exposition page, or those that discovery
+// finds.
+type TargetConfig struct {
+	URL     string            `toml:"url,omitempty"`
+	FileSD  []string          `toml:"file_sd,omitempty"` // globs of absolute paths
+	HTTPSD  string            `toml:"http_sd,omitempty"`
+	Refresh Duration          `toml:"refresh,omitempty"` // of discovery; 0 = 15 s for files, 1 min for HTTP
+	Scheme  string            `toml:"scheme,omitempty"`  // of discovered targets that do not say
+	Path    string            `toml:"path,omitempty"`    // likewise
+	Labels  map[string]string `toml:"labels,omitempty"`
+	Preset  string            `toml:"preset"`
+	Node    string            `toml:"node"` // whose components it describes; empty: this engine's, or a label's of discovered ones
+	MaxPage Bytes             `toml:"max_page,omitempty"`
+	TLS     TLSConfig         `toml:"tls,omitempty"`
+	Auth    AuthConfig        `toml:"auth,omitempty"`
+}
+
+// TLSConfig names the files that a connection is trusted by.
+type TLSConfig struct {
+	CA                 string `toml:"ca,omitempty"`
+	Cert               string `toml:"cert,omitempty"`
+	Key                string `toml:"key,omitempty"`
+	ServerName         string `toml:"server_name,omitempty"`
+	InsecureSkipVerify bool   `toml:"insecure_skip_verify,omitempty"`
+}
+
+// AuthConfig names the files that hold secrets.
+type AuthConfig struct {
+	BearerFile   string `toml:"bearer_file,omitempty"`
+	Username     string `toml:"username,omitempty"`
+	PasswordFile string `toml:"password_file,omitempty"`
+}
+
+// http returns the two as features takes them.
+func (t TargetConfig) http() features.HTTPConfig {
+	return features.HTTPConfig{
+		CAFile: t.TLS.CA, CertFile: t.TLS.Cert, KeyFile: t.TLS.Key, ServerName: t.TLS.ServerName, InsecureSkipVerify: t.TLS.InsecureSkipVerify,
+		BearerFile: t.Auth.BearerFile, Username: t.Auth.Username, PasswordFile: t.Auth.PasswordFile,
+	}
+}
+
+// discovered reports whether the target stands for those that discovery finds.
+func (t TargetConfig) discovered() bool { return len(t.FileSD) > 0 || t.HTTPSD != "" }
+
+// refresh is how often discovery is asked.
+func (t TargetConfig) refresh() time.Duration {
+	switch {
+	case t.Refresh.Duration > 0:
+		return t.Refresh.Duration
+	case t.HTTPSD != "":
+		return time.Minute
+	}
+	return 15 * time.Second
+}
+
+// check reports what cannot work in the section's targets and mapping tables.
+func (c FeaturesConfig) check(bad func(key, format string, args ...any)) {
+	mappings, err := features.NewMappings(c.Map)
+	if err != nil {
+		bad("features.map", "%v", err)
+		mappings, _ = features.NewMappings(nil)
+	}
+	if c.ForgetAfter.Duration <= 0 {
+		bad("features.forget_after", "must be longer than 0")
+	}
+	c.RemoteWrite.check(mappings, bad)
+	for i, t := range c.Targets {
+		key := fmt.Sprintf("features.target[%d]", i)
+		t.check(func(field, format string, args ...any) { bad(key+field, format, args...) })
+		if _, err := mappings.Get(t.Preset); err != nil {
+			bad(key+".preset", "%v", err)
+		}
+	}
+}
+
+func (t TargetConfig) check(bad func(field, format string, args ...any)) {
+	if n := min(len(t.FileSD), 1) + min(len(t.URL), 1) + min(len(t.HTTPSD), 1); n != 1 {
+		bad("", "give one of url, file_sd and http_sd")
+	}
+	if t.URL != "" && !httpURL(t.URL) {
+		bad(".url", "%q is not an http or https URL", t.URL)
+	}
+	if t.HTTPSD != "" && !httpURL(t.HTTPSD) {
+		bad(".http_sd", "%q is not an http or https URL", t.HTTPSD)
+	}
+	for _, glob := range t.FileSD {
+		if _, err := filepath.Match(glob, ""); err != nil || !filepath.IsAbs(glob) {
+			bad(".file_sd", "%q is not an absolute path or a pattern of one", glob)
+		}
+	}
+	if !t.discovered() && (t.Refresh.Duration != 0 || t.Scheme != "" || t.Path != "") {
+		bad("", "refresh, scheme and path are of targets with file_sd or http_sd")
+	}
+	if t.Scheme != "" && t.Scheme != "http" && t.Scheme != "https" {
+		bad(".scheme", "%q is not one of http, https", t.Scheme)
+	}
+	if t.Refresh.Duration < 0 || t.Refresh.Duration > 0 && t.Refresh.Duration < time.Second {
+		bad(".refresh", "%s is shorter than a second", t.Refresh)
+	}
+	if t.MaxPage.N > features.MaxPageBytes {
+		bad(".max_page", "%s is over the limit of %s", t.MaxPage, Bytes{features.MaxPageBytes})
+	}
+	if t.Node != "" {
+		if err := forestall.CheckName(t.Node); err != nil {
+			bad(".node", "%v", err)
+		}
+	}
+	if err := t.http().Validate(); err != nil {
+		bad(".tls, auth", "%v", err)
+	}
+	for field, name := range map[string]string{
+		".tls.ca": t.TLS.CA, ".tls.cert": t.TLS.Cert, ".tls.key": t.TLS.Key, ".auth.bearer_file": t.Auth.BearerFile, ".auth.password_file": t.Auth.PasswordFile,
+	} {
+		if name != "" && !filepath.IsAbs(name) {
+			bad(field, "%q is not an absolute path", name)
+		}
+	}
+}
+
+func httpURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+}

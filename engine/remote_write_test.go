@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/exp/api/remote"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/prompb"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/features"
+)
+
+// A remote write with the right secret ends in the windows, one without is
+// refused, and what has been silent for long is forgotten.
+func TestRemoteWriteIntoWindows(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(secret, []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mappings, err := features.NewMappings(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	c := DefaultConfig().Features
+	c.RemoteWrite.Address, c.RemoteWrite.Auth.BearerFile = "127.0.0.1:0", secret
+	r, err := openRemoteWrite(c, mappings, time.Now, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, err := features.NewSchema(forestall.KindGPU, features.Metrics(forestall.KindGPU), defaultWindows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tel := &telemetry{
+		node: "n0", owners: owners{of: map[forestall.Component]owner{}}, now: time.Now, log: log, metrics: newMetrics(prometheus.NewRegistry()),
+		store: features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}), failing: map[string]bool{},
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.Run(ctx, tel) }()
+	defer func() { stop(); <-ended }()
+
+	send := func(client *http.Client) error {
+		api, err := remote.NewAPI("http://"+r.listener.Addr().String(), remote.WithAPIPath(remoteWritePath), remote.WithAPIHTTPClient(client))
+		if err != nil {
+			t.Fatal(err)
+		}
+		label := func(name, value string) prompb.Label { return prompb.Label{Name: name, Value: value} }
+		_, err = api.Write(context.Background(), remote.WriteV1MessageType, &prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{
+			Labels:  []prompb.Label{label("Hostname", "n1"), label("__name__", "DCGM_FI_DEV_GPU_TEMP"), label("gpu", "0"), label("instance", "n1:9400"), label("job", "dcgm")},
+			Samples: []prompb.Sample{{Value: 50, Timestamp: time.Now().UnixMilli()}},
+		}}})
+		return err
+	}
+	if err := send(http.DefaultClient); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("without the secret: error %v", err)
+	}
+	client, err := features.NewHTTPClient(features.HTTPConfig{BearerFile: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := send(client); err != nil {
+		t.Fatal(err)
+	}
+	r.flush(tel, time.Now().Add(c.RemoteWrite.Settle.Duration))
+	if got := tel.store.Components(); len(got) != 1 || got[0] != forestall.GPU("n1", 0) {
+		t.Errorf("components %v, want gpu/n1/0", got)
+	}
+	r.flush(tel, time.Now().Add(c.ForgetAfter.Duration+time.Minute))
+	if got := tel.store.Components(); len(got) != 0 {
+		t.Errorf("components %v after a long silence", got)
+	}
+}
+
+func TestBadRemoteWriteConfig(t *testing.T) {
+	for toml, want := range map[string]string{
+		`address = "7075"`:                              `features.remote_write.address: "7075" is not HOST:PORT`,
+		`address = "0.0.0.0:7075"`:                      "is not a loopback address: set tls.cert and tls.key, and tls.client_ca or auth",
+		`presets = ["amd"]`:                             `features.remote_write.presets: preset "amd" is not one of`,
+		`presets = []`:                                  "names no preset",
+		`settle = "0s"`:                                 "shorter than a second",
+		`max_request = "1GiB"`:                          "1GiB is not between 1B and 32MiB",
+		`tls = {cert = "/c"}`:                           "cert and key are given together",
+		`auth = {username = "ann"}`:                     "given together or not at all",
+		`tls = {cert = "c", key = "/k"}`:                `features.remote_write.tls.cert: "c" is not an absolute path`,
+		`addresss = "x"`:                                `did you mean "features.remote_write.address"?`,
+		`auth = {bearer_file = "/t", password = "abc"}`: `unknown key "features.remote_write`,
+	} {
+		_, err := ReadConfig(strings.NewReader("[features.remote_write]\n" + toml))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", toml, err, want)
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/features"
+)
+
+// discoveredTelemetry is the telemetry of an engine n0 whose one target is
+// found in file.
+func discoveredTelemetry(t *testing.T, file string) *telemetry {
+	t.Helper()
+	mappings, err := features.NewMappings(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := DefaultConfig().Features
+	c.Targets = []TargetConfig{{FileSD: []string{file}, Preset: "dcgm"}}
+	list, err := openTargets(c, mappings, "n0", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, err := features.NewSchema(forestall.KindGPU, features.Metrics(forestall.KindGPU), defaultWindows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMetrics(prometheus.NewRegistry())
+	tel := &telemetry{
+		node: "n0", targets: list, owners: owners{of: map[forestall.Component]owner{}}, now: time.Now, log: slog.New(slog.DiscardHandler), metrics: m,
+		store: features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}), failing: map[string]bool{},
+	}
+	list.gone = func(p *page) { tel.forget(p.id, p.url) }
+	return tel
+}
+
+func TestTargetsComeAndGo(t *testing.T) {
+	gpuPage := func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "DCGM_FI_DEV_GPU_TEMP{gpu=\"0\",Hostname=%q} 50\n", strings.TrimPrefix(r.URL.Path, "/"))
+	}
+	srv := httptest.NewServer(http.HandlerFunc(gpuPage))
+	defer srv.Close()
+	address := strings.TrimPrefix(srv.URL, "http://")
+	file := filepath.Join(t.TempDir(), "targets.json")
+	list := func(paths ...string) {
+		t.Helper()
+		var groups []string
+		for _, p := range paths {
+			groups = append(groups, fmt.Sprintf(`{"targets": [%q], "labels": {"__metrics_path__": "/%s"}}`, address, p))
+		}
+		if err := os.WriteFile(file, []byte("["+strings.Join(groups, ",")+"]"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tel := discoveredTelemetry(t, file)
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	refresh := func(at time.Duration) {
+		tel.targets.refresh(context.Background(), tel.targets.groups[0], start.Add(at))
+		for _, p := range tel.targets.list() {
+			tel.scrapePage(context.Background(), p)
+		}
+	}
+	check := func(what string, urls, components []string) {
+		t.Helper()
+		var gotURLs, gotComponents []string
+		for _, p := range tel.targets.list() {
+			gotURLs = append(gotURLs, p.url)
+		}
+		slices.Sort(gotURLs)
+		for _, c := range tel.store.Components() {
+			gotComponents = append(gotComponents, c.String())
+		}
+		if diff := cmp.Diff(urls, gotURLs); diff != "" {
+			t.Errorf("%s: targets (-want +got):\n%s", what, diff)
+		}
+		if diff := cmp.Diff(components, gotComponents); diff != "" {
+			t.Errorf("%s: components (-want +got):\n%s", what, diff)
+		}
+	}
+	both, first := []string{"gpu/n1/0", "gpu/n2/0"}, []string{srv.URL + "/n1"}
+
+	list("n1", "n2")
+	refresh(0)
+	check("two listed", []string{srv.URL + "/n1", srv.URL + "/n2"}, both)
+	list("n1")
+	refresh(time.Minute)
+	check("one removed", first, both)
+	if err := os.WriteFile(file, []byte("[{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refresh(2 * time.Minute)
+	check("half written", first, both)
+	list("n1", "n2")
+	scraper := tel.targets.groups[0].pages[srv.URL+"/n2"].scraper
+	refresh(time.Hour)
+	check("back", []string{srv.URL + "/n1", srv.URL + "/n2"}, both)
+	if tel.targets.groups[0].pages[srv.URL+"/n2"].scraper != scraper {
+		t.Error("a target that came back begins anew")
+	}
+	list("n1")
+	refresh(2 * time.Hour)
+	refresh(2*time.Hour + tel.targets.forget - time.Second)
+	check("away, not for long enough", first, both)
+	refresh(2*time.Hour + tel.targets.forget)
+	check("away for too long", first, []string{"gpu/n1/0"})
+}
+
+func TestOneSourceOfAComponent(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "DCGM_FI_DEV_GPU_TEMP{gpu=\"0\",Hostname=\"n1\"} 50\n")
+	}))
+	defer srv.Close()
+	file := filepath.Join(t.TempDir(), "targets.json")
+	address := strings.TrimPrefix(srv.URL, "http://")
+	text := fmt.Sprintf(`[{"targets": [%q]}, {"targets": [%q], "labels": {"__param_again": "1"}}]`, address, address)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tel := discoveredTelemetry(t, file)
+	tel.targets.refresh(context.Background(), tel.targets.groups[0], time.Now())
+	for _, p := range tel.targets.list() {
+		tel.scrapePage(context.Background(), p)
+	}
+	failing := 0
+	for _, bad := range tel.failing {
+		if bad {
+			failing++
+		}
+	}
+	if failing != 1 {
+		t.Errorf("failing sources %v, want one of the two pages that describe one GPU", tel.failing)
+	}
+}

@@ -1,0 +1,217 @@
+package features
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	promvalue "github.com/prometheus/prometheus/model/value"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// Bounds on what one source may describe.
+const (
+	maxTargetComponents = 1024
+	maxPendingEvents    = 256
+)
+
+// collector turns the series of one source into samples, one scrape after the
+// other, whatever they came by: a page, a Prometheus server's answers, a
+// remote write. It remembers the components that it has seen and the readings
+// of the scrape before, from which formulas derive shares of time. It is not
+// safe for concurrent use.
+type collector struct {
+	mapping *Mapping
+	node    string            // whose components they are; "" = a label says it
+	target  map[string]string // labels of the source
+	origin  string            // for the text of events
+	limit   int               // of components
+
+	seen   []forestall.Component // in order of Compare
+	state  map[forestall.Component]*reading
+	fresh  []*reading // that this scrape has touched
+	scrape uint64     // counts scrapes
+	events []forestall.Event
+}
+
+// reading is what a source said about one component.
+type reading struct {
+	component   forestall.Component
+	now, before []float64 // the mapping's slots; NaN = missing
+	xid         float64   // in this scrape; NaN = none given
+	xidBefore   float64   // last one given
+	scrape      uint64    // that touched it last
+	known       bool      // it is in seen
+}
+
+// route says what the values of one series are. The zero route is nothing.
+type route struct {
+	to    *reading
+	rules []rule
+	xid   bool
+}
+
+func newCollector(m *Mapping, node string, target map[string]string, origin string, limit int) *collector {
+	return &collector{mapping: m, node: node, target: target, origin: origin, limit: limit, state: map[forestall.Component]*reading{}}
+}
+
+// route finds what a series is. It stays true for as long as the collector.
+func (c *collector) route(name string, l labels.Labels) (route, error) {
+	var r route
+	if !c.mapping.knows(name) {
+		return r, nil
+	}
+	component, err := c.mapping.locate(l, c.node, c.target)
+	if err != nil {
+		return r, fmt.Errorf("%w: series %s: %w", ErrExposition, name, err)
+	}
+	if component.IsZero() {
+		return r, nil
+	}
+	for _, one := range c.mapping.rules[name] {
+		if one.matches(l) {
+			r.rules = append(r.rules, one)
+		}
+	}
+	r.xid = c.mapping.events[name]
+	if r.to = c.state[component]; r.to == nil {
+		if len(c.state) == c.limit {
+			return r, fmt.Errorf("%w: %w: more than %d components are described", ErrExposition, ErrTooLarge, c.limit)
+		}
+		n := len(c.mapping.slots)
+		r.to = &reading{component: component, now: nans(n), before: nans(n), xid: math.NaN(), xidBefore: math.NaN()}
+		c.state[component] = r.to
+	}
+	return r, nil
+}
+
+// begin starts a scrape.
+func (c *collector) begin() {
+	c.scrape++
+	c.fresh = c.fresh[:0]
+}
+
+// touch says that the scrape describes the component.
+func (c *collector) touch(r *reading) {
+	if r.scrape == c.scrape {
+		return
+	}
+	r.scrape = c.scrape
+	r.now, r.before = r.before, r.now
+	fillNaN(r.now)
+	r.xid = math.NaN()
+	c.fresh = append(c.fresh, r)
+}
+
+// add takes the value of one series. A staleness marker says that the series
+// has vanished: its component is described, its metric missing.
+func (c *collector) add(r route, v float64) {
+	if r.to == nil {
+		return
+	}
+	c.touch(r.to)
+	if promvalue.IsStaleNaN(v) {
+		return
+	}
+	if r.xid {
+		r.to.xid = reported(v)
+	}
+	for i := range r.rules {
+		r.rules[i].take(r.to.now, v)
+	}
+}
+
+// abort takes back a scrape that went wrong: the readings before it stand.
+func (c *collector) abort() {
+	for _, r := range c.fresh {
+		r.now, r.before = r.before, r.now
+		r.scrape = 0
+		if !r.known {
+			delete(c.state, r.component)
+		}
+	}
+	c.fresh = c.fresh[:0]
+}
+
+var errNothingKnown = errors.New("none of its series is known")
+
+// end completes the scrape: what needs two readings is derived, new XIDs are
+// noted, and a component that the scrape did not describe has no values now.
+func (c *collector) end(now time.Time) error {
+	if len(c.fresh) == 0 {
+		return errNothingKnown
+	}
+	for _, r := range c.fresh {
+		if !r.known {
+			r.known = true
+			at, _ := slices.BinarySearchFunc(c.seen, r.component, forestall.Component.Compare)
+			c.seen = slices.Insert(c.seen, at, r.component)
+		}
+		c.mapping.derive(r.now, r.before)
+		c.noteXID(r, now)
+	}
+	if len(c.fresh) == len(c.seen) {
+		return nil
+	}
+	for _, component := range c.seen {
+		c.touch(c.state[component])
+	}
+	return nil
+}
+
+// noteXID reports an XID that took another value. The first one seen may be
+// from long ago: the exporter keeps it until the driver is reloaded.
+func (c *collector) noteXID(r *reading, now time.Time) {
+	if math.IsNaN(r.xid) {
+		return
+	}
+	if !math.IsNaN(r.xidBefore) && r.xid != r.xidBefore && r.xid != 0 {
+		c.event(forestall.Event{Component: r.component, Kind: forestall.EventXID, Time: now, Code: int(r.xid), Detail: "last XID that " + c.origin + " reports"})
+	}
+	r.xidBefore = r.xid
+}
+
+func (c *collector) event(e forestall.Event) {
+	if len(c.events) == maxPendingEvents {
+		c.events = slices.Delete(c.events, 0, 1)
+	}
+	c.events = append(c.events, e)
+}
+
+// Events drains what happened since the last call: a GPU's last XID taking
+// another value between two scrapes, and failed scrapes, which belong to the
+// target's node (no component when that is not configured). The newest 256 are
+// kept.
+func (c *collector) Events() []forestall.Event {
+	events := c.events
+	c.events = nil
+	return events
+}
+
+// samples returns one group for each component ever seen.
+func (c *collector) samples(now time.Time) [][]forestall.Sample {
+	out := make([][]forestall.Sample, len(c.seen))
+	for i, component := range c.seen {
+		out[i] = c.group(c.state[component], now)
+	}
+	return out
+}
+
+// group returns one sample of every metric of the component.
+func (c *collector) group(r *reading, now time.Time) []forestall.Sample {
+	group := make([]forestall.Sample, c.mapping.nOut)
+	for slot := range group {
+		group[slot] = forestall.Sample{Component: r.component, Metric: c.mapping.slots[slot], Time: now, Value: r.now[slot]}
+	}
+	return group
+}
+
+func fillNaN(s []float64) {
+	for i := range s {
+		s[i] = math.NaN()
+	}
+}

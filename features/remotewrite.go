@@ -1,0 +1,393 @@
+package features
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/exp/api/remote"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/prompb"
+	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// ErrRemoteWrite is wrapped by every error about the content of a remote write.
+var ErrRemoteWrite = errors.New("remote write")
+
+// Bounds on what remote writes may hold.
+const (
+	maxRemoteTargets = 100_000
+	maxRemoteAhead   = 5 * time.Minute // of this clock
+	maxRemotePending = 2_000_000       // values that wait for the rest of their scrapes
+)
+
+// RemoteWriteConfig says how remote writes become scrapes.
+type RemoteWriteConfig struct {
+	Mappings []*Mapping
+	MaxBytes int64         // of a request as it comes; 0 = 16 MiB. Decompressed at most 32 MiB are read
+	Settle   time.Duration // how long the rest of a scrape is waited for; 0 = 10 s
+	Log      *slog.Logger  // nil = none
+	Now      func() time.Time
+}
+
+// RemoteWriter receives Prometheus remote writes (1.0 and 2.0) and puts scrapes
+// together from them: a sender spreads the samples of one scrape, which share
+// their time, over several requests. It is safe for concurrent use.
+//
+// A staleness marker says that a series vanished, so its metric is missing. A
+// target whose up is not 1 did not answer, which says nothing about what it
+// describes. Samples of a time that has been put together already, or from the
+// future, are counted and dropped.
+type RemoteWriter struct {
+	cfg   RemoteWriteConfig
+	names map[string][]int // mappings that know a series, by its name
+
+	mu      sync.Mutex
+	targets map[targetKey]*remoteTarget
+	pending int // values held
+	stats   RemoteWriteStats
+}
+
+// RemoteWriteStats counts what a [RemoteWriter] has received.
+type RemoteWriteStats struct {
+	Samples    uint64 // of series that a mapping knows
+	OutOfOrder uint64 // dropped: their scrape had been put together
+	Future     uint64 // dropped: more than 5 minutes ahead
+	Invalid    uint64 // dropped: their labels do not name a component
+}
+
+// remoteTarget is one target of the sender's.
+type remoteTarget struct {
+	key     targetKey
+	collect *collector
+	scrapes map[int64]*remoteScrape // by time in ms
+	flushed int64                   // ms, of the newest scrape put together
+	heard   time.Time
+}
+
+type remoteScrape struct {
+	began    time.Time // when its first sample came
+	values   []remoteValue
+	up       float64 // absent where unknown
+	duration float64
+}
+
+type remoteValue struct {
+	route route
+	value float64
+}
+
+// RemoteScrape is a scrape that was put together.
+type RemoteScrape struct {
+	Scrape
+	Target string // job and instance
+}
+
+// NewRemoteWriter checks cfg.
+func NewRemoteWriter(cfg RemoteWriteConfig) (*RemoteWriter, error) {
+	switch {
+	case len(cfg.Mappings) == 0:
+		return nil, fmt.Errorf("%w: no mapping is given", ErrRemoteWrite)
+	case cfg.Settle < 0 || cfg.MaxBytes < 0:
+		return nil, fmt.Errorf("%w: settle %s and max bytes %d: want positive ones", ErrRemoteWrite, cfg.Settle, cfg.MaxBytes)
+	}
+	if cfg.Settle == 0 {
+		cfg.Settle = 10 * time.Second
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = 16 << 20
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	w := &RemoteWriter{cfg: cfg, names: map[string][]int{"up": nil, "scrape_duration_seconds": nil}, targets: map[targetKey]*remoteTarget{}}
+	for i, m := range cfg.Mappings {
+		for _, name := range m.Series() {
+			w.names[name] = append(w.names[name], i)
+		}
+	}
+	return w, nil
+}
+
+// Handler serves the protocol, at whatever path it is mounted.
+func (w *RemoteWriter) Handler() http.Handler {
+	h := remote.NewWriteHandler(w, remote.MessageTypes{remote.WriteV1MessageType, remote.WriteV2MessageType}, remote.WithWriteHandlerLogger(w.cfg.Log))
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > w.cfg.MaxBytes {
+			http.Error(rw, fmt.Sprintf("request of %d bytes, at most %d are read", r.ContentLength, w.cfg.MaxBytes), http.StatusRequestEntityTooLarge)
+			return
+		}
+		r.Body = http.MaxBytesReader(rw, r.Body, w.cfg.MaxBytes)
+		h.ServeHTTP(rw, r)
+	})
+}
+
+// Store takes one decompressed request; it is called by the handler.
+func (w *RemoteWriter) Store(req *http.Request, kind remote.WriteMessageType) (*remote.WriteResponse, error) {
+	answer := remote.NewWriteResponse()
+	fail := func(status int, err error) (*remote.WriteResponse, error) {
+		answer.SetStatusCode(status)
+		return answer, fmt.Errorf("%w: %w", ErrRemoteWrite, err)
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return fail(http.StatusBadRequest, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pending > maxRemotePending {
+		answer.SetExtraHeader("Retry-After", "5")
+		return fail(http.StatusServiceUnavailable, fmt.Errorf("%d values wait for the rest of their scrapes", w.pending))
+	}
+	take := w.takeV1
+	if kind == remote.WriteV2MessageType {
+		take = w.takeV2
+	}
+	samples, err := take(body, w.cfg.Now())
+	answer.Samples = samples // those of unknown series too: they are done with
+	if err != nil {
+		return fail(http.StatusBadRequest, err)
+	}
+	return answer, nil
+}
+
+func (w *RemoteWriter) takeV1(body []byte, now time.Time) (int, error) {
+	var req prompb.WriteRequest
+	if err := req.Unmarshal(body); err != nil {
+		return 0, err
+	}
+	samples := 0
+	var b labels.ScratchBuilder
+	for i := range req.Timeseries {
+		one := &req.Timeseries[i]
+		samples += len(one.Samples)
+		name := ""
+		for _, l := range one.Labels {
+			if l.Name == model.MetricNameLabel {
+				name = l.Value
+			}
+		}
+		if _, ok := w.names[name]; !ok {
+			continue
+		}
+		l := one.ToLabels(&b, nil)
+		for _, s := range one.Samples {
+			w.take(name, l, s.Timestamp, s.Value, now)
+		}
+	}
+	return samples, nil
+}
+
+func (w *RemoteWriter) takeV2(body []byte, now time.Time) (int, error) {
+	var req writev2.Request
+	if err := req.Unmarshal(body); err != nil {
+		return 0, err
+	}
+	samples := 0
+	b := labels.NewScratchBuilder(16)
+	for i := range req.Timeseries {
+		one := &req.Timeseries[i]
+		samples += len(one.Samples)
+		name := nameV2(one.LabelsRefs, req.Symbols)
+		if _, ok := w.names[name]; !ok {
+			continue
+		}
+		l, err := one.ToLabels(&b, req.Symbols)
+		if err != nil {
+			return samples, err
+		}
+		for _, s := range one.Samples {
+			w.take(name, l, s.Timestamp, s.Value, now)
+		}
+	}
+	return samples, nil
+}
+
+// nameV2 returns the name among a series' labels, "" if there is none.
+func nameV2(refs []uint32, symbols []string) string {
+	for i := 0; i+1 < len(refs); i += 2 {
+		if n := uint64(len(symbols)); uint64(refs[i]) < n && uint64(refs[i+1]) < n && symbols[refs[i]] == model.MetricNameLabel {
+			return symbols[refs[i+1]]
+		}
+	}
+	return ""
+}
+
+// take files one sample under its targets and its time.
+func (w *RemoteWriter) take(name string, l labels.Labels, ms int64, value float64, now time.Time) {
+	if ms < 0 || ms >= maxUnixMilli || time.UnixMilli(ms).Sub(now) > maxRemoteAhead {
+		w.stats.Future++
+		return
+	}
+	if name == "up" || name == "scrape_duration_seconds" {
+		for i := range w.cfg.Mappings {
+			s := w.scrape(i, l, ms, now)
+			switch {
+			case s == nil:
+			case name == "up":
+				s.up = value
+			default:
+				s.duration = value
+			}
+		}
+		return
+	}
+	for _, i := range w.names[name] {
+		s := w.scrape(i, l, ms, now)
+		if s == nil {
+			continue
+		}
+		t := w.targets[keyOf(i, l)]
+		r, err := t.collect.route(name, l)
+		if err != nil {
+			if w.stats.Invalid++; w.stats.Invalid == 1 {
+				w.cfg.Log.Warn("a sample of a remote write names no component; further ones are only counted", "error", err)
+			}
+			continue
+		}
+		if r.to == nil {
+			continue
+		}
+		w.stats.Samples++
+		w.pending++
+		s.values = append(s.values, remoteValue{r, value})
+	}
+}
+
+func keyOf(mapping int, l labels.Labels) targetKey {
+	return targetKey{mapping, l.Get("job"), l.Get("instance")}
+}
+
+// scrape returns where samples of a target at ms are filed, nil for those that
+// come too late.
+func (w *RemoteWriter) scrape(mapping int, l labels.Labels, ms int64, now time.Time) *remoteScrape {
+	key := keyOf(mapping, l)
+	t := w.targets[key]
+	if t == nil {
+		if len(w.targets) == maxRemoteTargets {
+			w.stats.Invalid++
+			return nil
+		}
+		t = &remoteTarget{
+			key: key, scrapes: map[int64]*remoteScrape{}, flushed: -1,
+			collect: newCollector(w.cfg.Mappings[mapping], "", nil, key.instance, maxHistoryComponents),
+		}
+		w.targets[key] = t
+	}
+	if ms <= t.flushed {
+		w.stats.OutOfOrder++
+		return nil
+	}
+	t.heard = now
+	s := t.scrapes[ms]
+	if s == nil {
+		s = &remoteScrape{began: now, up: absent, duration: absent}
+		t.scrapes[ms] = s
+	}
+	return s
+}
+
+// Flush returns the scrapes whose settling time is over, each target's in the
+// order of time, and the events that they tell of.
+func (w *RemoteWriter) Flush(now time.Time) ([]RemoteScrape, []forestall.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []RemoteScrape
+	var events []forestall.Event
+	for _, t := range w.sorted() {
+		for _, ms := range slices.Sorted(maps.Keys(t.scrapes)) {
+			s := t.scrapes[ms]
+			if now.Sub(s.began) < w.cfg.Settle {
+				break // what follows is newer
+			}
+			delete(t.scrapes, ms)
+			w.pending -= len(s.values)
+			t.flushed = ms
+			out = t.flush(s, time.UnixMilli(ms).UTC(), out)
+		}
+		events = append(events, t.collect.Events()...)
+	}
+	return out, events
+}
+
+func (w *RemoteWriter) sorted() []*remoteTarget {
+	return slices.SortedFunc(maps.Values(w.targets), func(a, b *remoteTarget) int { return a.key.compare(b.key) })
+}
+
+// flush appends the scrape's groups to out.
+func (t *remoteTarget) flush(s *remoteScrape, at time.Time, out []RemoteScrape) []RemoteScrape {
+	if len(s.values) == 0 || !isAbsent(s.up) && s.up != 1 {
+		return out
+	}
+	t.collect.begin()
+	for _, v := range s.values {
+		t.collect.add(v.route, v.value)
+	}
+	if err := t.collect.end(at); err != nil {
+		return out // there are values: it cannot fail
+	}
+	latency := notMeasured
+	if s.duration >= 0 {
+		latency = time.Duration(s.duration * float64(time.Second))
+	}
+	for _, group := range t.collect.samples(at) {
+		out = append(out, RemoteScrape{Scrape{group, latency}, t.key.String()})
+	}
+	return out
+}
+
+// Heard reports when the target last sent something that was not too late; the
+// zero time if never.
+func (w *RemoteWriter) Heard(target string) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var last time.Time
+	for key, t := range w.targets {
+		if key.String() == target && t.heard.After(last) {
+			last = t.heard
+		}
+	}
+	return last
+}
+
+// Expire forgets the targets that have not been heard since before and returns
+// their names.
+func (w *RemoteWriter) Expire(before time.Time) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last := map[string]time.Time{} // a target may be of several mappings
+	for key, t := range w.targets {
+		if name := key.String(); t.heard.After(last[name]) {
+			last[name] = t.heard
+		}
+	}
+	var names []string
+	for _, t := range w.sorted() {
+		if name := t.key.String(); last[name].Before(before) {
+			delete(w.targets, t.key)
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// Stats returns what has been received.
+func (w *RemoteWriter) Stats() RemoteWriteStats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stats
+}

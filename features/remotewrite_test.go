@@ -1,0 +1,224 @@
+package features
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/snappy"
+	"github.com/prometheus/client_golang/exp/api/remote"
+	"github.com/prometheus/prometheus/model/labels"
+	promvalue "github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/prompb"
+	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// sender writes remotely in either version of the protocol.
+type sender struct {
+	t   *testing.T
+	srv *httptest.Server
+	v2  bool
+	w   *RemoteWriter
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newSender(t *testing.T, v2 bool, presets ...string) *sender {
+	t.Helper()
+	s := &sender{t: t, v2: v2, now: epoch}
+	cfg := RemoteWriteConfig{Now: func() time.Time { s.mu.Lock(); defer s.mu.Unlock(); return s.now }}
+	for _, name := range presets {
+		cfg.Mappings = append(cfg.Mappings, preset(name))
+	}
+	w, err := NewRemoteWriter(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.w, s.srv = w, httptest.NewServer(w.Handler())
+	t.Cleanup(s.srv.Close)
+	return s
+}
+
+type sent struct {
+	series string // "name a=b c=d"
+	at     time.Duration
+	value  float64
+}
+
+func (s *sender) at(d time.Duration) { s.mu.Lock(); s.now = epoch.Add(d); s.mu.Unlock() }
+
+// send writes one request.
+func (s *sender) send(all ...sent) {
+	s.t.Helper()
+	api, err := remote.NewAPI(s.srv.URL, remote.WithAPIPath("/"), remote.WithAPIHTTPClient(s.srv.Client()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var v1 prompb.WriteRequest
+	var v2 writev2.Request
+	symbols := writev2.NewSymbolTable()
+	for _, one := range all {
+		name, rest, _ := strings.Cut(one.series, " ")
+		l := labelsOf("__name__=" + name + " " + rest)
+		ms := epoch.Add(one.at).UnixMilli()
+		v1.Timeseries = append(v1.Timeseries, prompb.TimeSeries{Labels: prompb.FromLabels(l, nil), Samples: []prompb.Sample{{Value: one.value, Timestamp: ms}}})
+		v2.Timeseries = append(v2.Timeseries, writev2.TimeSeries{LabelsRefs: symbols.SymbolizeLabels(l, nil), Samples: []writev2.Sample{{Value: one.value, Timestamp: ms}}})
+	}
+	v2.Symbols = symbols.Symbols()
+	if s.v2 {
+		stats, err := api.Write(context.Background(), remote.WriteV2MessageType, &v2)
+		if err != nil || stats.Samples != len(all) {
+			s.t.Fatalf("%d samples written, error %v; want %d", stats.Samples, err, len(all))
+		}
+	} else if _, err := api.Write(context.Background(), remote.WriteV1MessageType, &v1); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// flush returns the reported values of each scrape as "component metric value".
+func (s *sender) flush(at time.Duration) map[string]map[string]float64 {
+	s.at(at)
+	scrapes, _ := s.w.Flush(epoch.Add(at))
+	got := map[string]map[string]float64{}
+	for _, one := range scrapes {
+		values := map[string]float64{}
+		for _, v := range one.Samples {
+			if !math.IsNaN(v.Value) {
+				values[v.Metric] = v.Value
+			}
+		}
+		if one.Latency >= 0 {
+			values["latency"] = one.Latency.Seconds()
+		}
+		got[one.Samples[0].Component.String()+" "+one.Samples[0].Time.Sub(epoch).String()] = values
+	}
+	return got
+}
+
+func TestRemoteWrite(t *testing.T) {
+	stale := math.Float64frombits(promvalue.StaleNaN)
+	const target = " job=dcgm instance=10.0.0.1:9400"
+	temp := func(gpu string) string { return "DCGM_FI_DEV_GPU_TEMP Hostname=n1 gpu=" + gpu + target }
+	for name, v2 := range map[string]bool{"1.0": false, "2.0": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSender(t, v2, "dcgm", "node")
+			check := func(what string, at time.Duration, want map[string]map[string]float64) {
+				t.Helper()
+				if diff := cmp.Diff(want, s.flush(at)); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", what, diff)
+				}
+			}
+			// One scrape in two requests, the newer scrape's first.
+			s.send(sent{temp("0"), 15 * time.Second, 51}, sent{"go_goroutines" + target, 0, 7}, sent{temp("0"), 0, 50}, sent{"up" + target, 0, 1})
+			s.at(3 * time.Second)
+			s.send(sent{temp("1"), 0, 60}, sent{"scrape_duration_seconds" + target, 0, 0.5})
+			check("too early", 9*time.Second, map[string]map[string]float64{})
+			check("both scrapes", 13*time.Second, map[string]map[string]float64{
+				"gpu/n1/0 0s": {"gpu_temperature_celsius": 50, "latency": 0.5}, "gpu/n1/1 0s": {"gpu_temperature_celsius": 60, "latency": 0.5},
+				"gpu/n1/0 15s": {"gpu_temperature_celsius": 51}, "gpu/n1/1 15s": {},
+			})
+			// Late for its scrape; then a series vanishes; then the target does not answer.
+			s.send(sent{temp("1"), 15 * time.Second, 61})
+			s.send(sent{temp("0"), 30 * time.Second, 52}, sent{temp("1"), 30 * time.Second, stale}, sent{"up" + target, 30 * time.Second, 1})
+			s.send(sent{temp("0"), 45 * time.Second, stale}, sent{temp("1"), 45 * time.Second, stale}, sent{"up" + target, 45 * time.Second, 0})
+			check("stale and down", 60*time.Second, map[string]map[string]float64{"gpu/n1/0 30s": {"gpu_temperature_celsius": 52}, "gpu/n1/1 30s": {}})
+			s.send(sent{temp("0"), time.Hour, 1}, sent{"DCGM_FI_DEV_GPU_TEMP gpu=x" + target, 75 * time.Second, 1})
+			want := RemoteWriteStats{Samples: 7, OutOfOrder: 1, Future: 1, Invalid: 1}
+			if got := s.w.Stats(); got != want {
+				t.Errorf("stats %+v, want %+v", got, want)
+			}
+			if got := s.w.Expire(epoch.Add(time.Minute)); got != nil {
+				t.Errorf("expired %q", got)
+			}
+			if got := s.w.Expire(epoch.Add(2 * time.Minute)); !cmp.Equal(got, []string{"dcgm 10.0.0.1:9400"}) {
+				t.Errorf("expired %q", got)
+			}
+		})
+	}
+}
+
+func TestRemoteWriteTellsXIDs(t *testing.T) {
+	s := newSender(t, false, "dcgm")
+	for i, xid := range []float64{0, 79} {
+		s.send(sent{"DCGM_FI_DEV_XID_ERRORS Hostname=n1 gpu=0 job=d instance=i:1", time.Duration(i) * 15 * time.Second, xid})
+	}
+	_, events := s.w.Flush(epoch.Add(time.Minute))
+	want := []forestall.Event{{Component: forestall.GPU("n1", 0), Kind: forestall.EventXID, Time: epoch.Add(15 * time.Second), Code: 79, Detail: "last XID that i:1 reports"}}
+	if diff := cmp.Diff(want, events); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+func TestRemoteWriteRefuses(t *testing.T) {
+	w, err := NewRemoteWriter(RemoteWriteConfig{Mappings: []*Mapping{preset("dcgm")}, MaxBytes: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(w.Handler())
+	defer srv.Close()
+	bomb := snappy.Encode(nil, bytes.Repeat([]byte{0}, 40<<20))
+	for _, tt := range []struct {
+		name, contentType string
+		body              []byte
+		status            int
+	}{
+		{"not snappy", "application/x-protobuf", []byte("hello"), http.StatusBadRequest},
+		{"not protobuf", "application/x-protobuf", snappy.Encode(nil, []byte("hello")), http.StatusBadRequest},
+		{"2.0 not protobuf", "application/x-protobuf;proto=io.prometheus.write.v2.Request", snappy.Encode(nil, []byte("hello")), http.StatusBadRequest},
+		{"JSON", "application/json", snappy.Encode(nil, []byte("{}")), http.StatusUnsupportedMediaType},
+		{"large", "application/x-protobuf", bytes.Repeat([]byte{1}, 1001), http.StatusRequestEntityTooLarge},
+		{"large inside", "application/x-protobuf", bomb[:min(len(bomb), 1000)], http.StatusBadRequest},
+	} {
+		resp, err := http.Post(srv.URL, tt.contentType, bytes.NewReader(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != tt.status {
+			t.Errorf("%s: status %s %s, want %d", tt.name, resp.Status, text, tt.status)
+		}
+	}
+}
+
+func FuzzRemoteWrite(f *testing.F) {
+	l := labels.FromStrings("__name__", "DCGM_FI_DEV_GPU_TEMP", "gpu", "0", "Hostname", "n1")
+	v1, err := (&prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{Labels: prompb.FromLabels(l, nil), Samples: []prompb.Sample{{Value: 1, Timestamp: 1}}}}}).Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	symbols := writev2.NewSymbolTable()
+	refs := symbols.SymbolizeLabels(l, nil)
+	v2, err := (&writev2.Request{Symbols: symbols.Symbols(), Timeseries: []writev2.TimeSeries{{LabelsRefs: refs, Samples: []writev2.Sample{{Value: 1, Timestamp: 1}}}}}).Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(v1, false)
+	f.Add(v2, true)
+	f.Fuzz(func(t *testing.T, body []byte, second bool) {
+		w, err := NewRemoteWriter(RemoteWriteConfig{Mappings: []*Mapping{preset("dcgm"), preset("node")}, Now: func() time.Time { return epoch }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind := remote.WriteV1MessageType
+		if second {
+			kind = remote.WriteV2MessageType
+		}
+		req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+		_, _ = w.Store(req, kind)
+		w.Flush(epoch.Add(time.Hour))
+		if w.pending != 0 {
+			t.Errorf("%d values are left", w.pending)
+		}
+	})
+}
