@@ -33,7 +33,7 @@ test: ## every test, the end-to-end ones with real processes included
 	$(GO) test -timeout 15m ./... ./testdata/learner
 
 test-gpu: ## read this machine's GPUs through NVML and show what they give; skips, with the reason, where there are none
-	$(GO) test -count=1 -v -run 'RealGPU' ./gpu/nvml
+	$(GO) test -count=1 -v -run 'RealGPU' -bench 'RealGPU' ./gpu/nvml
 
 race: ## the tests under the race detector
 	$(GO) test -race -timeout 25m ./...
