@@ -32,6 +32,7 @@ type Backend struct {
 	Workloads   Workloads
 	Checkpoints Checkpoints
 	Heartbeats  Heartbeats
+	Models      Models
 	Injector    Injector // nil: GPUs are not simulated, /v1/sim/inject does not exist
 }
 
@@ -77,6 +78,12 @@ type Heartbeats interface {
 	// the time that the component takes to answer; NaN is "not reported". An
 	// unknown component is ErrNotFound.
 	Beat(c forestall.Component, errorRate, responseSeconds float64, metrics map[string]float64) error
+}
+
+// Models knows the models that judge components.
+type Models interface {
+	// Models returns the model of each kind that the engine runs, by kind.
+	Models() []ModelStatus
 }
 
 // Injector makes a simulated GPU fail.

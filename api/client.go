@@ -92,6 +92,11 @@ func (c *Client) Incidents(ctx context.Context) ([]forestall.Incident, error) {
 	return get[[]forestall.Incident](ctx, c, "/v1/incidents")
 }
 
+// Models returns the models that judge components on the engine's node, by kind.
+func (c *Client) Models(ctx context.Context) ([]ModelStatus, error) {
+	return get[[]ModelStatus](ctx, c, "/v1/models")
+}
+
 // Retire stops a workload for good; ErrNotFound if the engine does not know
 // it, ErrUnavailable if the cluster does not agree in time. It returns before
 // the workload's processes have ended, and may be repeated.

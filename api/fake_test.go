@@ -232,6 +232,14 @@ func (f *fake) Retire(ctx context.Context, name string) error {
 	return nil
 }
 
+func (f *fake) Models() []ModelStatus {
+	return []ModelStatus{{
+		Kind: forestall.KindGPU, Name: "demo", Version: "demo-1", Horizon: 600,
+		Thresholds: []AlarmThreshold{{Kind: forestall.KindGPU, Grade: forestall.Failing, At: Number(math.Inf(1)), Budget: 2, Reason: "nothing alarms: too many did"}},
+		Recent:     PredictionScores{Matured: 1200, Brier: Number(0.004), Recall: Number(math.NaN())},
+	}}
+}
+
 func (f *fake) backend() Backend {
-	return Backend{Risks: f, Cluster: f, Workloads: f, Checkpoints: f, Heartbeats: f, Injector: f}
+	return Backend{Risks: f, Cluster: f, Workloads: f, Checkpoints: f, Heartbeats: f, Models: f, Injector: f}
 }

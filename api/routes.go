@@ -40,6 +40,7 @@ func (s *Server) routes() http.Handler {
 	s.registerCluster(api)
 	s.registerWorkloads(api)
 	s.registerHeartbeats(api)
+	s.registerModels(api)
 	if s.backend.Injector != nil {
 		s.registerInject(api)
 	}

@@ -76,6 +76,7 @@ func TestEndpoints(t *testing.T) {
 		{"members", "GET", "/v1/members", "", "", 200, []string{`"name":"n1"`, `"state":"alive"`}},
 		{"workloads", "GET", "/v1/workloads", "", "", 200, []string{`"name":"train-1"`, `"state":"moving"`}},
 		{"migrations", "GET", "/v1/migrations", "", "", 200, []string{`"phase":"granted"`, `"saves_gpu_s":2412`}},
+		{"models", "GET", "/v1/models", "", "", 200, []string{`"version":"demo-1"`, `"at":null,"budget":2`, `"brier":0.004`, `"recall":null`}},
 		{"incidents", "GET", "/v1/incidents", "", "", 200, []string{"fallen off the bus"}},
 		{"checkpoints", "GET", "/v1/checkpoints", "", "", 200, []string{`"size_bytes":50331648`}},
 		{"checkpoints of one", "GET", "/v1/checkpoints?workload=train-1", "", "", 200, []string{`"workload":"train-1"`}},

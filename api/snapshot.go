@@ -37,6 +37,7 @@ type RiskPoint struct {
 func (s *Server) snapshot() Snapshot {
 	st := s.status()
 	st.Time = time.Time{}
+	st.Thresholds = nil // their reasons count component-days, which is time too
 	ready, reason := s.cfg.Ready()
 	snap := Snapshot{
 		Status:     st,

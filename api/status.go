@@ -25,6 +25,7 @@ type Status struct {
 	OpenIncidents        int                       `json:"open_incidents"`
 	ReplicationFactor    int                       `json:"replication_factor" doc:"replicas asked for"`
 	EffectiveReplication int                       `json:"effective_replication" doc:"replicas that a checkpoint gets now"`
+	Thresholds           []AlarmThreshold          `json:"thresholds,omitempty" doc:"probabilities from which components of this node are suspect and failing, and why"`
 	Notes                []string                  `json:"notes,omitempty" doc:"what an operator should know, in words"`
 }
 

@@ -26,7 +26,7 @@ import (
 type view struct{ *Engine }
 
 func (v view) backend() api.Backend {
-	b := api.Backend{Risks: v, Cluster: v, Workloads: v, Checkpoints: v, Heartbeats: v}
+	b := api.Backend{Risks: v, Cluster: v, Workloads: v, Checkpoints: v, Heartbeats: v, Models: v}
 	if v.sim != nil {
 		b.Injector = injector{v.sim}
 	}
@@ -111,6 +111,7 @@ func (v view) Status() api.Status {
 		Components:           len(risks),
 		ReplicationFactor:    v.cfg.FaultTolerance.ReplicationFactor,
 		EffectiveReplication: min(v.cfg.FaultTolerance.ReplicationFactor, v.liveMembers()),
+		Thresholds:           v.thresholds(),
 		Notes:                v.notes(),
 	}
 	for _, r := range risks {

@@ -93,7 +93,12 @@ type PolicyConfig struct {
 	Drain      forestall.Mode `toml:"drain"`
 	SuspectAt  float64        `toml:"suspect_at"`
 	FailingAt  float64        `toml:"failing_at"`
-	HoldOut    float64        `toml:"hold_out"`
+	// Alarms for each 1,000 component-days that failing and suspect may raise;
+	// 0: the fixed thresholds hold.
+	AlarmBudget   float64 `toml:"alarm_budget"`
+	SuspectBudget float64 `toml:"suspect_budget"`
+	Hysteresis    float64 `toml:"hysteresis"`
+	HoldOut       float64 `toml:"hold_out"`
 }
 
 // GPUConfig chooses where GPU telemetry comes from.
@@ -168,7 +173,7 @@ func DefaultConfig() Config {
 		CircuitBreaker: BreakerConfig{FailureThreshold: 5, ResetTimeout: Duration{time.Minute}, HalfOpenRequests: 3},
 		Policy: PolicyConfig{
 			Checkpoint: forestall.Observe, Migrate: forestall.Observe, Drain: forestall.Observe,
-			SuspectAt: 0.2, FailingAt: 0.6,
+			SuspectAt: 0.2, FailingAt: 0.6, Hysteresis: 0.2,
 		},
 		Features:  FeaturesConfig{ScrapeInterval: Duration{5 * time.Second}, ScrapeTimeout: Duration{3 * time.Second}, ForgetAfter: Duration{6 * time.Hour}, Host: true, RemoteWrite: defaultRemoteWrite()},
 		Telemetry: defaultTelemetry(),

@@ -98,6 +98,7 @@ func (c Config) Validate() error {
 	if !(0 < p.SuspectAt && p.SuspectAt < p.FailingAt && p.FailingAt <= 1) {
 		bad("policy.suspect_at, policy.failing_at", "%g and %g must be probabilities, the first smaller", p.SuspectAt, p.FailingAt)
 	}
+	p.checkAlarms(bad)
 	if !(0 <= p.HoldOut && p.HoldOut < 1) || math.IsNaN(p.HoldOut) {
 		bad("policy.hold_out", "%g is not a share of alarms between 0 and 1", p.HoldOut)
 	}

@@ -279,6 +279,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		{"checkpoints", e.manager.Run},
 		{"join", e.join},
 		{"telemetry", e.telemetry.Run},
+		{"predictions", e.telemetry.judged.Run},
 		{"recording", e.runRecording},
 		{"heartbeats", e.watchHeartbeats},
 		{"reports", e.reportLoop},

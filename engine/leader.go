@@ -9,6 +9,7 @@ import (
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/detect"
 	"github.com/stratoswarm/forestall/migrate"
+	"github.com/stratoswarm/forestall/predict"
 )
 
 // reports is what the nodes told this engine while it leads.
@@ -23,6 +24,7 @@ type nodeReport struct {
 	at     time.Time
 	scored uint64
 	risks  []forestall.Risk
+	alarms map[forestall.Kind]predict.AlarmCounts
 }
 
 func newReports() *reports {
@@ -41,7 +43,7 @@ func (r *reports) take(q report, now time.Time) (lacks bool) {
 	n.at = now
 	switch {
 	case q.Risks != nil:
-		n.scored, n.risks = q.Scored, q.Risks
+		n.scored, n.risks, n.alarms = q.Scored, q.Risks, q.Alarms
 		r.version++
 	case n.scored != q.Scored:
 		return true
@@ -60,6 +62,21 @@ func (r *reports) risks(now time.Time, fresh time.Duration) []forestall.Risk {
 			continue
 		}
 		all = append(all, n.risks...)
+	}
+	return all
+}
+
+// alarms adds up what the nodes have counted.
+func (r *reports) alarms() map[forestall.Kind]predict.AlarmCounts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := map[forestall.Kind]predict.AlarmCounts{}
+	for _, n := range r.nodes {
+		for kind, c := range n.alarms {
+			sum := all[kind]
+			sum.Add(c)
+			all[kind] = sum
+		}
 	}
 	return all
 }
@@ -98,7 +115,7 @@ func (e *Engine) takeReport(ctx context.Context, q report) (reportReply, error) 
 	risks := e.reports.risks(now, e.timing.fresh)
 	reply.Version = e.risksVersion(risks)
 	if reply.Version != q.Known {
-		reply.Risks = risks
+		reply.Risks, reply.Alarms = risks, e.reports.alarms()
 		if risks == nil {
 			reply.Risks = []forestall.Risk{}
 		}

@@ -27,7 +27,8 @@ func (e *Engine) openTelemetry() (err error) {
 		now:     e.now, log: e.log, metrics: e.metrics,
 		owners: owners{of: map[forestall.Component]owner{}},
 		gone:   map[forestall.Component]bool{}, broken: map[forestall.Component]bool{}, failing: map[string]bool{},
-		failed: func(f forestall.Failure) { e.outbox.add(failureReport{Failure: f}) },
+		failed:    func(f forestall.Failure) { e.outbox.add(failureReport{Failure: f}) },
+		incidents: e.knownIncidents,
 	}
 	e.telemetry = t
 	if err := e.openGPUs(t); err != nil {
@@ -80,15 +81,23 @@ func (e *Engine) openTelemetry() (err error) {
 	t.store = features.NewStore(schemas)
 	c := predict.DefaultConfig()
 	c.SuspectAt, c.FailingAt = e.cfg.Policy.SuspectAt, e.cfg.Policy.FailingAt
+	c.Hysteresis = e.cfg.Policy.Hysteresis
 	c.Stale = max(3*t.scrape, t.scrape+t.timeout)
 	if t.scorer, err = predict.New(models, schemas, c); err != nil {
 		return err
 	}
-	t.accuracy = predict.NewAccuracy(longestHorizon(models))
+	if t.judged, err = e.openJudgement(longestHorizon(models)); err != nil {
+		return err
+	}
+	for kind, m := range models {
+		t.judged.accuracy.SetLead(kind, time.Duration(m.Card.Lead))
+	}
+	t.models = models
+	t.setThresholds()
 	if e.cfg.FaultTolerance.PredictionEnabled {
 		t.score = e.cfg.FaultTolerance.PredictionInterval.Duration
 	}
-	e.registry.MustRegister(t.scorer, t.accuracy)
+	e.registry.MustRegister(t.scorer, t.judged.accuracy)
 	return nil
 }
 

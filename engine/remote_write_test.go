@@ -42,7 +42,7 @@ func TestRemoteWriteIntoWindows(t *testing.T) {
 	}
 	tel := &telemetry{
 		node: "n0", owners: owners{of: map[forestall.Component]owner{}}, now: time.Now, log: log, metrics: newMetrics(prometheus.NewRegistry()),
-		store: features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}), failing: map[string]bool{},
+		store: features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}), failing: map[string]bool{}, judged: newJudgement(DefaultConfig().Policy, time.Minute, time.Now, slog.New(slog.DiscardHandler)),
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})

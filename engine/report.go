@@ -11,18 +11,20 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/migrate"
+	"github.com/stratoswarm/forestall/predict"
 )
 
 // report is what a node tells the leader at every report interval, and at once
 // when something failed.
 type report struct {
-	Self     migrate.Join                     `json:"self"`
-	Scored   uint64                           `json:"scored"`            // counts the node's scorings
-	Risks    []forestall.Risk                 `json:"risks,omitempty"`   // of the newest, if the leader lacks it
-	Known    string                           `json:"known,omitempty"`   // version of the cluster's risks that the node has
-	Members  map[string]forestall.MemberState `json:"members,omitempty"` // as gossip shows them from there
-	Failures []failureReport                  `json:"failures,omitempty"`
-	Healed   []forestall.Component            `json:"healed,omitempty"` // devices with an open incident that answer again
+	Self     migrate.Join                           `json:"self"`
+	Scored   uint64                                 `json:"scored"`            // counts the node's scorings
+	Risks    []forestall.Risk                       `json:"risks,omitempty"`   // of the newest, if the leader lacks it
+	Alarms   map[forestall.Kind]predict.AlarmCounts `json:"alarms,omitempty"`  // that thresholds would have raised; with Risks
+	Known    string                                 `json:"known,omitempty"`   // version of the cluster's risks that the node has
+	Members  map[string]forestall.MemberState       `json:"members,omitempty"` // as gossip shows them from there
+	Failures []failureReport                        `json:"failures,omitempty"`
+	Healed   []forestall.Component                  `json:"healed,omitempty"` // devices with an open incident that answer again
 }
 
 // failureReport is a failure that the leader has not confirmed yet. Epoch is
@@ -35,10 +37,11 @@ type failureReport struct {
 // reportReply tells the node how the rest of the cluster does. Risks travel
 // only when they have changed.
 type reportReply struct {
-	Leader  string           `json:"leader"`
-	Lacks   bool             `json:"lacks,omitempty"`   // the leader lacks the node's newest risks
-	Version string           `json:"version,omitempty"` // of Risks
-	Risks   []forestall.Risk `json:"risks,omitempty"`   // nil: those that the node knows still hold
+	Leader  string                                 `json:"leader"`
+	Lacks   bool                                   `json:"lacks,omitempty"`   // the leader lacks the node's newest risks
+	Version string                                 `json:"version,omitempty"` // of Risks
+	Risks   []forestall.Risk                       `json:"risks,omitempty"`   // nil: those that the node knows still hold
+	Alarms  map[forestall.Kind]predict.AlarmCounts `json:"alarms,omitempty"`  // of all nodes; with Risks
 }
 
 // outbox keeps failures until the leader has taken them.
@@ -97,7 +100,7 @@ func (e *Engine) reportOnce(ctx context.Context) {
 	e.mu.Lock()
 	r.Known = e.cluster.version
 	if e.cluster.lacks || e.cluster.sent != scored {
-		r.Risks = risks
+		r.Risks, r.Alarms = risks, e.telemetry.judged.counts()
 	}
 	e.mu.Unlock()
 
@@ -109,6 +112,7 @@ func (e *Engine) reportOnce(ctx context.Context) {
 		return
 	}
 	e.outbox.taken(len(failures))
+	e.telemetry.judged.hear(reply.Alarms, e.now())
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.cluster.sent, e.cluster.lacks, e.cluster.at = scored, reply.Lacks, e.now()

@@ -41,7 +41,7 @@ func discoveredTelemetry(t *testing.T, file string) *telemetry {
 	m := newMetrics(prometheus.NewRegistry())
 	tel := &telemetry{
 		node: "n0", targets: list, owners: owners{of: map[forestall.Component]owner{}}, now: time.Now, log: slog.New(slog.DiscardHandler), metrics: m,
-		store: features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}), failing: map[string]bool{},
+		store: features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}), failing: map[string]bool{}, judged: newJudgement(DefaultConfig().Policy, time.Minute, time.Now, slog.New(slog.DiscardHandler)),
 	}
 	list.gone = func(p *page) { tel.forget(p.id, p.url) }
 	return tel

@@ -13,6 +13,7 @@ import (
 	"github.com/stratoswarm/forestall/detect"
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
+	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/predict"
 )
 
@@ -28,7 +29,8 @@ type telemetry struct {
 	owners   owners
 	store    *features.Store
 	scorer   *predict.Scorer
-	accuracy *predict.Accuracy
+	models   map[forestall.Kind]*model.Model
+	judged   *judgement
 	recorder *recorder // nil: nothing is recorded
 	scrape   time.Duration
 	timeout  time.Duration
@@ -37,7 +39,8 @@ type telemetry struct {
 	log      *slog.Logger
 	metrics  *metrics
 
-	failed func(forestall.Failure) // told each failure that an event proves
+	failed    func(forestall.Failure) // told each failure that an event proves
+	incidents func() (incidents []forestall.Incident, current bool)
 
 	mu       sync.Mutex
 	scorings uint64
@@ -192,6 +195,7 @@ func (t *telemetry) forget(id, name string) {
 	for _, c := range components {
 		t.store.Forget(c)
 	}
+	t.judged.forget(components)
 	t.mu.Lock()
 	delete(t.failing, name)
 	t.mu.Unlock()
@@ -229,7 +233,6 @@ func (t *telemetry) take(events []forestall.Event) {
 			t.mu.Lock()
 			t.broken[f.Component] = true
 			t.mu.Unlock()
-			t.accuracy.Fail(f)
 			t.failed(f)
 		}
 	}
@@ -273,15 +276,24 @@ func (t *telemetry) scoreAll() {
 		// telemetry of agents and services yet.
 		return r.Component.NodeName() == ""
 	})
-	for _, r := range risks {
-		t.accuracy.Predict(r)
-	}
-	t.accuracy.Mature(now)
+	incidents, current := t.incidents()
+	t.judged.take(now, risks, incidents, current)
+	t.setThresholds()
 	t.recorder.scores(risks, t.store)
 	t.mu.Lock()
 	t.risks = risks
 	t.scorings++
 	t.mu.Unlock()
+}
+
+// setThresholds has the next scores graded by the thresholds that hold then.
+func (t *telemetry) setThresholds() {
+	for _, kind := range []forestall.Kind{forestall.KindGPU, forestall.KindNode} {
+		if suspect, failing, ok := t.scorer.Thresholds(kind); ok {
+			suspect, failing = t.judged.threshold(kind, suspect, failing)
+			t.scorer.SetThresholds(kind, suspect, failing)
+		}
+	}
 }
 
 // scored returns the newest risks and how many times this engine has scored.

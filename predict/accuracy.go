@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stratoswarm/forestall"
-	"github.com/stratoswarm/forestall/model"
 )
 
 // Bounds on what an Accuracy keeps.
@@ -18,44 +17,57 @@ const (
 	keptLeadTimes     = 1000 // the newest ones
 )
 
+// Recently is the span that an Accuracy's metrics speak of.
+const Recently = 30 * day
+
 // Accuracy compares predictions with what came of them. A prediction is right
 // to alarm (grade Failing) if its component failed within the prediction's
-// horizon, and matures when it failed or the horizon has passed. At most one
-// prediction per component and sixtieth of the horizon is taken, so that memory
-// is bounded and a fast clock does not weigh more. Between a failure and the
-// first Healthy grade after it a component's predictions do not count.
+// horizon after its lead, and matures when it failed or the horizon has passed;
+// one whose failure came within the lead is not judged. At most one prediction
+// per component and sixtieth of the horizon is taken, so that memory is bounded
+// and a fast clock does not weigh more. Between a failure and the first Healthy
+// grade after it a component's predictions do not count.
+//
+// What matured is kept by day, kind and model for Recently, and in one sum for
+// the time before. [Memory] takes all of it across a restart.
 //
 // Its methods may be called concurrently. Times are those of the arguments.
 type Accuracy struct {
 	horizon time.Duration
 	lead    prometheus.Histogram
 
-	mu          sync.Mutex
-	tracks      map[forestall.Component]*track
-	confusion   model.Confusion
-	squares     float64 // sum of squared errors
-	failures    int
-	caught      int
-	falseAlarms int
-	leads       []time.Duration
+	mu     sync.Mutex
+	leads  map[forestall.Kind]time.Duration // of the models
+	tracks map[forestall.Component]*track
+	cells  map[cellKey]*cell
+	times  []time.Duration // lead times
+	newest time.Time       // of the arguments
 }
 
 // track is what is remembered of one component.
 type track struct {
-	pending []prediction // oldest first
-	down    bool         // failed and not healthy since
-	alarm   alarm
+	Since   time.Time    `json:"since"`             // the first prediction
+	Pending []prediction `json:"pending,omitempty"` // oldest first
+	Down    bool         `json:"down,omitempty"`    // failed and not healthy since
+	Alarm   alarm        `json:"alarm,omitzero"`
+	Failed  time.Time    `json:"failed,omitzero"` // the newest failure that was taken
 }
 
 type prediction struct {
-	at, until   time.Time
-	probability float64
-	alarm       bool
+	At          time.Time `json:"at"`
+	Until       time.Time `json:"until"`
+	Probability float64   `json:"p"`
+	Alarm       bool      `json:"alarm,omitempty"`
+	Model       string    `json:"model,omitempty"`
 }
 
 // alarm is a run of Failing grades. It was right if a failure comes before the
 // horizon of the last of them has passed.
-type alarm struct{ since, until time.Time } // zero: there is none
+type alarm struct {
+	Since time.Time `json:"since"` // zero: there is none
+	Until time.Time `json:"until"`
+	Model string    `json:"model,omitempty"`
+}
 
 // NewAccuracy returns an empty record. A risk that names no horizon is judged
 // over the given one.
@@ -63,8 +75,18 @@ func NewAccuracy(horizon time.Duration) *Accuracy {
 	return &Accuracy{
 		horizon: horizon,
 		lead:    newLeadHistogram(),
+		leads:   map[forestall.Kind]time.Duration{},
 		tracks:  map[forestall.Component]*track{},
+		cells:   map[cellKey]*cell{},
 	}
+}
+
+// SetLead says that the predictions about a kind speak of what comes after the
+// lead.
+func (a *Accuracy) SetLead(kind forestall.Kind, lead time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.leads[kind] = lead
 }
 
 // Predict takes a prediction. Unknown risks are none.
@@ -74,118 +96,106 @@ func (a *Accuracy) Predict(r forestall.Risk) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.see(r.Time)
 	t := a.tracks[r.Component]
 	if t == nil {
-		t = &track{}
+		t = &track{Since: r.Time}
 		a.tracks[r.Component] = t
 	}
-	if t.down {
+	if t.Down {
 		if r.Grade != forestall.Healthy {
 			return
 		}
-		t.down = false
+		t.Down = false
 	}
 	h := r.Horizon
 	if h <= 0 {
 		h = a.horizon
 	}
-	p := prediction{r.Time, r.Time.Add(h), r.Probability, r.Grade == forestall.Failing}
-	if p.alarm {
-		if t.alarm.since.IsZero() {
-			t.alarm.since = p.at
+	until := r.Time.Add(a.leads[r.Component.Kind] + h)
+	p := prediction{r.Time, until, r.Probability, r.Grade == forestall.Failing, r.Model}
+	if p.Alarm {
+		if t.Alarm.Since.IsZero() {
+			t.Alarm.Since = p.At
 		}
-		t.alarm.until = p.until
+		t.Alarm.Until, t.Alarm.Model = p.Until, p.Model
 	}
-	if n := len(t.pending); n == 0 || p.at.Sub(t.pending[n-1].at) >= h/pendingPerHorizon {
-		t.pending = append(t.pending, p)
+	if n := len(t.Pending); n == 0 || p.At.Sub(t.Pending[n-1].At) >= h/pendingPerHorizon {
+		t.Pending = append(t.Pending, p)
 	}
 }
 
 // Fail takes a failure. Those of components that were never judged do not
-// count, nor does a further one before the component was Healthy again.
+// count, nor does a further one before the component was Healthy again, nor one
+// that is no later than one that was taken: the ledger's incidents may be given
+// again and again.
 func (a *Accuracy) Fail(f forestall.Failure) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.see(f.Time)
 	t := a.tracks[f.Component]
-	if t == nil || t.down {
+	if t == nil || !f.Time.After(t.Failed) {
 		return
 	}
-	a.failures++
-	a.settle(t, f.Time)
-	for _, p := range t.pending {
-		a.count(p, p.at.Before(f.Time))
+	if t.Down || !t.Since.Before(f.Time) {
+		t.Failed = f.Time
+		return
 	}
-	if !t.alarm.since.IsZero() && t.alarm.since.Before(f.Time) {
-		lead := f.Time.Sub(t.alarm.since)
-		a.caught++
-		a.lead.Observe(lead.Seconds())
-		if a.leads = append(a.leads, lead); len(a.leads) > keptLeadTimes {
-			a.leads = slices.Delete(a.leads, 0, 1)
+	kind := f.Component.Kind
+	a.settle(kind, t, f.Time)
+	version := t.Alarm.Model
+	for _, p := range t.Pending {
+		version = p.Model
+		if left := f.Time.Sub(p.At); left > 0 && left >= a.leads[kind] {
+			a.cell(kind, p).count(p, true)
 		}
 	}
-	*t = track{down: true}
+	c := a.cell(kind, prediction{At: f.Time, Model: version})
+	c.Failures++
+	if !t.Alarm.Since.IsZero() && t.Alarm.Since.Before(f.Time) {
+		lead := f.Time.Sub(t.Alarm.Since)
+		c.Caught++
+		a.lead.Observe(lead.Seconds())
+		if a.times = append(a.times, lead); len(a.times) > keptLeadTimes {
+			a.times = slices.Delete(a.times, 0, 1)
+		}
+	}
+	*t = track{Since: t.Since, Down: true, Failed: f.Time}
 }
 
 // Mature settles the predictions whose horizon has passed without a failure.
 func (a *Accuracy) Mature(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, t := range a.tracks {
-		a.settle(t, now)
+	a.see(now)
+	for c, t := range a.tracks {
+		a.settle(c.Kind, t, now)
+	}
+}
+
+// Forget drops a component that is no more, with the predictions about it that
+// have not matured.
+func (a *Accuracy) Forget(c forestall.Component) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.tracks, c)
+}
+
+func (a *Accuracy) see(now time.Time) {
+	if now.After(a.newest) {
+		a.newest = now
 	}
 }
 
 // settle counts what ended before now as followed by nothing.
-func (a *Accuracy) settle(t *track, now time.Time) {
+func (a *Accuracy) settle(kind forestall.Kind, t *track, now time.Time) {
 	n := 0
-	for ; n < len(t.pending) && t.pending[n].until.Before(now); n++ {
-		a.count(t.pending[n], false)
+	for ; n < len(t.Pending) && t.Pending[n].Until.Before(now); n++ {
+		a.cell(kind, t.Pending[n]).count(t.Pending[n], false)
 	}
-	t.pending = slices.Delete(t.pending, 0, n)
-	if !t.alarm.since.IsZero() && t.alarm.until.Before(now) {
-		a.falseAlarms++
-		t.alarm = alarm{}
-	}
-}
-
-func (a *Accuracy) count(p prediction, failed bool) {
-	a.confusion.Add(p.alarm, failed)
-	actual := 0.0
-	if failed {
-		actual = 1
-	}
-	a.squares += (p.probability - actual) * (p.probability - actual)
-}
-
-// Scores says how good the matured predictions were. A score that needs
-// evidence which is lacking is NaN.
-type Scores struct {
-	Balanced    float64         // mean of both classes' recall; NaN until both were seen
-	Precision   float64         // share of alarming predictions that a failure followed
-	Recall      float64         // share of the predictions before a failure that alarmed
-	Brier       float64         // mean squared error of the probabilities
-	Matured     int             // predictions
-	Failures    int             // of components that were judged before
-	Caught      int             // failures with an alarm before them
-	FalseAlarms int             // alarms that ended, and their horizon passed, without a failure
-	LeadTimes   []time.Duration // from the alarm to the failure, the newest last, at most 1,000
-}
-
-// Scores returns the scores since the beginning.
-func (a *Accuracy) Scores() Scores {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	c := a.confusion
-	matured := c.TP + c.FP + c.TN + c.FN
-	return Scores{
-		Balanced:    c.Balanced(),
-		Precision:   c.Precision(),
-		Recall:      c.Recall(),
-		Brier:       a.squares / float64(matured),
-		Matured:     matured,
-		Failures:    a.failures,
-		Caught:      a.caught,
-		FalseAlarms: a.falseAlarms,
-		LeadTimes:   slices.Clone(a.leads),
+	t.Pending = slices.Delete(t.Pending, 0, n)
+	if !t.Alarm.Since.IsZero() && t.Alarm.Until.Before(now) {
+		a.cell(kind, prediction{At: t.Alarm.Until, Model: t.Alarm.Model}).FalseAlarms++
+		t.Alarm = alarm{}
 	}
 }

@@ -2,6 +2,8 @@ package predict
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/stratoswarm/forestall"
 )
 
 // A Scorer and an Accuracy are collectors: register them where the metrics are
@@ -18,20 +20,26 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	riskDesc = desc("risk_probability",
 		"Probability that the component fails within its model's horizon; NaN when unknown.", "component", "kind")
+	thresholdDesc = desc("alarm_threshold_probability",
+		"Probability from which components of the kind have the grade; +Inf while nothing does.", "kind", "grade")
 	accuracyDesc = desc("prediction_accuracy",
-		"Balanced accuracy of matured predictions: always saying no scores 0.5; NaN until both outcomes were seen.")
+		"Balanced accuracy of the predictions that matured in the last 30 days: always saying no scores 0.5; NaN until both outcomes were seen.")
 	precisionDesc = desc("prediction_precision_ratio",
-		"Share of alarming predictions that a failure followed within the horizon.")
+		"Share of the alarming predictions of the last 30 days that a failure followed within the horizon.")
 	recallDesc = desc("prediction_recall_ratio",
-		"Share of the predictions within the horizon of a failure that alarmed.")
+		"Share of the last 30 days' predictions within the horizon of a failure that alarmed.")
 	brierDesc = desc("prediction_brier_score",
-		"Mean squared error of the matured predictions' probabilities.")
+		"Mean squared error of the probabilities that matured in the last 30 days.")
+	calibrationDesc = desc("prediction_calibration_ratio",
+		"Failures that followed predictions of the last 30 days for each that their probabilities add up to; 1 is true.")
 	maturedDesc = desc("predictions_matured_total",
-		"Predictions whose outcome is known.")
+		"Predictions whose outcome is known, by whether they alarmed and a failure followed.", "outcome")
 	falseAlarmsDesc = desc("false_alarms_total",
 		"Alarms that ended, and whose horizon passed, without a failure.")
 	caughtDesc = desc("failures_predicted_total",
 		"Failures that an alarm preceded.")
+	failuresDesc = desc("failures_judged_total",
+		"Failures of components that were judged before, announced or not.")
 )
 
 func newLeadHistogram() prometheus.Histogram {
@@ -43,7 +51,10 @@ func newLeadHistogram() prometheus.Histogram {
 }
 
 // Describe implements [prometheus.Collector].
-func (s *Scorer) Describe(ch chan<- *prometheus.Desc) { ch <- riskDesc }
+func (s *Scorer) Describe(ch chan<- *prometheus.Desc) {
+	ch <- riskDesc
+	ch <- thresholdDesc
+}
 
 // Collect implements [prometheus.Collector] with the newest risks.
 func (s *Scorer) Collect(ch chan<- prometheus.Metric) {
@@ -52,35 +63,47 @@ func (s *Scorer) Collect(ch chan<- prometheus.Metric) {
 	for c, r := range s.latest {
 		ch <- prometheus.MustNewConstMetric(riskDesc, prometheus.GaugeValue, r.Probability, c.String(), c.Kind.String())
 	}
+	for kind, j := range s.judges {
+		t := j.thresholds
+		ch <- prometheus.MustNewConstMetric(thresholdDesc, prometheus.GaugeValue, t.suspect, kind.String(), forestall.Suspect.String())
+		ch <- prometheus.MustNewConstMetric(thresholdDesc, prometheus.GaugeValue, t.failing, kind.String(), forestall.Failing.String())
+	}
 }
 
 // Describe implements [prometheus.Collector].
 func (a *Accuracy) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		accuracyDesc, precisionDesc, recallDesc, brierDesc,
-		maturedDesc, falseAlarmsDesc, caughtDesc, a.lead.Desc(),
+		accuracyDesc, precisionDesc, recallDesc, brierDesc, calibrationDesc,
+		maturedDesc, falseAlarmsDesc, caughtDesc, failuresDesc, a.lead.Desc(),
 	} {
 		ch <- d
 	}
 }
 
-// Collect implements [prometheus.Collector].
+// Collect implements [prometheus.Collector]: ratios of the last 30 days, which
+// do not add up over engines, and counters since the beginning, which do.
 func (a *Accuracy) Collect(ch chan<- prometheus.Metric) {
-	s := a.Scores()
+	s, recent := a.Scores(), a.Recent()
 	for _, m := range []struct {
-		desc  *prometheus.Desc
-		kind  prometheus.ValueType
-		value float64
+		desc   *prometheus.Desc
+		kind   prometheus.ValueType
+		value  float64
+		labels []string
 	}{
-		{accuracyDesc, prometheus.GaugeValue, s.Balanced},
-		{precisionDesc, prometheus.GaugeValue, s.Precision},
-		{recallDesc, prometheus.GaugeValue, s.Recall},
-		{brierDesc, prometheus.GaugeValue, s.Brier},
-		{maturedDesc, prometheus.CounterValue, float64(s.Matured)},
-		{falseAlarmsDesc, prometheus.CounterValue, float64(s.FalseAlarms)},
-		{caughtDesc, prometheus.CounterValue, float64(s.Caught)},
+		{accuracyDesc, prometheus.GaugeValue, recent.Balanced, nil},
+		{precisionDesc, prometheus.GaugeValue, recent.Precision, nil},
+		{recallDesc, prometheus.GaugeValue, recent.Recall, nil},
+		{brierDesc, prometheus.GaugeValue, recent.Brier, nil},
+		{calibrationDesc, prometheus.GaugeValue, recent.Calibration(), nil},
+		{maturedDesc, prometheus.CounterValue, float64(s.Of.TP), []string{"true_alarm"}},
+		{maturedDesc, prometheus.CounterValue, float64(s.Of.FP), []string{"false_alarm"}},
+		{maturedDesc, prometheus.CounterValue, float64(s.Of.TN), []string{"true_calm"}},
+		{maturedDesc, prometheus.CounterValue, float64(s.Of.FN), []string{"missed"}},
+		{falseAlarmsDesc, prometheus.CounterValue, float64(s.FalseAlarms), nil},
+		{caughtDesc, prometheus.CounterValue, float64(s.Caught), nil},
+		{failuresDesc, prometheus.CounterValue, float64(s.Failures), nil},
 	} {
-		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value)
+		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value, m.labels...)
 	}
 	ch <- a.lead
 }

@@ -33,12 +33,13 @@ type Scorer struct {
 type judge struct {
 	model      *model.Model
 	schema     *features.Schema
-	place      []int // model feature -> position in the schema's vector
-	last       []int // model feature -> position of its metric's last value, -1: none
-	reported   int   // position of the share of metrics that the newest scrape has
-	vanished   int   // position of how many it lacks of those the longest window saw
-	thresholds thresholds
-	buffers    sync.Pool // *buffers
+	place      []int      // model feature -> position in the schema's vector
+	last       []int      // model feature -> position of its metric's last value, -1: none
+	reported   int        // position of the share of metrics that the newest scrape has
+	vanished   int        // position of how many it lacks of those the longest window saw
+	fixed      thresholds // the card's or the configuration's
+	thresholds thresholds // in force; the scorer's lock guards them
+	buffers    sync.Pool  // *buffers
 }
 
 // buffers are what one score needs besides the model.
@@ -82,6 +83,7 @@ func newJudge(kind forestall.Kind, m *model.Model, schema *features.Schema, cfg 
 	if t := m.Card.Thresholds; t != nil {
 		j.thresholds.suspect, j.thresholds.failing = t.Suspect, t.Failing
 	}
+	j.fixed = j.thresholds
 	for _, name := range m.Features() {
 		i, ok := schema.Index(name)
 		if !ok {
@@ -181,6 +183,27 @@ func (s *Scorer) ScoreAll(now time.Time, store *features.Store) []forestall.Risk
 		}
 	}
 	return risks
+}
+
+// Thresholds returns the probabilities from which components of the kind are
+// Suspect and Failing, as the model's card or the configuration has them;
+// false where no model judges the kind.
+func (s *Scorer) Thresholds(kind forestall.Kind) (suspect, failing float64, ok bool) {
+	j := s.judges[kind]
+	if j == nil {
+		return 0, 0, false
+	}
+	return j.fixed.suspect, j.fixed.failing, true
+}
+
+// SetThresholds replaces those of a kind that a model judges, from the next
+// score on. A value above 1 is never reached.
+func (s *Scorer) SetThresholds(kind forestall.Kind, suspect, failing float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j := s.judges[kind]; j != nil {
+		j.thresholds.suspect, j.thresholds.failing = min(suspect, failing), failing
+	}
 }
 
 // judge returns the risk without regard to what it was before: a known one is

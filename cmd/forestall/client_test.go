@@ -38,7 +38,7 @@ func TestClientCommands(t *testing.T) {
 	url := answering(t, map[string]any{
 		"/v1/status": someStatus(), "/v1/risk": someRisks(), "/v1/risk/gpu/n1/3": someRisks()[0], "/v1/workloads": someWorkloads(),
 		"/v1/checkpoints": someCheckpoints(), "/v1/checkpoints?workload=train-1": someCheckpoints()[:1], "/v1/migrations": someMigrations(),
-		"/v1/members": []any{}, "/v1/incidents": []any{}, "/v1/workloads/train-1/retire": nil,
+		"/v1/models": someModels(), "/v1/members": []any{}, "/v1/incidents": []any{}, "/v1/workloads/train-1/retire": nil,
 	})
 	degraded := answering(t, map[string]any{"/v1/status": lost})
 	tests := []struct {
@@ -60,6 +60,8 @@ func TestClientCommands(t *testing.T) {
 		{"retire train-1 --api " + url, "Take its [[workload]] out", ""},
 		{"retire agent/train-1 --api " + url, "", "without its kind"},
 		{"retire nobody --api " + url, "", "is known to this engine"},
+		{"model --api " + url, "gpu-march 2026-03-01", ""},
+		{"model show --json --api " + url, `"balanced_accuracy": 0.871`, ""},
 		{"members --api " + url, "no members", ""},
 		{"incidents --json --api " + url, "[]", ""},
 		{"incidents --api http://127.0.0.1:1", "", "is `forestall engine` running?"},
@@ -74,6 +76,7 @@ func TestClientCommands(t *testing.T) {
 				Retire      retireCmd      `cmd:""`
 				Checkpoints checkpointsCmd `cmd:""`
 				Migrations  migrationsCmd  `cmd:""`
+				Model       modelCmd       `cmd:""`
 				Members     membersCmd     `cmd:""`
 				Incidents   incidentsCmd   `cmd:""`
 			}

@@ -124,6 +124,11 @@ func (v view) status(s api.Status) {
 		tiers = append(tiers, fmt.Sprintf("%s %s", tier, s.Mode[tier]))
 	}
 	line("modes", "%s", orDash(strings.Join(tiers, ", ")))
+	for _, t := range s.Thresholds {
+		if t.Grade == forestall.Failing {
+			line("alarms", "%s failing from %s%s", t.Kind, textThreshold(t), textWhy(t))
+		}
+	}
 	for _, note := range s.Notes {
 		line("note", "%s", note)
 	}

@@ -49,7 +49,31 @@ func someStatus() api.Status {
 		Node: "n1", Version: "0.1.0", Started: noon.Add(-3 * time.Hour), Leader: "n2", Quorum: true, Voters: 3, Members: 3,
 		Mode:      map[string]forestall.Mode{"migrate": forestall.Observe, "checkpoint": forestall.Act},
 		Workloads: 5, NotRunning: 1, OpenIncidents: 2,
+		Thresholds: []api.AlarmThreshold{
+			{Kind: forestall.KindGPU, Grade: forestall.Suspect, At: api.Number(0.2), Reason: "as configured"},
+			{Kind: forestall.KindGPU, Grade: forestall.Failing, At: api.Number(0.0312), Budget: 10, Reason: "lowered: the budget of 10 alarms for each 1,000 component-days allows 7 in the 702 that were counted, and 3.12 % would have raised 4"},
+			{Kind: forestall.KindNode, Grade: forestall.Failing, At: api.Number(0.6), Reason: "as configured"},
+		},
 		Components: 31, Unknown: 2, ReplicationFactor: 3, EffectiveReplication: 3,
+	}
+}
+
+func someModels() []api.ModelStatus {
+	return []api.ModelStatus{
+		{
+			Kind: forestall.KindNode, Name: "node rules", Version: "hand-made-3", Horizon: 1800,
+			Thresholds: []api.AlarmThreshold{
+				{Kind: forestall.KindNode, Grade: forestall.Suspect, At: api.Number(0.2), Reason: "as configured"},
+				{Kind: forestall.KindNode, Grade: forestall.Failing, Budget: 2, Reason: "nothing alarms: 9 reached the highest threshold"},
+			},
+		},
+		{
+			Kind: forestall.KindGPU, Name: "gpu-march", Version: "2026-03-01", Horizon: 3600, Thresholds: someStatus().Thresholds[:2],
+			Recent: api.PredictionScores{
+				Matured: 345600, Positive: 61, Expected: 58.2, Balanced: api.Number(0.871), Recall: api.Number(0.75), Brier: api.Number(0.00013),
+				Failures: 2, Caught: 2, FalseAlarms: 1,
+			},
+		},
 	}
 }
 
@@ -131,6 +155,7 @@ func TestGoldens(t *testing.T) {
 				{Name: "n3", GPUs: 0},
 			})
 		}},
+		{"models", false, func(v view) { v.models(someModels()) }},
 		{"workloads", false, func(v view) { v.workloads(someWorkloads()) }},
 		{"workloads-none", false, func(v view) { v.workloads(nil) }},
 		{"checkpoints", false, func(v view) { v.checkpoints(someCheckpoints()) }},

@@ -1,0 +1,158 @@
+package predict
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stratoswarm/forestall"
+)
+
+func memoryOf(a *Accuracy, t *Tally) Memory {
+	return Memory{Accuracy: a, Tallies: map[forestall.Kind]*Tally{forestall.KindGPU: t}}
+}
+
+// lived returns an accuracy and a tally with something of everything.
+func lived() (*Accuracy, *Tally) {
+	a, tally := NewAccuracy(time.Hour), NewTally(0.2)
+	for s := range 400 {
+		now := t0.Add(time.Duration(s) * 10 * time.Minute)
+		for g := range 3 {
+			r := score(forestall.GPU("n1", g), now, 0.01*float64(g))
+			if g == 2 && s > 300 {
+				r.Probability, r.Grade = 0.9, forestall.Failing
+			}
+			a.Predict(r)
+			tally.Observe(r)
+		}
+		a.Mature(now)
+	}
+	a.Fail(forestall.Failure{Component: forestall.GPU("n1", 2), Kind: forestall.GPUFailure, Time: t0.Add(4000 * time.Minute)})
+	return a, tally
+}
+
+// TestMemory: what an engine knew before a restart it knows after it, and what
+// had not matured does so.
+func TestMemory(t *testing.T) {
+	a, tally := lived()
+	b, err := memoryOf(a, tally).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a2, tally2 := NewAccuracy(time.Hour), NewTally(0.2)
+	if err := memoryOf(a2, tally2).Read(bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	again, err := memoryOf(a2, tally2).Encode()
+	if err != nil || !bytes.Equal(b, again) {
+		t.Fatalf("what is written after reading differs, %v", err)
+	}
+	late := t0.Add(4000 * time.Minute).Add(2 * time.Hour)
+	for _, x := range []*Accuracy{a, a2} {
+		x.Fail(forestall.Failure{Component: forestall.GPU("n1", 2), Kind: forestall.GPUFailure, Time: t0.Add(4000 * time.Minute)}) // told again
+		x.Mature(late)
+	}
+	if d := cmp.Diff(a.Scores(), a2.Scores()); d != "" {
+		t.Error(d)
+	}
+	s := a2.Scores()
+	if s.Failures != 1 || s.Caught != 1 || s.Of.FN != 0 || s.Of.TP == 0 || s.Of.TN == 0 || s.Matured != s.Of.TP+s.Of.TN+s.Of.FP {
+		t.Errorf("%+v", s)
+	}
+	if d := cmp.Diff(tally.Counts(late), tally2.Counts(late)); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestAccuracyForgetsDays: days that are not recent any more count in the
+// totals only, and of a version there are its own.
+func TestAccuracyForgetsDays(t *testing.T) {
+	a, _ := lived()
+	a.Mature(t0.Add(5 * day))
+	all := a.Scores()
+	if got := a.RecentOf(forestall.KindGPU, "m1"); got.Matured != all.Matured || got.Failures != 1 {
+		t.Errorf("of m1 %d of %d matured, %d failures", got.Matured, all.Matured, got.Failures)
+	}
+	if got := a.RecentOf(forestall.KindGPU, "m2"); got.Matured != 0 {
+		t.Errorf("m2 has said %d", got.Matured)
+	}
+	for d := range 60 {
+		now := t0.Add(time.Duration(10+d) * day)
+		a.Predict(score(forestall.GPU("n1", 0), now, 0))
+		a.Mature(now)
+	}
+	a.Mature(t0.Add(80 * day))
+	if got := a.Recent(); got.Matured > 31 || got.Failures != 0 {
+		t.Errorf("%d matured and %d failures in 30 days", got.Matured, got.Failures)
+	}
+	if got := a.Scores(); got.Matured != all.Matured+60 || got.Failures != 1 {
+		t.Errorf("%d matured and %d failures in all, want %d and 1", got.Matured, got.Failures, all.Matured+60)
+	}
+	if n := len(a.cells); n > 32 {
+		t.Errorf("%d cells are kept", n)
+	}
+}
+
+// TestAccuracyLead: a failure within the lead says nothing about a prediction
+// that speaks of what comes after it.
+func TestAccuracyLead(t *testing.T) {
+	a := NewAccuracy(time.Hour)
+	a.SetLead(forestall.KindGPU, 30*time.Minute)
+	c := forestall.GPU("n1", 0)
+	for m := 0; m < 120; m += 10 {
+		a.Predict(score(c, t0.Add(time.Duration(m)*time.Minute), 0.5))
+	}
+	a.Fail(forestall.Failure{Component: c, Time: t0.Add(2 * time.Hour)})
+	// From minute 30 on the window (30 min, 90 min] reaches minute 120, up to minute 90.
+	if s := a.Scores(); s.Of.FN != 7 || s.Of.TN != 3 || s.Matured != 10 {
+		t.Errorf("%+v", s.Of)
+	}
+}
+
+func TestMemoryRefusals(t *testing.T) {
+	a, tally := lived()
+	good, err := memoryOf(a, tally).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(good)
+	flipped[len(flipped)/2] ^= 1
+	for name, b := range map[string][]byte{"empty": nil, "cut": good[:len(good)-9], "flipped": flipped, "another version": append([]byte("forestall-predictions 9 "), good...)} {
+		if err := memoryOf(NewAccuracy(time.Hour), NewTally(0.2)).Read(bytes.NewReader(b)); !errors.Is(err, ErrMemory) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// FuzzMemory: whatever stands in the file, it is refused or can be worked with.
+func FuzzMemory(f *testing.F) {
+	a, tally := lived()
+	b, err := memoryOf(a, tally).Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	_, body, _ := bytes.Cut(b, []byte{'\n'})
+	f.Add(body)
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`{"tallies":{"gpu":{"days":{"3":{"seconds":1,"onsets":[]}}}}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		a, tally := NewAccuracy(time.Hour), NewTally(0.2)
+		m := memoryOf(a, tally)
+		if err := m.Read(bytes.NewReader(sealed(body))); err != nil {
+			return
+		}
+		r := score(forestall.GPU("n1", 0), t0, 0.5)
+		a.Predict(r)
+		tally.Observe(r)
+		a.Fail(forestall.Failure{Component: r.Component, Time: t0.Add(time.Minute)})
+		a.Mature(t0.Add(day))
+		a.Recent()
+		BudgetThreshold(tally.Counts(t0), 1, 0.5)
+		if _, err := m.Encode(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
