@@ -176,12 +176,12 @@ func (d *Dir) load(fresh bool) error {
 			return fmt.Errorf("open checkpoint store: %w", d.diskFull(err))
 		}
 	}
-	if fresh {
-		for i := range 256 {
-			if err := os.Mkdir(filepath.Join(d.path, chunkDir, fmt.Sprintf("%02x", i)), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("create checkpoint store: %w", d.diskFull(err))
-			}
+	for i := range 256 {
+		if err := os.Mkdir(filepath.Join(d.path, chunkDir, fmt.Sprintf("%02x", i)), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("open checkpoint store: %w", d.diskFull(err))
 		}
+	}
+	if fresh {
 		if err := syncDir(filepath.Join(d.path, chunkDir)); err != nil {
 			return err
 		}

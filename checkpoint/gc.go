@@ -149,14 +149,16 @@ func (d *Dir) live(ctx context.Context) (map[hash]struct{}, error) {
 		if err != nil {
 			return nil, err
 		}
-		m, err := decodeManifest(b)
+		r, err := decodeRoot(b)
 		if err != nil {
 			return nil, corrupt(path, "%v; restore it from a replica or remove it", err)
 		}
-		for _, en := range m.entries {
-			for _, c := range en.chunks {
-				live[c.hash] = struct{}{}
-			}
+		m, err := r.expand(d.readChunk)
+		if err != nil {
+			return nil, fmt.Errorf("manifest %s: %w; restore it from a replica or remove it", path, err)
+		}
+		for _, h := range m.hashes() {
+			live[h] = struct{}{}
 		}
 	}
 	return live, nil

@@ -214,3 +214,15 @@ func serve(t testing.TB, d *Dir) (p Peer, stop func()) {
 	srv := httptest.NewServer(http.StripPrefix("/peer/checkpoints", Handler(d)))
 	return Peer{Name: "served", URL: srv.URL + "/peer/checkpoints"}, srv.Close
 }
+
+// damageChunk flips a bit in the middle of a stored chunk.
+func damageChunk(t testing.TB, d *Dir, h hash) string {
+	t.Helper()
+	path := d.chunkPath(h)
+	b := must[[]byte](t)(os.ReadFile(path))
+	b[len(b)/2] ^= 4
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

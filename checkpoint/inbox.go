@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -38,6 +39,13 @@ func (b *inbox) has(h hash) bool {
 	defer b.mu.Unlock()
 	_, ok := b.chunks[h]
 	return ok
+}
+
+func (b *inbox) path(h hash) (string, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, ok := b.chunks[h]
+	return c.path, ok
 }
 
 // take hands over those of the chunks that are here.
@@ -98,6 +106,21 @@ func (d *Dir) receive(h hash, file []byte) error {
 	return nil
 }
 
+// peek reads a chunk of the store or one that waits for its manifest; the error
+// wraps errMissingChunks when it is in neither.
+func (d *Dir) peek(dst []byte, h hash) ([]byte, error) {
+	if path, ok := d.inbox.path(h); ok {
+		file, err := readFile(nil, path)
+		if err == nil {
+			return d.codec.decode(dst, file, h)
+		}
+	}
+	if !d.has(h) {
+		return nil, fmt.Errorf("%w: %s", errMissingChunks, h)
+	}
+	return d.readChunk(dst, h)
+}
+
 // accept makes a manifest from elsewhere a checkpoint of this store, once its
 // chunks are here: errMissingChunks otherwise. refuse, when not nil, may object.
 // Accepting what the store holds already brings back chunks that it had lost.
@@ -106,9 +129,16 @@ func (d *Dir) accept(id string, raw []byte, refuse func(*lane, header) error) (f
 	if manifestID(raw) != id {
 		return none, corrupt("manifest "+id, "the content is not what the name says")
 	}
-	m, err := decodeManifest(raw)
+	r, err := decodeRoot(raw)
 	if err != nil {
 		return none, corrupt("manifest "+id, "%v", err)
+	}
+	m, err := r.expand(d.peek)
+	if errors.Is(err, errMissingChunks) {
+		return none, fmt.Errorf("%w: a block of the tree of checkpoint %.12s", errMissingChunks, id)
+	}
+	if err != nil {
+		return none, fmt.Errorf("manifest %s: %w", id, err)
 	}
 	hashes := m.hashes()
 	defer d.pin(hashes...)()
@@ -141,7 +171,7 @@ func (d *Dir) accept(id string, raw []byte, refuse func(*lane, header) error) (f
 	if refuse == nil {
 		refuse = func(*lane, header) error { return nil }
 	}
-	return d.commit(m, refuse)
+	return d.commit(r, refuse)
 }
 
 // admitPushed refuses a stale epoch.

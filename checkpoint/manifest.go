@@ -17,12 +17,14 @@ const (
 	kindDir     entryKind = 1
 	kindFile    entryKind = 2
 	kindSymlink entryKind = 3
+	kindMore    entryKind = 4 // in a tree block: further extents of the file before
 )
 
 // manifest is the content of a checkpoint: a header and a tree.
 type manifest struct {
 	header
 	entries []entry
+	blocks  []hash // that hold the entries, parents first; none in version 1
 }
 
 // header is what a listing needs, at the front of the file.
@@ -47,13 +49,9 @@ type entry struct {
 	target string // of a symbolic link
 	size   int64  // of a file
 	ident  ident  // of a file, on the node that saved it
-	chunks []chunkRef
-}
-
-// chunkRef is a piece of a file.
-type chunkRef struct {
-	hash   hash
-	length uint32
+	// The file's content, in order and without gaps. Files of one checkpoint
+	// and extents of one file may share chunks.
+	extents []extent
 }
 
 // ident changes whenever the file's content may have. Zero: content may change
@@ -82,16 +80,23 @@ func (h header) checkpoint(id string) forestall.Checkpoint {
 // manifestID names a manifest by its bytes.
 func manifestID(b []byte) string { return hash(blake3.Sum256(b)).String() }
 
-// hashes returns each chunk of the tree once, in the order of first use.
+// hashes returns each chunk that the checkpoint needs once: the blocks of its
+// tree, then what its files hold.
 func (m *manifest) hashes() []hash {
 	seen := make(map[hash]bool)
 	var out []hash
+	add := func(h hash) {
+		if !seen[h] {
+			seen[h] = true
+			out = append(out, h)
+		}
+	}
+	for _, h := range m.blocks {
+		add(h)
+	}
 	for _, e := range m.entries {
-		for _, c := range e.chunks {
-			if !seen[c.hash] {
-				seen[c.hash] = true
-				out = append(out, c.hash)
-			}
+		for _, x := range e.extents {
+			add(x.hash)
 		}
 	}
 	return out
@@ -160,14 +165,14 @@ func (e entry) validate() error {
 		return checkLink(e.path, e.target)
 	case kindFile:
 		var sum int64
-		for _, c := range e.chunks {
-			if c.length == 0 || c.length > maxChunkSize {
-				return fmt.Errorf("file %q has a chunk of %d bytes", e.path, c.length)
+		for _, x := range e.extents {
+			if err := x.validate(); err != nil {
+				return fmt.Errorf("file %q: %w", e.path, err)
 			}
-			sum += int64(c.length)
+			sum += int64(x.length)
 		}
 		if sum != e.size {
-			return fmt.Errorf("file %q has %d bytes in chunks and says %d", e.path, sum, e.size)
+			return fmt.Errorf("file %q has %d bytes in extents and says %d", e.path, sum, e.size)
 		}
 	default:
 		return fmt.Errorf("entry %q has unknown kind %d", e.path, e.kind)

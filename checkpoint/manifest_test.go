@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/zeebo/blake3"
 )
 
@@ -20,26 +21,74 @@ func sample() *manifest {
 			{path: ".", kind: kindDir, mode: 0o755, mtime: -1},
 			{path: "-", kind: kindFile, mode: 0o4644},
 			{path: "a", kind: kindDir, mode: 0o700},
-			{path: "a-b", kind: kindFile, size: 5000, ident: ident{1, 2, -3}, chunks: []chunkRef{{hash{1}, 4096}, {hash{2}, 904}}},
+			{path: "a-b", kind: kindFile, size: 5000, ident: ident{1, 2, -3}, extents: []extent{whole(ref{hash{1}, 4096}), {ref{hash{2}, 1000}, 96, 904}}},
 			{path: "a/l", kind: kindSymlink, target: "../a-b"},
 		},
 	}
 }
 
-func TestManifestRoundTrip(t *testing.T) {
-	want := sample()
-	got, err := decodeManifest(want.encode())
+// packed returns m as a manifest file and its chunks.
+func packed(t testing.TB, m *manifest) ([]byte, map[hash][]byte) {
+	t.Helper()
+	chunks := make(map[hash][]byte)
+	level, top, err := writeTree(m.entries, func(block []byte) (hash, error) {
+		h := hash(blake3.Sum256(block))
+		chunks[h] = slices.Clone(block)
+		return h, nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := cmp.AllowUnexported(manifest{}, header{}, entry{}, chunkRef{}, ident{})
-	want.entries[1].chunks = []chunkRef{}
-	if diff := cmp.Diff(want, got, opts); diff != "" {
+	return root{header: m.header, level: level, top: top}.encode(), chunks
+}
+
+// unpacked is the inverse of packed.
+func unpacked(b []byte, chunks map[hash][]byte) (*manifest, error) {
+	r, err := decodeRoot(b)
+	if err != nil {
+		return nil, err
+	}
+	m, err := r.expand(func(dst []byte, h hash) ([]byte, error) {
+		if chunks[h] == nil {
+			return nil, corrupt("chunk "+h.String(), "is missing")
+		}
+		return append(dst, chunks[h]...), nil
+	})
+	if err == nil && r.entries == nil {
+		m.blocks = nil
+	}
+	return m, err
+}
+
+var manifestFields = cmp.AllowUnexported(manifest{}, header{}, entry{}, extent{}, ref{}, ident{})
+
+func TestManifestRoundTrip(t *testing.T) {
+	want := sample()
+	b, chunks := packed(t, want)
+	got, err := unpacked(b, chunks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.entries[1].extents = []extent{}
+	if diff := cmp.Diff(want, got, manifestFields); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	h, _, err := decodeHeader(want.encode()[:200])
+	h, _, err := decodeHeader(b)
 	if err != nil || h != want.header {
 		t.Errorf("header alone: %+v %v", h, err)
+	}
+}
+
+func TestManifestVersion1RoundTrip(t *testing.T) {
+	want := sample()
+	want.entries[3].extents = []extent{whole(ref{hash{1}, 4096}), whole(ref{hash{2}, 904})}
+	want.entries[1].extents = []extent{}
+	got, err := unpacked(want.encodeV1(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, manifestFields); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -73,9 +122,10 @@ func TestManifestRefusesUnsafeTrees(t *testing.T) {
 		"no root":            {func(m *manifest) { m.entries = m.entries[1:] }, false},
 		"no entries":         {func(m *manifest) { m.entries, m.size = nil, 0 }, false},
 		"wrong size":         {func(m *manifest) { m.size++ }, false},
-		"wrong chunks":       {func(m *manifest) { m.entries[3].size++; m.size++ }, false},
+		"wrong extents":      {func(m *manifest) { m.entries[3].size++; m.size++ }, false},
+		"outside the chunk":  {func(m *manifest) { m.entries[3].extents[1].offset++ }, false},
 		"negative size":      {func(m *manifest) { m.entries[1].size = -1 }, false},
-		"empty chunk":        {func(m *manifest) { m.entries[1].chunks = []chunkRef{{}} }, false},
+		"empty chunk":        {func(m *manifest) { m.entries[1].extents = []extent{{}} }, false},
 		"mode":               {func(m *manifest) { m.entries[1].mode = 1 << 20 }, false},
 		"kind":               {func(m *manifest) { m.entries[1].kind = 9 }, false},
 		"bad workload":       {func(m *manifest) { m.workload = "../x" }, false},
@@ -88,7 +138,14 @@ func TestManifestRefusesUnsafeTrees(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := sample()
 			c.change(m)
-			_, err := decodeManifest(m.encode())
+			_, err := unpacked(m.encodeV1(), nil)
+			if name == "outside the chunk" {
+				err = ErrCorrupt // version 1 has whole chunks only
+			}
+			if err == nil || c.unsafe && !errors.Is(err, ErrUnsafePath) {
+				t.Errorf("version 1: error %v", err)
+			}
+			_, err = unpacked(packed(t, m))
 			if err == nil || c.unsafe && !errors.Is(err, ErrUnsafePath) {
 				t.Errorf("error %v", err)
 			}
@@ -96,25 +153,27 @@ func TestManifestRefusesUnsafeTrees(t *testing.T) {
 	}
 	m := sample()
 	link("a/m", "../a/./l")(m)
-	if _, err := decodeManifest(m.encode()); err != nil {
+	if _, err := unpacked(packed(t, m)); err != nil {
 		t.Errorf("a link inside the tree: %v", err)
 	}
 }
 
 func TestManifestRefusesDamage(t *testing.T) {
-	b := sample().encode()
-	for i := range b {
-		c := slices.Clone(b)
-		c[i] ^= 0x10
-		if _, err := decodeManifest(c); err == nil {
-			t.Errorf("a flipped bit in byte %d was accepted", i)
-		}
-		if _, err := decodeManifest(b[:i]); err == nil {
-			t.Errorf("the first %d bytes were accepted", i)
+	b, _ := packed(t, sample())
+	for _, b := range [][]byte{b, sample().encodeV1()} {
+		for i := range b {
+			c := slices.Clone(b)
+			c[i] ^= 0x10
+			if _, err := decodeRoot(c); err == nil {
+				t.Errorf("a flipped bit in byte %d was accepted", i)
+			}
+			if _, err := decodeRoot(b[:i]); err == nil {
+				t.Errorf("the first %d bytes were accepted", i)
+			}
 		}
 	}
 	newer := reseal(append(slices.Clone(b[:len(manifestMagic)]), append([]byte{9}, b[len(manifestMagic)+1:]...)...))
-	if _, err := decodeManifest(newer); err == nil || !strings.Contains(err.Error(), "version 9") {
+	if _, err := decodeRoot(newer); err == nil || !strings.Contains(err.Error(), "version 9") {
 		t.Errorf("a newer version: %v", err)
 	}
 }
@@ -133,26 +192,71 @@ func reseal(b []byte) []byte {
 	return append(body, sum[:]...)
 }
 
-// FuzzManifest feeds the reader anything, with its checksums made right: it
-// must not panic, and what it accepts must come back byte for byte and name
-// only places inside the tree.
+// FuzzManifest feeds the reader of manifest files anything, with its checksums
+// made right: it must not panic, what it accepts of version 1 must come back
+// byte for byte, and of version 2 the same.
 func FuzzManifest(f *testing.F) {
-	f.Add(sample().encode())
-	f.Add((&manifest{header: header{workload: "w"}, entries: []entry{{path: ".", kind: kindDir}}}).encode())
+	b, _ := packed(f, sample())
+	f.Add(b)
+	f.Add(sample().encodeV1())
+	f.Add((&manifest{header: header{workload: "w"}, entries: []entry{{path: ".", kind: kindDir}}}).encodeV1())
 	f.Add([]byte(manifestMagic))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = reseal(b)
-		m, err := decodeManifest(b)
+		r, err := decodeRoot(b)
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(m.encode(), b) {
+		if r.entries == nil {
+			again, err := decodeRoot(r.encode())
+			if err != nil || !slices.Equal(again.top, r.top) || again.header != r.header || again.level != r.level {
+				t.Fatalf("an accepted manifest comes back otherwise: %v", err)
+			}
+			return
+		}
+		m := &manifest{header: r.header, entries: r.entries}
+		if !bytes.Equal(m.encodeV1(), b) {
 			t.Fatal("an accepted manifest is encoded otherwise")
 		}
 		for _, e := range m.entries[1:] {
 			if checkEntryPath(e.path) != nil {
 				t.Fatalf("accepted entry %q", e.path)
 			}
+		}
+	})
+}
+
+// FuzzBlock feeds the readers of tree blocks anything: they must not panic, and
+// what they accept must survive being written and read again.
+func FuzzBlock(f *testing.F) {
+	_, chunks := packed(f, sample())
+	for _, b := range chunks {
+		f.Add(b)
+	}
+	f.Add(encodeIndex(1, []ref{{hash{1}, 1}, {hash{2}, 1 << 20}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if refs, err := decodeIndex(b, 1); err == nil {
+			again, err := decodeIndex(encodeIndex(1, refs), 1)
+			if err != nil || !slices.Equal(refs, again) {
+				t.Fatalf("index comes back as %v (%v)", again, err)
+			}
+		}
+		var br blockReader
+		if br.add(b) != nil {
+			return
+		}
+		var again blockReader
+		w := blockWriter{emit: func(b []byte) error { return again.add(b) }}
+		for _, e := range br.entries {
+			if err := w.add(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.end(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(br.entries, again.entries, manifestFields, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("entries come back otherwise:\n%s", diff)
 		}
 	})
 }

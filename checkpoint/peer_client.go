@@ -138,23 +138,62 @@ func (c client) fetch(ctx context.Context, p Peer, d *Dir, id string) error {
 	if manifestID(raw) != id {
 		return corrupt("manifest "+id, "the content is not what the name says")
 	}
-	m, err := decodeManifest(raw)
+	r, err := decodeRoot(raw)
 	if err != nil {
 		return corrupt("manifest "+id, "%v", err)
 	}
-	missing := d.missing(m.hashes())
-	err = parallel(ctx, pushWorkers, len(missing), func(ctx context.Context, i int) error {
+	if err := c.fetchBlocks(ctx, p, d, r.level, r.top); err != nil {
+		return err
+	}
+	m, err := r.expand(d.peek)
+	if err != nil {
+		return fmt.Errorf("manifest %s: %w", id, err)
+	}
+	if err := c.fetchChunks(ctx, p, d, m.hashes()); err != nil {
+		return err
+	}
+	_, err = d.accept(id, raw, nil)
+	return err
+}
+
+// fetchBlocks brings the blocks of a tree from a peer, level by level.
+func (c client) fetchBlocks(ctx context.Context, p Peer, d *Dir, level int, refs []ref) error {
+	for {
+		hashes := make([]hash, len(refs))
+		for i, f := range refs {
+			hashes[i] = f.hash
+		}
+		if err := c.fetchChunks(ctx, p, d, hashes); err != nil || level == 0 {
+			return err
+		}
+		var below []ref
+		for _, h := range hashes {
+			block, err := d.peek(nil, h)
+			if err != nil {
+				return err
+			}
+			next, err := decodeIndex(block, level)
+			if err != nil {
+				return corrupt("tree block "+h.String(), "%v", err)
+			}
+			if below = append(below, next...); len(below) > maxTree {
+				return corrupt("tree block "+h.String(), "the tree has more than %d blocks", maxTree)
+			}
+		}
+		level, refs = level-1, below
+	}
+}
+
+// fetchChunks brings those of the chunks that are not here from a peer.
+func (c client) fetchChunks(ctx context.Context, p Peer, d *Dir, hashes []hash) error {
+	missing := d.missing(hashes)
+	return parallel(ctx, pushWorkers, len(missing), func(ctx context.Context, i int) error {
 		file, err := c.do(ctx, p, http.MethodGet, "/v1/chunks/"+missing[i].String(), nil, maxChunkFile)
 		if err != nil {
 			return err
 		}
 		return d.receive(missing[i], file)
 	})
-	if err != nil {
-		return err
-	}
-	_, err = d.accept(id, raw, nil)
-	return err
 }
 
 func (c client) fence(ctx context.Context, p Peer, workload string, e forestall.Epoch) error {

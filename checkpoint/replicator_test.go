@@ -147,8 +147,8 @@ func TestPushSendsOnlyWhatIsMissing(t *testing.T) {
 	writeFiles(t, src, map[string]string{"model/config": "a = 2\n"})
 	second := must[forestall.Checkpoint](t)(c.stores[0].Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	must[[]string](t)(c.repls[0].Push(t.Context(), second.ID))
-	if n := chunks.Load(); n != 1 {
-		t.Errorf("second push sent %d chunks, want the changed one", n)
+	if n := chunks.Load(); n != 2 {
+		t.Errorf("second push sent %d chunks, want the changed one and the tree's block", n)
 	}
 }
 

@@ -93,34 +93,23 @@ func (d *Dir) build(ctx context.Context, m *manifest, dir string) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	pieces, err := makeEntries(root, m.entries)
-	if err != nil {
+	if err := makeEntries(root, m.entries); err != nil {
 		return err
 	}
-	err = parallel(ctx, d.opt.Workers, len(pieces), func(ctx context.Context, i int) error {
-		return d.writePiece(ctx, root, pieces[i])
-	})
-	if err != nil {
+	if err := d.fill(ctx, root, m.entries); err != nil {
 		return err
 	}
 	// Children before parents: a directory's time and mode come last.
 	for _, e := range slices.Backward(m.entries) {
-		if err := finish(root, e); err != nil {
+		if err := stamp(root, e); err != nil {
 			return err
 		}
 	}
 	return syncTree(dir, m.entries)
 }
 
-// piece is what one worker writes of a file.
-type piece struct {
-	path   string
-	at     int64
-	chunks []chunkRef
-}
-
 // makeEntries creates directories, links and empty files.
-func makeEntries(root *os.Root, entries []entry) (pieces []piece, err error) {
+func makeEntries(root *os.Root, entries []entry) (err error) {
 	for _, e := range entries[1:] {
 		name := filepath.FromSlash(e.path)
 		switch e.kind {
@@ -135,50 +124,63 @@ func makeEntries(root *os.Root, entries []entry) (pieces []piece, err error) {
 			}
 		}
 		if err != nil {
-			return nil, err
-		}
-		var at int64
-		for group := range slices.Chunk(e.chunks, segmentChunks) {
-			pieces = append(pieces, piece{path: name, at: at, chunks: group})
-			for _, c := range group {
-				at += int64(c.length)
-			}
-		}
-	}
-	return pieces, nil
-}
-
-func (d *Dir) writePiece(ctx context.Context, root *os.Root, p piece) (err error) {
-	f, err := root.OpenFile(p.path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	buf := d.bufs.Get().(*[]byte)
-	defer d.bufs.Put(buf)
-	at := p.at
-	for _, c := range p.chunks {
-		if err := ctx.Err(); err != nil {
 			return err
 		}
-		content, err := d.readChunk((*buf)[:0], c.hash)
-		if err != nil {
-			return fmt.Errorf("file %q: %w", p.path, err)
-		}
-		*buf = content
-		if len(content) != int(c.length) {
-			return fmt.Errorf("file %q: %w", p.path, corrupt(d.chunkPath(c.hash), "holds %d bytes, the manifest says %d", len(content), c.length))
-		}
-		if _, err := f.WriteAt(content, at); err != nil {
-			return err
-		}
-		at += int64(c.length)
 	}
 	return nil
 }
 
-// finish gives a directory or file its mode and time. Links have none.
-func finish(root *os.Root, e entry) error {
+// usesAtOnce is how many chunks, next to each other as a rule, a worker takes
+// at once, so that it opens a file once for them.
+const usesAtOnce = 8
+
+// fill writes the content of the files.
+func (d *Dir) fill(ctx context.Context, root *os.Root, entries []entry) error {
+	groups := slices.Collect(slices.Chunk(usesOf(entries), usesAtOnce))
+	return parallel(ctx, d.opt.Workers, len(groups), func(ctx context.Context, i int) (err error) {
+		to := target{root: root, entries: entries, open: -1}
+		defer func() { err = errors.Join(err, to.close()) }()
+		for _, u := range groups[i] {
+			if err := d.writeUse(ctx, u, to.write); err != nil {
+				return fmt.Errorf("file %q: %w", entries[u.places[0].entry].path, err)
+			}
+		}
+		return nil
+	})
+}
+
+// target writes to the files of a tree, of which it holds the last one open.
+type target struct {
+	root    *os.Root
+	entries []entry
+	open    int // index of f's entry; -1: none
+	f       *os.File
+}
+
+func (t *target) write(entry int, b []byte, at int64) (err error) {
+	if entry != t.open {
+		if err := t.close(); err != nil {
+			return err
+		}
+		if t.f, err = t.root.OpenFile(filepath.FromSlash(t.entries[entry].path), os.O_WRONLY, 0); err != nil {
+			return err
+		}
+		t.open = entry
+	}
+	_, err = t.f.WriteAt(b, at)
+	return err
+}
+
+func (t *target) close() error {
+	if t.open < 0 {
+		return nil
+	}
+	t.open = -1
+	return t.f.Close()
+}
+
+// stamp gives a directory or file its mode and time. Links have none.
+func stamp(root *os.Root, e entry) error {
 	if e.kind == kindSymlink {
 		return nil
 	}

@@ -69,7 +69,7 @@ func TestRestoreOfRottenDataLeavesTheTarget(t *testing.T) {
 			return p
 		},
 		"bit in the manifest": func(t *testing.T, d *Dir, cp forestall.Checkpoint) string {
-			return flip(t, d.manifestPath(cp.ID), 200)
+			return flip(t, d.manifestPath(cp.ID), 90)
 		},
 		"manifest missing": func(t *testing.T, d *Dir, cp forestall.Checkpoint) string {
 			if err := os.Remove(d.manifestPath(cp.ID)); err != nil {
@@ -110,7 +110,7 @@ func someChunk(t *testing.T, d *Dir, cp forestall.Checkpoint) string {
 	m := must[*manifest](t)(d.loadManifest(cp.ID))
 	for _, e := range m.entries {
 		if e.path == "model/weights" {
-			return d.chunkPath(e.chunks[2].hash)
+			return d.chunkPath(e.extents[2].hash)
 		}
 	}
 	t.Fatal("no file of noise")

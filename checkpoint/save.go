@@ -59,10 +59,6 @@ func (p *plan) end() { p.batch.end() }
 
 // plan refuses what cannot become a checkpoint and scans the tree.
 func (d *Dir) plan(ctx context.Context, s Snapshot) (*plan, error) {
-	now := d.opt.Now()
-	if s.Time.IsZero() {
-		s.Time = now
-	}
 	if s.Source == "" {
 		return nil, errors.New("the source directory is not given")
 	}
@@ -75,30 +71,43 @@ func (d *Dir) plan(ctx context.Context, s Snapshot) (*plan, error) {
 	} else if !fi.IsDir() {
 		return nil, fmt.Errorf("%s is not a directory", source)
 	}
-	newest, known := d.newest(s.Workload)
-	if s.Sequence == 0 {
-		s.Sequence = newest.Sequence + 1
-	}
-	m := &manifest{header: header{workload: s.Workload, epoch: s.Epoch, sequence: s.Sequence, time: s.Time.UnixNano(), label: s.Label}}
-	if err := m.header.validate(); err != nil {
+	p, err := d.planCheckpoint(header{workload: s.Workload, epoch: s.Epoch, sequence: s.Sequence, label: s.Label}, s.Time)
+	if err != nil {
 		return nil, err
 	}
-	if err := d.mayCommit(m.header); err != nil {
-		return nil, err
-	}
-	p := &plan{m: m, began: now, batch: d.newBatch()}
 	var prev map[string]entry
-	if known {
+	if newest, known := d.newest(s.Workload); known {
 		prev = d.reusable(newest.ID, p.batch)
 	}
-	if m.entries, p.todo, err = scan(ctx, source, now, prev); err != nil {
+	if p.m.entries, p.todo, err = scan(ctx, source, p.began, prev); err != nil {
 		p.end()
 		return nil, err
 	}
-	for _, e := range m.entries {
-		m.size += e.size
+	for _, e := range p.m.entries {
+		p.m.size += e.size
 	}
 	return p, nil
+}
+
+// planCheckpoint begins a checkpoint whose header is h, at its time, and
+// refuses what could not be committed.
+func (d *Dir) planCheckpoint(h header, at time.Time) (*plan, error) {
+	now := d.opt.Now()
+	if at.IsZero() {
+		at = now
+	}
+	h.time = at.UnixNano()
+	if h.sequence == 0 {
+		newest, _ := d.newest(h.workload)
+		h.sequence = newest.Sequence + 1
+	}
+	if err := h.validate(); err != nil {
+		return nil, err
+	}
+	if err := d.mayCommit(h); err != nil {
+		return nil, err
+	}
+	return &plan{m: &manifest{header: h}, began: now, batch: d.newBatch()}, nil
 }
 
 // mayCommit reports early what commit would refuse.
@@ -140,8 +149,8 @@ func (d *Dir) reusable(id string, b *batch) map[string]entry {
 	files := make(map[string]entry, len(m.entries))
 next:
 	for _, e := range m.entries {
-		for _, c := range e.chunks {
-			if !present[c.hash] {
+		for _, x := range e.extents {
+			if !present[x.hash] {
 				continue next
 			}
 		}
@@ -157,6 +166,15 @@ func (d *Dir) execute(ctx context.Context, p *plan) (forestall.Checkpoint, error
 	if err := d.readAll(ctx, p); err != nil {
 		return forestall.Checkpoint{}, err
 	}
+	return d.finish(ctx, p)
+}
+
+// finish keeps the tree of a plan whose files are in the store, and commits.
+func (d *Dir) finish(ctx context.Context, p *plan) (forestall.Checkpoint, error) {
+	level, top, err := writeTree(p.m.entries, p.batch.add)
+	if err != nil {
+		return forestall.Checkpoint{}, err
+	}
 	if err := p.batch.publish(); err != nil {
 		return forestall.Checkpoint{}, err
 	}
@@ -165,24 +183,24 @@ func (d *Dir) execute(ctx context.Context, p *plan) (forestall.Checkpoint, error
 	}
 	p.m.added = p.batch.bytes
 	p.m.took = max(0, d.opt.Now().Sub(p.began))
-	return d.commit(p.m, d.admitNew)
+	return d.commit(root{header: p.m.header, level: level, top: top}, d.admitNew)
 }
 
 // commit makes a manifest visible and durable unless refuse objects. Its chunks
 // are durable already and pinned by the caller.
-func (d *Dir) commit(m *manifest, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
-	b := m.encode()
+func (d *Dir) commit(r root, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
+	b := r.encode()
 	id := manifestID(b)
-	l := d.lane(m.workload)
+	l := d.lane(r.workload)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := refuse(l, m.header); err != nil {
+	if err := refuse(l, r.header); err != nil {
 		return forestall.Checkpoint{}, err
 	}
 	if err := d.replace(d.manifestPath(id), b); err != nil {
 		return forestall.Checkpoint{}, err
 	}
-	cp := m.checkpoint(id)
+	cp := r.checkpoint(id)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.checkpoints[id] = cp
@@ -205,7 +223,7 @@ func (d *Dir) readAll(ctx context.Context, p *plan) error {
 	for _, c := range p.todo {
 		e := &p.m.entries[c.entry]
 		n := int((e.size + size - 1) / size)
-		e.chunks = make([]chunkRef, n)
+		e.extents = make([]extent, n)
 		for at := 0; at < n; at += segmentChunks {
 			segs = append(segs, segment{c, at, min(at+segmentChunks, n)})
 		}
@@ -239,7 +257,7 @@ func (d *Dir) readSegment(ctx context.Context, s segment, e *entry, b *batch) er
 		if err != nil {
 			return err
 		}
-		e.chunks[i] = chunkRef{hash: h, length: uint32(len(piece))}
+		e.extents[i] = whole(ref{h, uint32(len(piece))})
 	}
 	fi, err := f.Stat()
 	if err != nil {

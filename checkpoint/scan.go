@@ -26,7 +26,7 @@ type content struct {
 }
 
 // scan lists the tree at source. Files whose ident, size and time are those of
-// prev keep its chunks; the others are returned to be read.
+// prev keep its extents; the others are returned to be read.
 func scan(ctx context.Context, source string, now time.Time, prev map[string]entry) (entries []entry, todo []content, err error) {
 	trust := stampsWrites(source)
 	var infos []fs.FileInfo
@@ -74,7 +74,7 @@ func scan(ctx context.Context, source string, now time.Time, prev map[string]ent
 		if e.kind == kindFile && e.size > 0 {
 			old, ok := prev[e.path]
 			if ok && e.ident != (ident{}) && old.ident == e.ident && old.size == e.size && old.mtime == e.mtime {
-				e.chunks = old.chunks
+				e.extents = old.extents
 			} else {
 				todo = append(todo, content{entry: i, path: filepath.Join(source, filepath.FromSlash(e.path)), info: infos[from]})
 			}

@@ -116,9 +116,13 @@ func (d *Dir) loadManifest(id string) (*manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := decodeManifest(b)
+	r, err := decodeRoot(b)
 	if err != nil {
 		return nil, corrupt(d.manifestPath(id), "%v", err)
+	}
+	m, err := r.expand(d.readChunk)
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", d.manifestPath(id), err)
 	}
 	return m, nil
 }

@@ -18,9 +18,9 @@ func (d *Dir) Verify(ctx context.Context, id string) error {
 	defer unpin()
 	file := make(map[hash]string)
 	for _, e := range m.entries {
-		for _, c := range e.chunks {
-			if _, ok := file[c.hash]; !ok {
-				file[c.hash] = e.path
+		for _, x := range e.extents {
+			if _, ok := file[x.hash]; !ok {
+				file[x.hash] = e.path
 			}
 		}
 	}
