@@ -1,114 +1,158 @@
 package checkpoint
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
-
-	"github.com/zeebo/blake3"
 )
 
-// batch collects the chunks of one new checkpoint: each is pinned, and written
-// to a temporary file unless the store or the batch has it already.
+// batch collects the chunks of one new checkpoint: each is held, and written to
+// a pack unless the store or the batch has it already.
 type batch struct {
-	d *Dir
+	d    *Dir
+	hold *hold
 
-	mu    sync.Mutex
-	seen  map[hash]struct{}
-	tmp   map[hash]string // written, not yet published
-	bytes int64           // of the chunk files written
-	unpin []func()
+	mu      sync.Mutex
+	open    *packWriter
+	packs   []*batchPack // full ones
+	sealing sync.WaitGroup
+	bytes   int64 // of the entries written
 }
 
-func (d *Dir) newBatch() *batch {
-	return &batch{d: d, seen: make(map[hash]struct{}), tmp: make(map[hash]string)}
+// batchPack is a pack that is full and being made durable.
+type batchPack struct {
+	*packWriter
+	id  hash
+	err error
 }
+
+// file is the pack as it is when published.
+func (p *batchPack) file() packFile {
+	f := packFile{id: p.id, size: p.size}
+	f.count(p.chunks)
+	return f
+}
+
+func (d *Dir) newBatch() *batch { return &batch{d: d, hold: d.newHold()} }
 
 // add stores content and returns its address.
-func (b *batch) add(content []byte) (hash, error) {
-	h := hash(blake3.Sum256(content))
-	b.mu.Lock()
-	if _, ok := b.seen[h]; ok {
-		b.mu.Unlock()
-		return h, nil
-	}
-	b.seen[h] = struct{}{}
-	b.unpin = append(b.unpin, b.d.pin(h))
-	b.mu.Unlock()
-	if b.d.has(h) {
+func (b *batch) add(content []byte) (hash, error) { return b.addAt(content, 0) }
+
+// addAt is add for content that begins phase bytes into a page.
+func (b *batch) addAt(content []byte, phase int) (hash, error) {
+	h := b.d.codec.sum(content)
+	if first, here := b.hold.add(h); here || !first {
 		return h, nil
 	}
 	buf := b.d.bufs.Get().(*[]byte)
 	defer b.d.bufs.Put(buf)
-	*buf = b.d.codec.encode(*buf, content)
-	name := b.d.tempName()
-	if err := b.d.write(name, *buf, false); err != nil {
-		return h, b.d.diskFull(fmt.Errorf("write chunk %s: %w", h, err))
-	}
+	*buf = b.d.entryOf((*buf)[:0], h, content, phase)
+	return h, b.append(h, *buf)
+}
+
+// entryOf appends a chunk's pack entry to dst.
+func (d *Dir) entryOf(dst []byte, h hash, content []byte, phase int) []byte {
+	dst = d.codec.encode(append(dst, make([]byte, packEntryLen)...), content, phase)
+	sealEntry(dst, h)
+	return dst
+}
+
+// append writes an entry to a pack.
+func (b *batch) append(h hash, entry []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.tmp[h] = name
-	b.bytes += int64(len(*buf))
-	return h, nil
+	if b.open == nil {
+		var err error
+		if b.open, err = b.d.newPack(); err != nil {
+			return err
+		}
+	}
+	w := b.open
+	b.bytes += int64(len(entry))
+	c, full := w.reserve(h, len(entry))
+	if full {
+		b.seal()
+	}
+	b.mu.Unlock()
+	err := w.write(c, entry)
+	b.mu.Lock()
+	return err
 }
 
-// publish makes the batch's chunks durable under their names.
-func (b *batch) publish() error { return b.d.publish(b.tmp) }
+// seal begins to make the open pack durable. The caller holds b.mu.
+func (b *batch) seal() {
+	p := &batchPack{packWriter: b.open}
+	b.open = nil
+	b.packs = append(b.packs, p)
+	b.sealing.Go(func() { p.id, p.err = p.packWriter.seal() })
+}
 
-// end releases the pins and removes what was not published.
+// publish makes the batch's chunks durable and visible under their names. No
+// add may follow.
+func (b *batch) publish() error {
+	b.mu.Lock()
+	if b.open != nil {
+		b.seal()
+	}
+	b.mu.Unlock()
+	b.sealing.Wait()
+	for _, p := range b.packs {
+		if p.err != nil {
+			return p.err
+		}
+	}
+	err := b.d.publish(b.packs)
+	b.packs = nil
+	return err
+}
+
+// end releases what the batch holds and removes what was not published.
 func (b *batch) end() {
-	for _, name := range b.tmp {
-		os.Remove(name)
+	b.sealing.Wait()
+	if b.open != nil {
+		b.open.discard()
 	}
-	for _, f := range b.unpin {
-		f()
+	for _, p := range b.packs {
+		p.discard()
 	}
+	b.hold.release()
 }
 
-// manyFiles is where one sync of the file system becomes cheaper than a sync
-// of each file.
-const manyFiles = 16
-
-// publish makes temporary chunk files durable, gives them their names, makes
-// the names durable, and forgets them from tmp. No name ever leads to content
-// that a power failure could still take away.
-func (d *Dir) publish(tmp map[hash]string) error {
-	paths, shards := make([]string, 0, len(tmp)), make(map[string]struct{})
-	for h, name := range tmp {
-		paths = append(paths, name)
-		shards[filepath.Dir(d.chunkPath(h))] = struct{}{}
+// publish gives sealed packs their names, makes the names durable and their
+// chunks known. Packs that could not be published are removed.
+func (d *Dir) publish(packs []*batchPack) error {
+	if len(packs) == 0 {
+		return nil
 	}
-	if err := d.syncAll(paths, syncFile); err != nil {
-		return d.diskFull(fmt.Errorf("sync chunks: %w", err))
+	if err := d.publishFiles(packs); err != nil {
+		return err
 	}
-	for h, name := range tmp {
-		if err := os.Rename(name, d.chunkPath(h)); err != nil {
-			return d.diskFull(fmt.Errorf("publish chunk: %w", err))
+	for _, p := range packs {
+		number := d.packs.add(p.file())
+		for _, c := range p.chunks {
+			d.index.put(c.hash, number, c.at, int(c.size))
 		}
-		delete(tmp, h)
 	}
-	paths = paths[:0]
-	for dir := range shards {
-		paths = append(paths, dir)
-	}
-	return d.syncAll(paths, syncDir)
+	return nil
 }
 
-// syncAll makes files of the store's file system durable, one by one or all
-// together.
-func (d *Dir) syncAll(paths []string, sync func(string) error) error {
-	if len(paths) > manyFiles {
-		err := syncFileSystem(d.path)
-		if !errors.Is(err, errors.ErrUnsupported) {
-			return err
+func (d *Dir) publishFiles(packs []*batchPack) error {
+	for i, p := range packs {
+		if err := d.fs.Rename(p.path, d.packs.path(p.id)); err != nil {
+			for j, q := range packs {
+				if j < i {
+					d.fs.Remove(d.packs.path(q.id))
+				} else {
+					q.discard()
+				}
+			}
+			return d.diskFull(fmt.Errorf("publish pack: %w", err))
 		}
 	}
-	for _, p := range paths {
-		if err := sync(p); err != nil {
-			return err
+	if err := d.fs.SyncDir(d.packs.dir); err != nil {
+		for _, p := range packs {
+			d.fs.Remove(d.packs.path(p.id))
 		}
+		return d.diskFull(err)
 	}
 	return nil
 }

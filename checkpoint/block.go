@@ -129,7 +129,8 @@ func sharedPrefix(a, b string) int {
 // blockReader decodes blocks of level 0, in order, into entries.
 type blockReader struct {
 	entries []entry
-	extents int // of all entries
+	extents int  // of all entries
+	part    bool // of the tree: it may begin amid a file's extents
 }
 
 // add decodes one block. Errors do not name it.
@@ -182,6 +183,9 @@ func (br *blockReader) add(block []byte) error {
 
 // more reads on in the extents of the file before.
 func (br *blockReader) more(r *reader, table *chunkTable, first bool) error {
+	if br.part && len(br.entries) == 0 {
+		br.entries = append(br.entries, entry{kind: kindFile, extents: make([]extent, 1)}) // what was before is not looked at
+	}
 	n := len(br.entries)
 	if !first || n == 0 || br.entries[n-1].kind != kindFile || len(br.entries[n-1].extents) == 0 {
 		return errors.New("block goes on with a file that was not begun")

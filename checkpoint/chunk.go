@@ -3,7 +3,9 @@ package checkpoint
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
@@ -27,23 +29,27 @@ func parseHash(s string) (h hash, err error) {
 	return h, nil
 }
 
-// A chunk file is magic, version, codec, content length, payload. Its checksum
-// is its name.
+// A chunk file is magic, version, codec, content length, payload. It is what a
+// pack's entry holds and what peers send each other; version 1 of the store kept
+// each in a file of its own. Its checksum is the hash it is known by.
 const (
 	chunkMagic     = "FCHK"
 	chunkVersion   = 1
 	chunkHeaderLen = 10 // magic 4, version 1, codec 1, length 4
+	maxChunkExtra  = 4 << 10
 )
 
 const (
-	codecRaw  = 0
-	codecZstd = 1
+	codecRaw   = 0
+	codecZstd  = 1
+	codecSplit = 2
 )
 
 // codec turns content into chunk files and back. It is safe for concurrent use.
 type codec struct {
-	enc *zstd.Encoder // nil: store as it is
-	dec *zstd.Decoder
+	enc  *zstd.Encoder // nil: store as it is
+	dec  *zstd.Decoder
+	bufs sync.Pool
 }
 
 func newCodec(opt Options) (*codec, error) {
@@ -52,6 +58,7 @@ func newCodec(opt Options) (*codec, error) {
 		return nil, fmt.Errorf("set up zstd decoder: %w", err)
 	}
 	c := &codec{dec: dec}
+	c.bufs.New = func() any { return new([]byte) }
 	if opt.Compression == CompressionZstd {
 		c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(opt.Level)),
 			zstd.WithEncoderConcurrency(opt.Workers), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true))
@@ -64,16 +71,41 @@ func newCodec(opt Options) (*codec, error) {
 
 func (c *codec) close() { c.dec.Close() } // the encoder holds nothing between calls
 
-// encode appends content's chunk file to dst[:0].
-func (c *codec) encode(dst, content []byte) []byte {
+// sum returns the hash that content is known by.
+func (c *codec) sum(content []byte) hash { return blake3.Sum256(content) }
+
+// encode appends content's chunk file to dst. phase is where in a page the
+// content begins: what follows a page boundary is compressed or kept as it is
+// page by page.
+func (c *codec) encode(dst, content []byte, phase int) []byte {
+	start := len(dst)
 	header := func(codec byte) []byte {
-		b := append(dst[:0], chunkMagic...)
+		b := append(dst[:start], chunkMagic...)
 		b = append(b, chunkVersion, codec)
 		return binary.LittleEndian.AppendUint32(b, uint32(len(content)))
 	}
-	if c.enc != nil {
+	if c.enc == nil {
+		return append(header(codecRaw), content...)
+	}
+	pages := split(content, phase)
+	switch {
+	case pages.raw == pages.count():
+		return append(header(codecRaw), content...)
+	case pages.raw > 0:
+		buf := c.bufs.Get().(*[]byte)
+		defer c.bufs.Put(buf)
+		*buf = pages.gather((*buf)[:0], content, false)
+		out := pages.append(header(codecSplit))
+		at := len(out)
+		out = c.enc.EncodeAll(*buf, append(out, 0, 0, 0, 0))
+		if frame := len(out) - at - 4; frame < len(*buf)-len(*buf)/32 {
+			binary.LittleEndian.PutUint32(out[at:], uint32(frame))
+			return pages.gather(out, content, true)
+		}
+		dst = out
+	default:
 		out := c.enc.EncodeAll(content, header(codecZstd))
-		if len(out) < chunkHeaderLen+len(content)-len(content)/32 {
+		if len(out)-start < chunkHeaderLen+len(content)-len(content)/32 {
 			return out
 		}
 		dst = out
@@ -94,27 +126,61 @@ func (c *codec) decode(dst, file []byte, want hash) ([]byte, error) {
 	if length > maxChunkSize {
 		return nil, fmt.Errorf("claims %d bytes; a chunk has at most %d", length, maxChunkSize)
 	}
-	payload := file[chunkHeaderLen:]
-	switch file[5] {
-	case codecRaw:
-		dst = append(dst[:0], payload...)
-	case codecZstd:
-		if cap(dst) < length {
-			dst = make([]byte, 0, length)
-		}
-		out, err := c.dec.DecodeAll(payload, dst[:0:length])
-		if err != nil {
-			return nil, fmt.Errorf("decompress: %w", err)
-		}
-		dst = out
-	default:
-		return nil, fmt.Errorf("has unknown codec %d", file[5])
+	dst, err := c.unpack(dst, file[5], file[chunkHeaderLen:], length)
+	if err != nil {
+		return nil, err
 	}
 	if len(dst) != length {
 		return nil, fmt.Errorf("holds %d bytes; its header says %d", len(dst), length)
 	}
-	if got := hash(blake3.Sum256(dst)); got != want {
+	if got := c.sum(dst); got != want {
 		return nil, fmt.Errorf("has BLAKE3 %s", got)
 	}
 	return dst, nil
+}
+
+func (c *codec) unpack(dst []byte, codec byte, payload []byte, length int) ([]byte, error) {
+	switch codec {
+	case codecRaw:
+		return append(dst[:0], payload...), nil
+	case codecZstd:
+		return c.inflate(dst, payload, length)
+	case codecSplit:
+		pages, payload, err := readSplit(payload, length)
+		if err != nil {
+			return nil, err
+		}
+		if len(payload) < 4 || uint64(binary.LittleEndian.Uint32(payload)) > uint64(len(payload)-4) {
+			return nil, errors.New("is cut off")
+		}
+		frame, raw := payload[4:4+binary.LittleEndian.Uint32(payload)], payload[4+binary.LittleEndian.Uint32(payload):]
+		buf := c.bufs.Get().(*[]byte)
+		defer c.bufs.Put(buf)
+		rawLen := pages.rawBytes()
+		if len(raw) != rawLen {
+			return nil, fmt.Errorf("holds %d raw bytes; its map says %d", len(raw), rawLen)
+		}
+		plain, err := c.inflate(*buf, frame, length-rawLen)
+		if err != nil {
+			return nil, err
+		}
+		*buf = plain
+		return pages.scatter(sized(dst, length), plain, raw), nil
+	}
+	return nil, fmt.Errorf("has unknown codec %d", codec)
+}
+
+// inflate decompresses a frame of length bytes into dst's memory.
+func (c *codec) inflate(dst, frame []byte, length int) ([]byte, error) {
+	if cap(dst) < length {
+		dst = make([]byte, 0, length)
+	}
+	out, err := c.dec.DecodeAll(frame, dst[:0:length])
+	if err != nil {
+		return nil, fmt.Errorf("decompress: %w", err)
+	}
+	if len(out) != length {
+		return nil, fmt.Errorf("holds %d bytes; %d are expected", len(out), length)
+	}
+	return out, nil
 }

@@ -19,15 +19,20 @@ import (
 const (
 	markerFile  = "FORESTALL-CHECKPOINTS" // says that the directory is a store, and its version
 	lockName    = "LOCK"                  // flock'ed by the process that has it open; holds its pid
-	chunkDir    = "chunks"                // chunks/ab/abcd...
+	packDir     = "packs"                 // packs/ID
+	chunkDir    = "chunks"                // chunks/ab/abcd...: one file each, of version 1
 	manifestDir = "manifests"             // manifests/ID
 	fenceDir    = "fences"                // fences/WORKLOAD
-	rotDir      = "corrupt"               // chunks that failed their hash, moved aside
+	rotDir      = "corrupt"               // what failed its hash, put aside
 	stageDir    = "stage"                 // frozen copies; emptied at open
 	tmpDir      = "tmp"                   // files being written; emptied at open
 )
 
-const marker = "forestall checkpoint store 1\n"
+// Version 2 of the store has packs; version 1 is read, and becomes version 2.
+const (
+	marker   = "forestall checkpoint store 2\n"
+	markerV1 = "forestall checkpoint store 1\n"
+)
 
 // Dir is a store in a directory of this machine, open in one process. Its
 // methods may be called at once from any goroutine.
@@ -38,7 +43,11 @@ type Dir struct {
 	lock  *os.File
 	temps atomic.Uint64
 	bufs  sync.Pool
-	write func(path string, data []byte, sync bool) error // writeNew; tests make it fail
+	fs    fileSystem
+
+	index index
+	packs packSet
+	pace  pace // of GC and scrub
 
 	inbox     inbox // chunks that peers have sent and no manifest needs yet
 	gcing     sync.Mutex
@@ -48,9 +57,8 @@ type Dir struct {
 	closed      bool
 	checkpoints map[string]forestall.Checkpoint // by ID
 	lanes       map[string]*lane                // by workload
-	pins        map[hash]int                    // in use; GC keeps them
-	spared      map[hash]struct{}               // pinned at some moment of the running GC; nil: none runs
-	leases      map[hash]time.Time              // promised to peers until then
+	holds       map[*hold]struct{}              // what GC must keep besides
+	leasesTurn  time.Time                       // when leases last grew old
 }
 
 // OpenDir opens the store at path, creating it in an empty or missing
@@ -58,7 +66,9 @@ type Dir struct {
 // manifests are logged and left out. Errors wrap [ErrLocked] when another
 // process, named, has it open, and [ErrNotStore] when the directory holds
 // something else. The caller closes it.
-func OpenDir(path string, opt Options) (*Dir, error) {
+func OpenDir(path string, opt Options) (*Dir, error) { return openDirOn(osFS{}, path, opt) }
+
+func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
@@ -66,23 +76,25 @@ func OpenDir(path string, opt Options) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint store: %w", err)
 	}
-	fresh, err := inspect(path)
+	version, err := inspect(path)
 	if err != nil {
 		return nil, err
 	}
 	d := &Dir{
-		path: path, opt: opt, write: writeNew,
+		path: path, opt: opt, fs: fsys,
+		pace:        pace{rate: opt.BackgroundRate, now: opt.Now},
+		packs:       packSet{dir: filepath.Join(path, packDir)},
 		checkpoints: make(map[string]forestall.Checkpoint),
 		lanes:       make(map[string]*lane),
-		pins:        make(map[hash]int),
-		leases:      make(map[hash]time.Time),
+		holds:       make(map[*hold]struct{}),
+		leasesTurn:  opt.Now(),
 	}
-	d.inbox.chunks = make(map[hash]inboxChunk)
+	d.inbox.chunks = make(map[hash]packChunk)
 	d.bufs.New = func() any { return new([]byte) }
 	if d.lock, err = acquire(filepath.Join(path, lockName)); err != nil {
 		return nil, err
 	}
-	if err := d.load(fresh); err != nil {
+	if err := d.load(version); err != nil {
 		d.lock.Close()
 		return nil, err
 	}
@@ -105,38 +117,44 @@ func (d *Dir) Close() error {
 		return nil
 	}
 	d.closed = true
+	d.inbox.expire(d.opt.Now().Add(leaseTime))
+	d.packs.close()
 	d.codec.close()
 	return d.lock.Close()
 }
 
-// inspect creates path and reports whether it may become a new store.
-func inspect(path string) (fresh bool, err error) {
+// inspect creates path and returns the version of the store that is there, 0 for
+// none.
+func inspect(path string) (version int, err error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return false, fmt.Errorf("create checkpoint store: %w", err)
+		return 0, fmt.Errorf("create checkpoint store: %w", err)
 	}
 	b, err := os.ReadFile(filepath.Join(path, markerFile))
 	if err == nil {
-		if string(b) != marker {
-			return false, fmt.Errorf("%w: %s says %.60q; this program reads %q", ErrNotStore, filepath.Join(path, markerFile), b, marker)
+		switch string(b) {
+		case marker:
+			return 2, nil
+		case markerV1:
+			return 1, nil
 		}
-		return false, nil
+		return 0, fmt.Errorf("%w: %s says %.60q; this program reads %q", ErrNotStore, filepath.Join(path, markerFile), b, marker)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("open checkpoint store: %w", err)
+		return 0, fmt.Errorf("open checkpoint store: %w", err)
 	}
 	names, err := os.ReadDir(path)
 	if err != nil {
-		return false, fmt.Errorf("open checkpoint store: %w", err)
+		return 0, fmt.Errorf("open checkpoint store: %w", err)
 	}
 	for _, e := range names {
 		// A crash while creating leaves the first names without the marker.
 		switch e.Name() {
-		case lockName, tmpDir, "lost+found":
+		case lockName, tmpDir, stageDir, packDir, manifestDir, fenceDir, rotDir, "lost+found":
 		default:
-			return false, fmt.Errorf("%w: %s holds %q; give checkpoint_storage an empty or a new directory", ErrNotStore, path, e.Name())
+			return 0, fmt.Errorf("%w: %s holds %q; give checkpoint_storage an empty or a new directory", ErrNotStore, path, e.Name())
 		}
 	}
-	return true, nil
+	return 0, nil
 }
 
 func acquire(path string) (*os.File, error) {
@@ -164,32 +182,30 @@ func acquire(path string) (*os.File, error) {
 }
 
 // load empties the directories of unfinished work, creates what is missing and
-// reads fences and the headers of manifests.
-func (d *Dir) load(fresh bool) error {
+// reads fences, the indexes of packs and the headers of manifests.
+func (d *Dir) load(version int) error {
 	for _, dir := range []string{tmpDir, stageDir} {
 		if err := os.RemoveAll(filepath.Join(d.path, dir)); err != nil {
 			return fmt.Errorf("open checkpoint store: %w", err)
 		}
 	}
-	for _, dir := range []string{tmpDir, stageDir, chunkDir, manifestDir, fenceDir, rotDir} {
+	for _, dir := range []string{tmpDir, stageDir, packDir, manifestDir, fenceDir, rotDir} {
 		if err := os.MkdirAll(filepath.Join(d.path, dir), 0o700); err != nil {
 			return fmt.Errorf("open checkpoint store: %w", d.diskFull(err))
 		}
 	}
-	for i := range 256 {
-		if err := os.Mkdir(filepath.Join(d.path, chunkDir, fmt.Sprintf("%02x", i)), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("open checkpoint store: %w", d.diskFull(err))
-		}
-	}
-	if fresh {
-		if err := syncDir(filepath.Join(d.path, chunkDir)); err != nil {
-			return err
-		}
+	if version < 2 {
 		if err := d.replace(filepath.Join(d.path, markerFile), []byte(marker)); err != nil {
 			return err
 		}
 	}
 	if err := d.loadFences(); err != nil {
+		return err
+	}
+	if err := d.loadPacks(); err != nil {
+		return err
+	}
+	if err := d.loadLoose(); err != nil {
 		return err
 	}
 	return d.loadManifests()
@@ -236,7 +252,8 @@ func (d *Dir) readHeader(id string) (header, error) {
 
 func (d *Dir) manifestPath(id string) string { return filepath.Join(d.path, manifestDir, id) }
 
-func (d *Dir) chunkPath(h hash) string {
+// loosePath is where version 1 keeps a chunk.
+func (d *Dir) loosePath(h hash) string {
 	s := h.String()
 	return filepath.Join(d.path, chunkDir, s[:2], s)
 }

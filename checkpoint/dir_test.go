@@ -17,8 +17,8 @@ func TestOpenDirRefusesWhatIsNotAStore(t *testing.T) {
 	foreign := t.TempDir()
 	writeFiles(t, foreign, map[string]string{"thesis.tex": "x"})
 	newer := t.TempDir()
-	writeFiles(t, newer, map[string]string{markerFile: "forestall checkpoint store 2\n"})
-	for dir, says := range map[string]string{foreign: "thesis.tex", newer: "store 2"} {
+	writeFiles(t, newer, map[string]string{markerFile: "forestall checkpoint store 3\n"})
+	for dir, says := range map[string]string{foreign: "thesis.tex", newer: "store 3"} {
 		if _, err := OpenDir(dir, small()); !errors.Is(err, ErrNotStore) || !strings.Contains(err.Error(), says) {
 			t.Errorf("error %v, want ErrNotStore saying %q", err, says)
 		}

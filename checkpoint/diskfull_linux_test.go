@@ -35,7 +35,7 @@ func TestReallyFullDisk(t *testing.T) {
 	}
 	noTemporaryFiles(t, d)
 	target := filepath.Join(mnt, "target")
-	writeFiles(t, target, map[string]string{"old": noise(3, 2<<20)})
+	writeFiles(t, target, map[string]string{"old": noise(3, 2800<<10)})
 	if err := d.Restore(t.Context(), kept.ID, target); !errors.Is(err, ErrDiskFull) {
 		t.Errorf("restore: %v, want ErrDiskFull", err)
 	}

@@ -2,8 +2,6 @@ package checkpoint
 
 import (
 	"errors"
-	"fmt"
-	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -21,12 +19,12 @@ func TestDiskFullAtEveryWrite(t *testing.T) {
 	for at := int64(1); ; at++ {
 		writeFiles(t, src, map[string]string{"model/weights": noise(uint64(at)+10, 16<<10)})
 		var n atomic.Int64
-		d.write = func(path string, data []byte, sync bool) error {
-			if n.Add(1) != at {
-				return writeNew(path, data, sync)
+		d.fs = hookedFS{osFS{}, func(op, _ string) error {
+			if (op == "create" || op == "write") && n.Add(1) == at {
+				return syscall.ENOSPC
 			}
-			return halfWritten(path, data)
-		}
+			return nil
+		}}
 		_, err := d.Save(t.Context(), Snapshot{Workload: "w", Source: src})
 		if err == nil {
 			if at < 5 {
@@ -48,11 +46,59 @@ func TestDiskFullAtEveryWrite(t *testing.T) {
 	}
 }
 
-// halfWritten does what a full disk does to writeNew.
-func halfWritten(path string, data []byte) error {
-	if err := writeNew(path, data[:len(data)/2], false); err != nil {
+// hookedFS asks hook before each operation. A write that it refuses is half
+// done.
+type hookedFS struct {
+	fileSystem
+	hook func(op, path string) error
+}
+
+type hookedFile struct {
+	storeFile
+	path string
+	hook func(op, path string) error
+}
+
+func (h hookedFS) Create(path string) (storeFile, error) {
+	if err := h.hook("create", path); err != nil {
+		return nil, err
+	}
+	f, err := h.fileSystem.Create(path)
+	return hookedFile{f, path, h.hook}, err
+}
+
+func (h hookedFS) Rename(from, to string) error {
+	if err := h.hook("rename", to); err != nil {
 		return err
 	}
-	os.Remove(path)
-	return fmt.Errorf("write %s: %w", path, syscall.ENOSPC)
+	return h.fileSystem.Rename(from, to)
+}
+
+func (h hookedFS) Remove(path string) error {
+	if err := h.hook("remove", path); err != nil {
+		return err
+	}
+	return h.fileSystem.Remove(path)
+}
+
+func (h hookedFS) SyncDir(path string) error {
+	if err := h.hook("syncdir", path); err != nil {
+		return err
+	}
+	return h.fileSystem.SyncDir(path)
+}
+
+func (f hookedFile) WriteAt(b []byte, at int64) (int, error) {
+	if err := f.hook("write", f.path); err != nil {
+		n, _ := f.storeFile.WriteAt(b[:len(b)/2], at)
+		return n, err
+	}
+	return f.storeFile.WriteAt(b, at)
+}
+
+func (f hookedFile) Sync() error {
+	if err := f.hook("sync", f.path); err != nil {
+		return err
+	}
+	return f.storeFile.Sync()
 }

@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 func small() Options {
 	opt := DefaultOptions()
 	opt.ChunkSize = 4 << 10
+	opt.AverageCut = 4 << 10
+	opt.PackSize = 64 << 10
 	opt.Workers = 2
 	return opt
 }
@@ -218,11 +220,22 @@ func serve(t testing.TB, d *Dir) (p Peer, stop func()) {
 // damageChunk flips a bit in the middle of a stored chunk.
 func damageChunk(t testing.TB, d *Dir, h hash) string {
 	t.Helper()
-	path := d.chunkPath(h)
+	path, at, size := packedAt(t, d, h)
 	b := must[[]byte](t)(os.ReadFile(path))
-	b[len(b)/2] ^= 4
+	b[at+size/2] ^= 4
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// packedAt says in which pack a chunk is, and where.
+func packedAt(t testing.TB, d *Dir, h hash) (path string, at, size int64) {
+	t.Helper()
+	s, ok := d.index.get(h)
+	p, there := d.packs.get(s.pack)
+	if !ok || !there {
+		t.Fatalf("no pack has chunk %s", h)
+	}
+	return d.packs.path(p.id), int64(s.at), s.size()
 }

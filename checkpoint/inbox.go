@@ -3,34 +3,29 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/stratoswarm/forestall"
 )
 
-// inbox holds chunks that came before their manifest: verified, in temporary
-// files, gone with the process.
+// inbox holds chunks that came before their manifest: verified, in a pack that
+// is not sealed yet, gone with the process.
 type inbox struct {
 	mu     sync.Mutex
-	chunks map[hash]inboxChunk
+	pack   *packWriter // nil: empty
+	chunks map[hash]packChunk
+	last   time.Time // when something came
 }
 
-type inboxChunk struct {
-	path string
-	at   time.Time
-}
-
-// expire drops what came before t and was never asked for.
+// expire drops what is there if nothing has come since t.
 func (b *inbox) expire(t time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for h, c := range b.chunks {
-		if c.at.Before(t) {
-			os.Remove(c.path)
-			delete(b.chunks, h)
-		}
+	if b.pack != nil && b.last.Before(t) {
+		b.pack.discard()
+		b.pack = nil
+		clear(b.chunks)
 	}
 }
 
@@ -41,46 +36,31 @@ func (b *inbox) has(h hash) bool {
 	return ok
 }
 
-func (b *inbox) path(h hash) (string, bool) {
+// read returns the chunk file of a chunk that is here.
+func (b *inbox) read(h hash) ([]byte, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	c, ok := b.chunks[h]
-	return c.path, ok
-}
-
-// take hands over those of the chunks that are here.
-func (b *inbox) take(hashes []hash) map[hash]string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	out := make(map[hash]string)
-	for _, h := range hashes {
-		if c, ok := b.chunks[h]; ok {
-			out[h] = c.path
-			delete(b.chunks, h)
-		}
+	pack := b.pack
+	b.mu.Unlock()
+	if !ok {
+		return nil, fmt.Errorf("%w: %s", errMissingChunks, h)
 	}
-	return out
-}
-
-// put takes in a chunk; one that is here already is replaced.
-func (b *inbox) put(h hash, c inboxChunk) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if old, ok := b.chunks[h]; ok {
-		os.Remove(old.path)
+	entry, err := pack.read(c)
+	if err != nil {
+		return nil, fmt.Errorf("read received chunk %s: %w", h, err)
 	}
-	b.chunks[h] = c
+	return openEntry(entry, h)
 }
 
 // missing returns which of the chunks the store would need to be sent, and
 // keeps the others for leaseTime.
 func (d *Dir) missing(hashes []hash) []hash {
-	d.lease(hashes)
 	var out []hash
 	for _, h := range hashes {
-		if !d.inbox.has(h) && !d.has(h) {
-			out = append(out, h)
+		if _, here := d.index.mark(h, leased); here && d.has(h) || d.inbox.has(h) {
+			continue
 		}
+		out = append(out, h)
 	}
 	return out
 }
@@ -92,33 +72,109 @@ func (d *Dir) receive(h hash, file []byte) error {
 	defer d.bufs.Put(buf)
 	content, err := d.codec.decode((*buf)[:0], file, h)
 	if err != nil {
-		return corrupt("chunk "+h.String(), "%v", err)
+		return fmt.Errorf("%w: chunk %s: %w", ErrCorrupt, h, err)
 	}
 	*buf = content
 	if d.has(h) {
 		return nil
 	}
-	name := d.tempName()
-	if err := d.write(name, file, false); err != nil {
-		return d.diskFull(fmt.Errorf("receive chunk %s: %w", h, err))
+	entry := append(make([]byte, packEntryLen, packEntryLen+len(file)), file...)
+	sealEntry(entry, h)
+	if err := d.inbox.add(d, h, entry); err != nil {
+		return fmt.Errorf("receive chunk %s: %w", h, err)
 	}
-	d.inbox.put(h, inboxChunk{path: name, at: d.opt.Now()})
 	return nil
+}
+
+func (b *inbox) add(d *Dir, h hash, entry []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.chunks[h]; ok {
+		return nil
+	}
+	if b.pack == nil {
+		var err error
+		if b.pack, err = d.newPack(); err != nil {
+			return err
+		}
+	}
+	c, full := b.pack.reserve(h, len(entry))
+	if err := b.pack.write(c, entry); err != nil {
+		b.drop()
+		return err
+	}
+	b.chunks[h], b.last = c, d.opt.Now()
+	if full {
+		return b.publish(d)
+	}
+	return nil
+}
+
+// drop empties the inbox. The caller holds b.mu.
+func (b *inbox) drop() {
+	if b.pack != nil {
+		b.pack.discard()
+	}
+	b.pack = nil
+	clear(b.chunks)
+}
+
+// publish moves what is here into the store, where it is leased. The caller
+// holds b.mu.
+func (b *inbox) publish(d *Dir) error {
+	if b.pack == nil {
+		return nil
+	}
+	p := &batchPack{packWriter: b.pack}
+	b.pack = nil
+	defer clear(b.chunks)
+	if p.id, p.err = p.seal(); p.err != nil {
+		p.discard()
+		return p.err
+	}
+	if err := d.publish([]*batchPack{p}); err != nil {
+		return err
+	}
+	for h := range b.chunks {
+		d.index.mark(h, leased)
+	}
+	return nil
+}
+
+// settle publishes the inbox if any of the chunks is there, and returns how
+// many of them the store lacks.
+func (d *Dir) settle(hashes []hash) (lacking int, err error) {
+	b := &d.inbox
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	needed := false
+	for _, h := range hashes {
+		if _, ok := b.chunks[h]; ok {
+			needed = true
+		} else if !d.has(h) {
+			lacking++
+		}
+	}
+	if needed && lacking == 0 {
+		err = b.publish(d)
+	}
+	return lacking, err
 }
 
 // peek reads a chunk of the store or one that waits for its manifest; the error
 // wraps errMissingChunks when it is in neither.
 func (d *Dir) peek(dst []byte, h hash) ([]byte, error) {
-	if path, ok := d.inbox.path(h); ok {
-		file, err := readFile(nil, path)
-		if err == nil {
-			return d.codec.decode(dst, file, h)
+	if d.has(h) {
+		return d.readChunk(dst, h)
+	}
+	file, err := d.inbox.read(h)
+	if err != nil {
+		if d.has(h) { // published in between
+			return d.readChunk(dst, h)
 		}
+		return nil, err
 	}
-	if !d.has(h) {
-		return nil, fmt.Errorf("%w: %s", errMissingChunks, h)
-	}
-	return d.readChunk(dst, h)
+	return d.codec.decode(dst, file, h)
 }
 
 // accept makes a manifest from elsewhere a checkpoint of this store, once its
@@ -140,30 +196,18 @@ func (d *Dir) accept(id string, raw []byte, refuse func(*lane, header) error) (f
 	if err != nil {
 		return none, fmt.Errorf("manifest %s: %w", id, err)
 	}
+	hold := d.newHold()
+	defer hold.release()
 	hashes := m.hashes()
-	defer d.pin(hashes...)()
-	fresh := d.inbox.take(hashes)
-	defer func() {
-		for _, name := range fresh {
-			os.Remove(name)
-		}
-	}()
-	lacking := 0
 	for _, h := range hashes {
-		if _, ok := fresh[h]; !ok && !d.has(h) {
-			lacking++
-		}
+		hold.add(h)
+	}
+	lacking, err := d.settle(hashes)
+	if err != nil {
+		return none, err
 	}
 	if lacking > 0 {
-		// Kept for the next attempt.
-		for h, name := range fresh {
-			d.inbox.put(h, inboxChunk{path: name, at: d.opt.Now()})
-			delete(fresh, h)
-		}
 		return none, fmt.Errorf("%w: %d of checkpoint %.12s", errMissingChunks, lacking, id)
-	}
-	if err := d.publish(fresh); err != nil {
-		return none, err
 	}
 	if cp, err := d.Get(id); err == nil {
 		return cp, nil
@@ -171,7 +215,7 @@ func (d *Dir) accept(id string, raw []byte, refuse func(*lane, header) error) (f
 	if refuse == nil {
 		refuse = func(*lane, header) error { return nil }
 	}
-	return d.commit(r, refuse)
+	return d.commitRaw(id, raw, r.header, refuse)
 }
 
 // admitPushed refuses a stale epoch.

@@ -3,9 +3,6 @@ package checkpoint
 import (
 	"cmp"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -90,12 +87,14 @@ type Stats struct {
 	Checkpoints int    `json:"checkpoints"`
 	Workloads   int    `json:"workloads"`
 	Chunks      int    `json:"chunks"`
-	ChunkBytes  int64  `json:"chunk_bytes"` // of the chunk files, compressed
+	ChunkBytes  int64  `json:"chunk_bytes"` // of the chunks as they are stored, compressed
+	Packs       int    `json:"packs"`
+	PackBytes   int64  `json:"pack_bytes"`  // of the pack files, with what GC has not yet reclaimed
 	StateBytes  int64  `json:"state_bytes"` // of all states that could be restored
 	FreeBytes   int64  `json:"free_bytes"`  // of the file system; -1: unknown
 }
 
-// Stats counts; it looks at each chunk file.
+// Stats counts what the store holds.
 func (d *Dir) Stats() (Stats, error) {
 	s := Stats{Path: d.path, FreeBytes: -1}
 	cps, err := d.List("")
@@ -108,41 +107,19 @@ func (d *Dir) Stats() (Stats, error) {
 		workloads[cp.Workload] = struct{}{}
 	}
 	s.Checkpoints, s.Workloads = len(cps), len(workloads)
-	err = d.eachChunk(func(_ hash, fi fs.FileInfo) error {
+	d.index.sweep(func(c *slot) bool {
 		s.Chunks++
-		s.ChunkBytes += fi.Size()
-		return nil
+		s.ChunkBytes += c.size()
+		return true
 	})
+	for _, n := range d.packs.numbers() {
+		if p, ok := d.packs.get(n); ok {
+			s.Packs++
+			s.PackBytes += p.size
+		}
+	}
 	if free, ferr := freeBytes(d.path); ferr == nil {
 		s.FreeBytes = free
 	}
-	return s, err
-}
-
-// eachChunk visits the chunk files; ones that vanish meanwhile are skipped.
-func (d *Dir) eachChunk(visit func(hash, fs.FileInfo) error) error {
-	shards, err := os.ReadDir(filepath.Join(d.path, chunkDir))
-	if err != nil {
-		return fmt.Errorf("list chunks: %w", err)
-	}
-	for _, shard := range shards {
-		files, err := os.ReadDir(filepath.Join(d.path, chunkDir, shard.Name()))
-		if err != nil {
-			return fmt.Errorf("list chunks: %w", err)
-		}
-		for _, f := range files {
-			h, err := parseHash(f.Name())
-			if err != nil {
-				continue
-			}
-			fi, err := f.Info()
-			if err != nil {
-				continue
-			}
-			if err := visit(h, fi); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return s, nil
 }

@@ -269,8 +269,9 @@ func FuzzChunk(f *testing.F) {
 	}
 	f.Cleanup(c.close)
 	content := []byte(prose(5000))
-	f.Add(c.encode(nil, content))
-	f.Add(c.encode(nil, []byte(noise(1, 100))))
+	f.Add(c.encode(nil, content, 0))
+	f.Add(c.encode(nil, []byte(noise(2, 6000)+prose(9000)), 77))
+	f.Add(c.encode(nil, []byte(noise(1, 100)), 0))
 	want := hash(blake3.Sum256(content))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := c.decode(nil, b, want)

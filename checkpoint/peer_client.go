@@ -81,7 +81,7 @@ func (e *remoteError) Unwrap() error { return e.is }
 // pushWorkers is how many chunks travel to or from a peer at once.
 const pushWorkers = 4
 
-// push brings a checkpoint to a peer. Its chunks are pinned by the caller.
+// push brings a checkpoint to a peer. Its chunks are held by the caller.
 func (c client) push(ctx context.Context, p Peer, d *Dir, id string, raw []byte, hashes []hash) error {
 	var err error
 	for range 2 { // the peer may have dropped a chunk between the two steps
@@ -110,9 +110,9 @@ func (c client) pushChunks(ctx context.Context, p Peer, d *Dir, hashes []hash) e
 			return err
 		}
 		err = parallel(ctx, pushWorkers, len(missing), func(ctx context.Context, i int) error {
-			file, err := readFile(nil, d.chunkPath(missing[i]))
+			file, _, err := d.readStored(nil, missing[i])
 			if err != nil {
-				return fmt.Errorf("read chunk: %w", err)
+				return fmt.Errorf("the local copy: %w", err)
 			}
 			_, err = c.do(ctx, p, http.MethodPut, "/v1/chunks/"+missing[i].String(), file, maxSmall)
 			if errors.Is(err, ErrCorrupt) { // whose fault was it?

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 
 	"github.com/stratoswarm/forestall"
 )
@@ -38,7 +37,7 @@ type fenceBody struct {
 
 // Limits of request and answer bodies.
 const (
-	maxChunkFile = chunkHeaderLen + maxChunkSize
+	maxChunkFile = chunkHeaderLen + maxChunkSize + maxChunkExtra
 	maxHashList  = 64 << 20 // 2 Mi chunks of 32 bytes
 	maxSmall     = 64 << 10
 )
@@ -159,10 +158,10 @@ func (d *Dir) serveChunk(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	b, err := os.ReadFile(d.chunkPath(h))
-	if errors.Is(err, os.ErrNotExist) {
+	if !d.has(h) {
 		return fmt.Errorf("%w: no chunk %s", ErrNotFound, h)
 	}
+	b, _, err := d.readStored(nil, h)
 	if err != nil {
 		return err
 	}

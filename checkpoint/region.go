@@ -214,17 +214,16 @@ type baseFile struct {
 	lost    []PageRange // whose chunks are not in the store
 }
 
-// baseRegions returns the files of a checkpoint, their chunks pinned by b.
+// baseRegions returns the files of a checkpoint, their chunks held by b.
 func (d *Dir) baseRegions(id string, b *batch) (map[string]baseFile, error) {
 	if id == "" {
 		return nil, nil
 	}
-	m, unpin, err := d.pinManifest(id)
+	m, err := d.holdManifest(id, b.hold)
 	if err != nil {
 		return nil, fmt.Errorf("base: %w", err)
 	}
-	b.unpin = append(b.unpin, unpin)
-	present := make(map[hash]bool)
+	present := d.presence()
 	files := make(map[string]baseFile)
 	for _, e := range m.entries {
 		if e.kind != kindFile {
@@ -233,12 +232,7 @@ func (d *Dir) baseRegions(id string, b *batch) (map[string]baseFile, error) {
 		f := baseFile{size: e.size, extents: e.extents}
 		var at int64
 		for _, x := range e.extents {
-			ok, asked := present[x.hash]
-			if !asked {
-				ok = d.has(x.hash)
-				present[x.hash] = ok
-			}
-			if !ok {
+			if !present(x.hash) {
 				f.lost = append(f.lost, PageRange{at, int64(x.length)})
 			}
 			at += int64(x.length)

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -268,7 +267,10 @@ func TestFetchTriesTheNextPeer(t *testing.T) {
 		if node != "n2" || r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/chunks/") {
 			return false
 		}
-		b := must[[]byte](t)(os.ReadFile(c.stores[1].chunkPath(must[hash](t)(parseHash(filepath.Base(r.URL.Path))))))
+		b, _, err := c.stores[1].readStored(nil, must[hash](t)(parseHash(filepath.Base(r.URL.Path))))
+		if err != nil {
+			t.Error(err)
+		}
 		b[len(b)-1] ^= 1
 		_, _ = io.Copy(w, bytes.NewReader(b))
 		return true
@@ -291,7 +293,7 @@ func TestFetchTriesTheNextPeer(t *testing.T) {
 	}
 
 	// Rot that is found later is healed from the peers.
-	flip(t, someChunk(t, c.stores[3], cp), 2000)
+	damageChunk(t, c.stores[3], someChunk(t, c.stores[3], cp))
 	if err := c.stores[3].Verify(t.Context(), cp.ID); !errors.Is(err, ErrCorrupt) {
 		t.Fatalf("verify: %v, want ErrCorrupt", err)
 	}
@@ -344,8 +346,8 @@ func TestRunEndsWhatIsUnderWay(t *testing.T) {
 	if _, err := c.repls[0].Push(t.Context(), cp.ID); !errors.Is(err, ErrClosed) {
 		t.Errorf("push after Run: %v, want ErrClosed", err)
 	}
-	if n := len(c.stores[0].pins); n != 0 {
-		t.Errorf("%d chunks are still pinned", n)
+	if n := len(c.stores[0].holds); n != 0 {
+		t.Errorf("%d holds are still open", n)
 	}
 }
 
@@ -402,7 +404,7 @@ func TestPushSaysWhoseCopyIsRotten(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 2, nil)
 	cp, _ := c.save(t, 1)
-	file := flip(t, someChunk(t, c.stores[0], cp), 2000)
+	file := damageChunk(t, c.stores[0], someChunk(t, c.stores[0], cp))
 	if _, err := c.repls[0].Push(t.Context(), cp.ID); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "the local copy") || !strings.Contains(err.Error(), file) {
 		t.Errorf("error %v, want ErrCorrupt naming %s", err, file)
 	}

@@ -192,6 +192,10 @@ func stamp(root *os.Root, e entry) error {
 	return root.Chmod(name, fileMode(e.mode))
 }
 
+// manyFiles is where one sync of the file system becomes cheaper than a sync
+// of each file.
+const manyFiles = 16
+
 // syncTree makes a new tree durable.
 func syncTree(dir string, entries []entry) error {
 	err := errors.ErrUnsupported

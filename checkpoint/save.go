@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -132,25 +130,20 @@ func (d *Dir) admitNew(l *lane, h header) error {
 }
 
 // reusable returns the files of a checkpoint whose chunks are all in the
-// store, pinned by b. A checkpoint that cannot be read has none: everything is
+// store, held by b. A checkpoint that cannot be read has none: everything is
 // read again.
 func (d *Dir) reusable(id string, b *batch) map[string]entry {
-	m, err := d.loadManifest(id)
+	m, err := d.holdManifest(id, b.hold)
 	if err != nil {
 		d.opt.Logger.Warn("previous checkpoint cannot serve as a base", "error", err)
 		return nil
 	}
-	hashes := m.hashes()
-	b.unpin = append(b.unpin, d.pin(hashes...))
-	present := make(map[hash]bool, len(hashes))
-	for _, h := range hashes {
-		present[h] = d.has(h)
-	}
+	present := d.presence()
 	files := make(map[string]entry, len(m.entries))
 next:
 	for _, e := range m.entries {
 		for _, x := range e.extents {
-			if !present[x.hash] {
+			if !present(x.hash) {
 				continue next
 			}
 		}
@@ -187,84 +180,26 @@ func (d *Dir) finish(ctx context.Context, p *plan) (forestall.Checkpoint, error)
 }
 
 // commit makes a manifest visible and durable unless refuse objects. Its chunks
-// are durable already and pinned by the caller.
+// are durable already and held by the caller.
 func (d *Dir) commit(r root, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
 	b := r.encode()
-	id := manifestID(b)
-	l := d.lane(r.workload)
+	return d.commitRaw(manifestID(b), b, r.header, refuse)
+}
+
+// commitRaw is commit for the bytes of a manifest.
+func (d *Dir) commitRaw(id string, b []byte, h header, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
+	l := d.lane(h.workload)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := refuse(l, r.header); err != nil {
+	if err := refuse(l, h); err != nil {
 		return forestall.Checkpoint{}, err
 	}
 	if err := d.replace(d.manifestPath(id), b); err != nil {
 		return forestall.Checkpoint{}, err
 	}
-	cp := r.checkpoint(id)
+	cp := h.checkpoint(id)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.checkpoints[id] = cp
 	return cp, nil
-}
-
-// segment is the piece of a file that one worker opens and reads.
-type segment struct {
-	content     content
-	first, last int // chunks [first, last)
-}
-
-// segmentChunks is how many chunks of a file a worker takes at once.
-const segmentChunks = 8
-
-// readAll fills in the chunks of every file in p.todo.
-func (d *Dir) readAll(ctx context.Context, p *plan) error {
-	var segs []segment
-	size := int64(d.opt.ChunkSize)
-	for _, c := range p.todo {
-		e := &p.m.entries[c.entry]
-		n := int((e.size + size - 1) / size)
-		e.extents = make([]extent, n)
-		for at := 0; at < n; at += segmentChunks {
-			segs = append(segs, segment{c, at, min(at+segmentChunks, n)})
-		}
-	}
-	return parallel(ctx, d.opt.Workers, len(segs), func(ctx context.Context, i int) error {
-		s := segs[i]
-		return d.readSegment(ctx, s, &p.m.entries[s.content.entry], p.batch)
-	})
-}
-
-func (d *Dir) readSegment(ctx context.Context, s segment, e *entry, b *batch) error {
-	f, err := os.OpenFile(s.content.path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrChanged, err)
-	}
-	defer f.Close()
-	buf := make([]byte, d.opt.ChunkSize)
-	for i := s.first; i < s.last; i++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		at := int64(i) * int64(d.opt.ChunkSize)
-		piece := buf[:min(int64(len(buf)), e.size-at)]
-		if n, err := f.ReadAt(piece, at); n < len(piece) {
-			if errors.Is(err, io.EOF) {
-				return fmt.Errorf("%w: %s became shorter", ErrChanged, e.path)
-			}
-			return fmt.Errorf("read state: %w", err)
-		}
-		h, err := b.add(piece)
-		if err != nil {
-			return err
-		}
-		e.extents[i] = whole(ref{h, uint32(len(piece))})
-	}
-	fi, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("read state: %w", err)
-	}
-	if !s.content.unchanged(fi) {
-		return fmt.Errorf("%w: %s was written to; freeze the workload or let its hook write aside and rename", ErrChanged, e.path)
-	}
-	return nil
 }

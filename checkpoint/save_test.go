@@ -67,8 +67,8 @@ func TestSaveReadsAndWritesOnlyWhatChanged(t *testing.T) {
 	}
 	f.Close()
 	third := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
-	if third.Added < 4<<10 || third.Added > 5<<10 {
-		t.Errorf("three bytes changed: %d bytes added, want one chunk of 4 KiB", third.Added)
+	if third.Added < 2<<10 || third.Added > 18<<10 {
+		t.Errorf("three bytes changed: %d bytes added, want a chunk of 4 KiB on average, or two", third.Added)
 	}
 	target := filepath.Join(t.TempDir(), "t")
 	if err := d.Restore(t.Context(), third.ID, target); err != nil {

@@ -7,77 +7,173 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
 // has reports whether the chunk is in the store. Who relies on the answer
-// pins the chunk before asking.
+// holds the chunk before asking.
 func (d *Dir) has(h hash) bool {
-	_, err := os.Lstat(d.chunkPath(h))
-	return err == nil
+	s, ok := d.index.get(h)
+	if !ok {
+		return false
+	}
+	if s.pack == looseChunk {
+		_, err := os.Lstat(d.loosePath(h))
+		return err == nil
+	}
+	return true
 }
 
-// pin keeps chunks from GC until the returned function is called, once.
-func (d *Dir) pin(hashes ...hash) (unpin func()) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, h := range hashes {
-		d.pins[h]++
-		if d.spared != nil {
-			d.spared[h] = struct{}{}
+// presence returns has, remembered, for many chunks of one checkpoint. A pack
+// whose file has gone or changed its size is noticed.
+func (d *Dir) presence() func(hash) bool {
+	seen := make(map[hash]bool)
+	checked := make(map[uint32]bool)
+	return func(h hash) bool {
+		ok, asked := seen[h]
+		if asked {
+			return ok
 		}
-	}
-	return func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		for _, h := range hashes {
-			if d.pins[h]--; d.pins[h] == 0 {
-				delete(d.pins, h)
-			}
+		if s, known := d.index.get(h); known && s.pack != looseChunk && !checked[s.pack] {
+			checked[s.pack] = true
+			d.checkPack(s.pack)
 		}
+		ok = d.has(h)
+		seen[h] = ok
+		return ok
 	}
 }
 
-// leaseTime is how long a chunk that a peer was told of is kept without a
-// manifest.
+// checkPack forgets what was in a pack whose file has gone or was cut off.
+func (d *Dir) checkPack(number uint32) {
+	p, known := d.packs.get(number)
+	if !known {
+		return // GC has removed it
+	}
+	fi, err := os.Stat(d.packs.path(p.id))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, known = d.packs.get(number); known {
+			d.packs.remove(number)
+			d.index.sweep(func(s *slot) bool { return s.pack != number })
+		}
+	case err == nil && fi.Size() < p.size:
+		d.packs.damaged(number, fi.Size())
+		d.index.sweep(func(s *slot) bool { return s.pack != number || int64(s.at)+s.size() <= fi.Size() })
+	}
+}
+
+// leaseTime is for how long at least a chunk that a peer was told of is kept
+// without a manifest; at most twice as long.
 const leaseTime = time.Hour
 
-// lease pins chunks for leaseTime.
-func (d *Dir) lease(hashes []hash) {
-	until := d.opt.Now().Add(leaseTime)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, h := range hashes {
-		d.leases[h] = until
-		if d.spared != nil {
-			d.spared[h] = struct{}{}
-		}
-	}
-}
-
 // readChunk appends the content of a chunk to dst[:0], verified. A chunk that
-// fails is moved aside, so that whoever has the content can write it anew.
+// fails is put aside, so that whoever has the content can write it anew.
 func (d *Dir) readChunk(dst []byte, h hash) ([]byte, error) {
-	path := d.chunkPath(h)
 	buf := d.bufs.Get().(*[]byte)
 	defer d.bufs.Put(buf)
-	file, err := readFile((*buf)[:0], path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, corrupt(path, "the chunk is missing")
-	}
+	file, s, err := d.readStored((*buf)[:0], h)
 	if err != nil {
-		return nil, fmt.Errorf("read chunk: %w", err)
+		return nil, err
 	}
-	*buf = file
+	*buf = file[:0]
 	dst, err = d.codec.decode(dst, file, h)
+	if errors.Is(err, errKey) {
+		return nil, fmt.Errorf("%s: %w", d.where(h, s), err)
+	}
 	if err != nil {
-		aside := filepath.Join(d.path, rotDir, h.String())
-		if rerr := os.Rename(path, aside); rerr == nil {
-			err = fmt.Errorf("%w (moved to %s)", err, aside)
-		}
-		return nil, corrupt(path, "%v", err)
+		return nil, d.rotten(h, s, file, err)
 	}
 	return dst, nil
+}
+
+// readStored reads the chunk file of a chunk into buf, checked as far as can be
+// without decoding it, and returns where it was.
+func (d *Dir) readStored(buf []byte, h hash) (file []byte, s slot, err error) {
+	for range 3 { // GC may move it in between
+		var ok bool
+		if s, ok = d.index.get(h); !ok {
+			return nil, s, corrupt(d.path, "chunk %s is missing", h)
+		}
+		if s.pack == looseChunk {
+			return d.readLoose(buf, h, s)
+		}
+		buf = sized(buf, int(s.size()))
+		err = d.packs.readAt(s.pack, buf, int64(s.at))
+		if err == nil {
+			if file, err = openEntry(buf, h); err == nil {
+				return file, s, nil
+			}
+			return nil, s, d.rotten(h, s, buf, err)
+		}
+		if errors.Is(err, syscall.EIO) {
+			return nil, s, d.rotten(h, s, nil, err)
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, io.EOF) {
+			return nil, s, fmt.Errorf("read %s: %w", d.where(h, s), err)
+		}
+		where := d.where(h, s)
+		if _, known := d.packs.get(s.pack); known {
+			d.checkPack(s.pack)
+			return nil, s, corrupt(where, "the pack is missing or cut off")
+		}
+	}
+	return nil, s, fmt.Errorf("read %s: %w", d.where(h, s), err)
+}
+
+func (d *Dir) readLoose(buf []byte, h hash, s slot) ([]byte, slot, error) {
+	file, err := readFile(buf[:0], d.loosePath(h))
+	if errors.Is(err, fs.ErrNotExist) {
+		d.index.remove(h, looseChunk)
+		return nil, s, corrupt(d.loosePath(h), "the chunk is missing")
+	}
+	if err != nil {
+		return nil, s, fmt.Errorf("read chunk: %w", err)
+	}
+	return file, s, nil
+}
+
+// sized returns a slice of n bytes, b's memory where it is enough.
+func sized(b []byte, n int) []byte {
+	if cap(b) < n {
+		return make([]byte, n)
+	}
+	return b[:n]
+}
+
+// where says in which file a chunk is, for errors.
+func (d *Dir) where(h hash, s slot) string {
+	if s.pack == looseChunk {
+		return d.loosePath(h)
+	}
+	p, ok := d.packs.get(s.pack)
+	if !ok {
+		return fmt.Sprintf("chunk %s", h)
+	}
+	return fmt.Sprintf("%s: chunk %s at %d", d.packs.path(p.id), h, s.at)
+}
+
+// rotten puts a chunk aside that is not what it should be: the store no longer
+// has it, and what was read of it stays in corrupt/ for whoever wants to look.
+// That file also keeps the next start from taking the chunk for a good one.
+func (d *Dir) rotten(h hash, s slot, read []byte, why error) error {
+	where := d.where(h, s)
+	if !d.index.remove(h, s.pack) {
+		return corrupt(where, "%v", why)
+	}
+	aside := filepath.Join(d.path, rotDir, h.String())
+	var err error
+	if s.pack == looseChunk {
+		err = d.fs.Rename(d.loosePath(h), aside)
+	} else if p, ok := d.packs.get(s.pack); ok {
+		aside += "." + p.id.String()
+		err = d.replace(aside, read)
+	}
+	if err != nil {
+		return corrupt(where, "%v", why)
+	}
+	return corrupt(where, "%v (moved to %s)", why, aside)
 }
 
 // readFile appends the content of the file at path to dst.
@@ -91,35 +187,37 @@ func readFile(dst []byte, path string) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	if need := len(dst) + int(fi.Size()) + 1; cap(dst) < need {
-		dst = append(make([]byte, 0, need), dst...)
+	n := len(dst)
+	dst = append(dst, make([]byte, fi.Size())...)
+	if _, err := io.ReadFull(f, dst[n:]); err != nil {
+		return dst[:n], err
 	}
-	for {
-		n, err := f.Read(dst[len(dst):cap(dst)])
-		dst = dst[:len(dst)+n]
-		if errors.Is(err, io.EOF) {
-			return dst, nil
-		}
-		if err != nil {
-			return dst, err
-		}
-		if len(dst) == cap(dst) {
-			dst = append(dst, 0)[:len(dst)]
-		}
-	}
+	return dst, nil
 }
 
 // loadManifest reads and verifies a manifest whole. Errors wrap [ErrNotFound]
 // or [ErrCorrupt].
 func (d *Dir) loadManifest(id string) (*manifest, error) {
-	b, err := d.manifestBytes(id)
+	r, err := d.loadRoot(id)
 	if err != nil {
 		return nil, err
 	}
+	return d.expand(id, r)
+}
+
+func (d *Dir) loadRoot(id string) (root, error) {
+	b, err := d.manifestBytes(id)
+	if err != nil {
+		return root{}, err
+	}
 	r, err := decodeRoot(b)
 	if err != nil {
-		return nil, corrupt(d.manifestPath(id), "%v", err)
+		return root{}, corrupt(d.manifestPath(id), "%v", err)
 	}
+	return r, nil
+}
+
+func (d *Dir) expand(id string, r root) (*manifest, error) {
 	m, err := r.expand(d.readChunk)
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", d.manifestPath(id), err)

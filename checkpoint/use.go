@@ -52,7 +52,7 @@ func (d *Dir) writeUse(ctx context.Context, u use, write func(entry int, b []byt
 	}
 	*buf = content
 	if len(content) != int(u.size) {
-		return corrupt(d.chunkPath(u.hash), "holds %d bytes, the tree says %d", len(content), u.size)
+		return corrupt("chunk "+u.hash.String(), "holds %d bytes, the tree says %d", len(content), u.size)
 	}
 	for _, p := range u.places {
 		if err := write(p.entry, content[p.offset:p.offset+p.length], p.at); err != nil {

@@ -58,14 +58,22 @@ func (d *Dir) Verify(ctx context.Context, id string) error {
 
 // pinManifest loads a manifest and keeps its chunks until unpin is called.
 func (d *Dir) pinManifest(id string) (m *manifest, unpin func(), err error) {
-	if m, err = d.loadManifest(id); err != nil {
+	h := d.newHold()
+	if m, err = d.holdManifest(id, h); err != nil {
+		h.release()
 		return nil, nil, err
 	}
-	unpin = d.pin(m.hashes()...)
-	// Dropped between the load and the pin, its chunks may be gone.
-	if _, err = d.Get(id); err != nil {
-		unpin()
-		return nil, nil, err
+	return m, h.release, nil
+}
+
+// holdManifest loads a manifest and lets h hold what it needs.
+func (d *Dir) holdManifest(id string, h *hold) (*manifest, error) {
+	r, err := d.loadRoot(id)
+	if err != nil {
+		return nil, err
 	}
-	return m, unpin, nil
+	if err := h.checkpoint(id, r); err != nil {
+		return nil, err
+	}
+	return d.expand(id, r)
 }

@@ -1,0 +1,200 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// GC removes what no checkpoint needs and returns by how many bytes the store
+// has become smaller. Packs without live chunks are removed, packs of which a
+// third or more is dead, and many small ones, are written anew without what is
+// dead, one after the other: a GC that is stopped leaves what it has done.
+//
+// It runs beside everything else: who relies on a chunk holds it first, which
+// marks it, and a running GC spares every chunk that was marked since it began,
+// whichever manifests it had read by then. A block of a tree is read once,
+// however many checkpoints share it; marks are bits of the index, so memory
+// does not grow with the number of references. It removes nothing while a
+// manifest cannot be read, because its chunks are unknown.
+func (d *Dir) GC(ctx context.Context) (freed int64, err error) {
+	d.gcing.Lock()
+	defer d.gcing.Unlock()
+	d.inbox.expire(d.opt.Now().Add(-leaseTime))
+	d.beginGC()
+	if err := d.markAll(ctx); err != nil {
+		return 0, fmt.Errorf("collect unused chunks: %w", err)
+	}
+	packs := d.packs.numbers()
+	live := make(map[uint32]int64)
+	d.index.sweep(func(s *slot) bool {
+		if s.bits&marks == 0 {
+			return false
+		}
+		live[s.pack] += s.size()
+		return true
+	})
+	freed, err = d.removeLoose(ctx)
+	if err == nil {
+		var more int64
+		more, err = d.repack(ctx, packs, live)
+		freed += more
+	}
+	if err != nil {
+		return freed, fmt.Errorf("collect unused chunks: %w", err)
+	}
+	return freed, nil
+}
+
+// beginGC clears the marks of the GC before, and sets those of what is held.
+func (d *Dir) beginGC() {
+	now := d.opt.Now()
+	turn := now.Sub(d.leasesTurn) >= leaseTime
+	if turn {
+		d.leasesTurn = now
+	}
+	d.index.sweep(func(s *slot) bool {
+		s.bits &^= spared | visited
+		if turn {
+			old := s.bits & leased >> 1 // leased becomes leaseOld
+			s.bits = s.bits&^(leased|leaseOld) | old
+		}
+		return true
+	})
+	for _, h := range d.allHolds() {
+		h.mu.Lock()
+		h.fresh = 0
+		for c := range h.chunks {
+			d.index.mark(c, spared)
+		}
+		h.mu.Unlock()
+	}
+}
+
+// markAll visits what every manifest on disk needs, also of those that were left
+// out when the store was opened, and what is held.
+func (d *Dir) markAll(ctx context.Context) error {
+	ids, err := os.ReadDir(d.manifestPath(""))
+	if err != nil {
+		return err
+	}
+	m := visitor{d: d, ctx: ctx}
+	for _, e := range ids {
+		if _, err := parseHash(e.Name()); err != nil {
+			continue // not a manifest
+		}
+		path := d.manifestPath(e.Name())
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		r, err := decodeRoot(b)
+		if err == nil && manifestID(b) != e.Name() {
+			err = errors.New("the content is not what the name says")
+		}
+		if err != nil {
+			return corrupt(path, "%v; restore it from a replica or remove it", err)
+		}
+		if err := m.root(r); err != nil {
+			return fmt.Errorf("manifest %s: %w; restore it from a replica or remove it", path, err)
+		}
+	}
+	// What was held while the manifests were read may have been deleted before
+	// its turn came. What is held from now on is listed, hence was read.
+	for {
+		roots := d.freshRoots()
+		if len(roots) == 0 {
+			return nil
+		}
+		for _, r := range roots {
+			if err := m.root(r); err != nil && ctx.Err() != nil {
+				return err
+			}
+		}
+	}
+}
+
+// freshRoots returns the held checkpoints that were not returned before.
+func (d *Dir) freshRoots() (out []root) {
+	for _, h := range d.allHolds() {
+		h.mu.Lock()
+		out = append(out, h.roots[h.fresh:]...)
+		h.fresh = len(h.roots)
+		h.mu.Unlock()
+	}
+	return out
+}
+
+// visitor visits trees.
+type visitor struct {
+	d   *Dir
+	ctx context.Context
+	buf []byte
+}
+
+func (m *visitor) root(r root) error {
+	for _, e := range r.entries {
+		m.extents(e.extents)
+	}
+	return m.blocks(r.level, r.top)
+}
+
+func (m *visitor) extents(list []extent) {
+	for i, x := range list {
+		if i == 0 || x.hash != list[i-1].hash {
+			m.d.index.mark(x.hash, visited)
+		}
+	}
+}
+
+func (m *visitor) blocks(level int, refs []ref) (err error) {
+	for _, f := range refs {
+		if err := m.ctx.Err(); err != nil {
+			return err
+		}
+		if before, ok := m.d.index.mark(f.hash, visited); ok && before.bits&visited != 0 {
+			continue // and all below it
+		}
+		if m.buf, err = readBlock(m.buf, f, m.d.readChunk); err != nil {
+			return err
+		}
+		if level == 0 {
+			br := blockReader{part: true}
+			if err := br.add(m.buf); err != nil {
+				return corrupt("tree block "+f.hash.String(), "%v", err)
+			}
+			for _, e := range br.entries {
+				m.extents(e.extents)
+			}
+			continue
+		}
+		below, err := decodeIndex(m.buf, level)
+		if err != nil {
+			return corrupt("tree block "+f.hash.String(), "%v", err)
+		}
+		if err := m.blocks(level-1, below); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeLoose removes the chunk files of version 1 that are not in use.
+func (d *Dir) removeLoose(ctx context.Context) (freed int64, err error) {
+	err = d.eachLoose(func(h hash, fi fs.FileInfo) error {
+		if s, ok := d.index.get(h); ok && s.pack == looseChunk {
+			return ctx.Err()
+		}
+		if err := d.fs.Remove(d.loosePath(h)); err != nil {
+			return err
+		}
+		freed += fi.Size()
+		return ctx.Err()
+	})
+	return freed, err
+}

@@ -1,0 +1,96 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// fileSystem is how a store changes its directory. It reads with package os.
+// Tests put one in its place that fails, or that forgets what was not synced.
+type fileSystem interface {
+	// Create makes a new file, and fails when there is one.
+	Create(path string) (storeFile, error)
+	Rename(from, to string) error
+	Remove(path string) error
+	// SyncDir makes the names in a directory durable.
+	SyncDir(path string) error
+}
+
+// storeFile is a file that is being written.
+type storeFile interface {
+	WriteAt(b []byte, at int64) (int, error)
+	Sync() error
+	Close() error
+}
+
+// osFS is the operating system's.
+type osFS struct{}
+
+var _ fileSystem = osFS{}
+
+func (osFS) Create(path string) (storeFile, error) {
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+}
+func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
+func (osFS) Remove(path string) error     { return os.Remove(path) }
+func (osFS) SyncDir(path string) error    { return syncDir(path) }
+
+func syncDir(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync directory %s: %w", path, err)
+	}
+	return nil
+}
+
+// writeTemp writes a durable file under a temporary name. One that could not be
+// written whole is removed.
+func (d *Dir) writeTemp(data []byte) (path string, err error) {
+	path = d.tempName()
+	f, err := d.fs.Create(path)
+	if err != nil {
+		return "", err
+	}
+	_, err = f.WriteAt(data, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		d.fs.Remove(path)
+	}
+	return path, err
+}
+
+// replace makes data the durable content of path in one step: temporary file,
+// fsync, close, rename, fsync of the directory.
+func (d *Dir) replace(path string, data []byte) error {
+	tmp, err := d.writeTemp(data)
+	if err != nil {
+		return d.diskFull(fmt.Errorf("write %s: %w", path, err))
+	}
+	if err := d.fs.Rename(tmp, path); err != nil {
+		d.fs.Remove(tmp)
+		return d.diskFull(err)
+	}
+	return d.fs.SyncDir(filepath.Dir(path))
+}
+
+// tempName returns a name in the store's directory for temporary files that
+// no one else uses.
+func (d *Dir) tempName() string {
+	return filepath.Join(d.path, tmpDir, fmt.Sprintf("%d", d.temps.Add(1)))
+}
+
+// removeDurably removes a file and makes that durable.
+func (d *Dir) removeDurably(path string) error {
+	if err := d.fs.Remove(path); err != nil {
+		return err
+	}
+	return d.fs.SyncDir(filepath.Dir(path))
+}

@@ -1,0 +1,62 @@
+package checkpoint
+
+import "sync"
+
+// hold keeps chunks from GC while somebody relies on them: those named one by
+// one, and those of whole checkpoints. Who relies on a chunk holds it before
+// looking for it.
+type hold struct {
+	d *Dir
+
+	mu     sync.Mutex
+	chunks map[hash]struct{}
+	roots  []root
+	fresh  int // of the roots, from this one on GC has not seen them
+}
+
+// newHold opens a hold, which the caller releases.
+func (d *Dir) newHold() *hold {
+	h := &hold{d: d, chunks: make(map[hash]struct{})}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.holds[h] = struct{}{}
+	return h
+}
+
+func (h *hold) release() {
+	h.d.mu.Lock()
+	defer h.d.mu.Unlock()
+	delete(h.d.holds, h)
+}
+
+// add holds a chunk. first is false when the hold had it already; here says
+// that the chunk is in the store.
+func (h *hold) add(c hash) (first, here bool) {
+	h.mu.Lock()
+	_, had := h.chunks[c]
+	h.chunks[c] = struct{}{}
+	h.mu.Unlock()
+	_, here = h.d.index.mark(c, spared)
+	return !had, here
+}
+
+// checkpoint holds everything that a checkpoint needs. It fails when the
+// checkpoint was dropped meanwhile: its chunks may be gone.
+func (h *hold) checkpoint(id string, r root) error {
+	h.mu.Lock()
+	h.roots = append(h.roots, r)
+	h.mu.Unlock()
+	_, err := h.d.Get(id)
+	return err
+}
+
+// allHolds returns the open holds.
+func (d *Dir) allHolds() []*hold {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]*hold, 0, len(d.holds))
+	for h := range d.holds {
+		out = append(out, h)
+	}
+	return out
+}

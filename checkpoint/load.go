@@ -1,0 +1,111 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// loadPacks reads the index of every pack. What was found rotten before is left
+// out. A pack whose index cannot be trusted is read from end to end for the
+// chunks that can.
+func (d *Dir) loadPacks() error {
+	bad, err := d.knownRot()
+	if err != nil {
+		return err
+	}
+	names, err := os.ReadDir(d.packs.dir)
+	if err != nil {
+		return fmt.Errorf("list packs: %w", err)
+	}
+	for _, e := range names {
+		path := filepath.Join(d.packs.dir, e.Name())
+		id, err := parseHash(e.Name())
+		if err != nil {
+			d.opt.Logger.Warn("foreign file among the packs", "path", path)
+			continue
+		}
+		pack := packFile{id: id}
+		chunks, _, size, err := readPackEnd(path)
+		pack.size = size
+		if errors.Is(err, ErrCorrupt) {
+			d.opt.Logger.Error("pack is damaged; what can be read of it is kept", "error", err)
+			b, rerr := os.ReadFile(path)
+			if rerr != nil {
+				return fmt.Errorf("read pack: %w", rerr)
+			}
+			chunks, pack.broken, err = salvage(b), true, nil
+		}
+		if err != nil {
+			return fmt.Errorf("open pack: %w", err)
+		}
+		pack.count(chunks)
+		number := d.packs.add(pack)
+		for _, c := range chunks {
+			if !bad[c.hash.String()+"."+e.Name()] {
+				d.index.put(c.hash, number, c.at, int(c.size))
+			}
+		}
+	}
+	return nil
+}
+
+// knownRot returns the names HASH.PACK of what lies in corrupt/.
+func (d *Dir) knownRot() (map[string]bool, error) {
+	names, err := os.ReadDir(filepath.Join(d.path, rotDir))
+	if err != nil {
+		return nil, fmt.Errorf("list corrupt chunks: %w", err)
+	}
+	bad := make(map[string]bool)
+	for _, e := range names {
+		if strings.Contains(e.Name(), ".") {
+			bad[e.Name()] = true
+		}
+	}
+	return bad, nil
+}
+
+// loadLoose finds the chunks of version 1.
+func (d *Dir) loadLoose() error {
+	return d.eachLoose(func(h hash, fi fs.FileInfo) error {
+		if fi.Size() <= sizeMask {
+			d.index.put(h, looseChunk, 0, int(fi.Size()))
+		}
+		return nil
+	})
+}
+
+// eachLoose visits the chunk files of version 1; ones that vanish meanwhile are
+// skipped.
+func (d *Dir) eachLoose(visit func(hash, fs.FileInfo) error) error {
+	shards, err := os.ReadDir(filepath.Join(d.path, chunkDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list chunks: %w", err)
+	}
+	for _, shard := range shards {
+		files, err := os.ReadDir(filepath.Join(d.path, chunkDir, shard.Name()))
+		if err != nil {
+			return fmt.Errorf("list chunks: %w", err)
+		}
+		for _, f := range files {
+			h, err := parseHash(f.Name())
+			if err != nil {
+				continue
+			}
+			fi, err := f.Info()
+			if err != nil {
+				continue
+			}
+			if err := visit(h, fi); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

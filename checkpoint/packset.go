@@ -1,0 +1,206 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// packSet is the packs of a store, by number, and the few of them that are open
+// for reading.
+type packSet struct {
+	dir string
+
+	mu   sync.Mutex
+	list []*packFile // by number; nil: it has gone
+	used uint64      // counts acquisitions
+	open int         // files
+}
+
+// packFile is one pack.
+type packFile struct {
+	id     hash
+	size   int64 // of the file
+	data   int64 // of its entries
+	broken bool  // its index was lost; GC writes what is left of it elsewhere
+
+	f    *os.File // nil: not open
+	refs int
+	last uint64 // acquisition
+}
+
+// count adds up the entries.
+func (p *packFile) count(chunks []packChunk) {
+	for _, c := range chunks {
+		p.data += int64(c.size)
+	}
+}
+
+// maxOpenPacks is how many packs stay open for reading.
+const maxOpenPacks = 64
+
+func (s *packSet) path(id hash) string { return filepath.Join(s.dir, id.String()) }
+
+// add gives a pack its number.
+func (s *packSet) add(p packFile) uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, &p)
+	return uint32(len(s.list) - 1)
+}
+
+// get returns a pack as it is now; false when it has gone.
+func (s *packSet) get(number uint32) (packFile, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if int(number) >= len(s.list) || s.list[number] == nil {
+		return packFile{}, false
+	}
+	return *s.list[number], true
+}
+
+// damaged notes that a pack's file is only size bytes long.
+func (s *packSet) damaged(number uint32, size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.list[number]; p != nil {
+		p.broken, p.size = true, size
+	}
+}
+
+// remove forgets a pack. Who reads it goes on.
+func (s *packSet) remove(number uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.list[number]
+	s.list[number] = nil
+	if p != nil && p.f != nil && p.refs == 0 {
+		s.shut(p)
+	}
+}
+
+func (s *packSet) shut(p *packFile) {
+	p.f.Close()
+	p.f = nil
+	s.open--
+}
+
+// numbers returns those of all packs.
+func (s *packSet) numbers() (out []uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range s.list {
+		if p != nil {
+			out = append(out, uint32(i))
+		}
+	}
+	return out
+}
+
+// readAt fills b from a pack. The error is fs.ErrNotExist when it has gone.
+func (s *packSet) readAt(number uint32, b []byte, at int64) error {
+	p, err := s.acquire(number)
+	if err != nil {
+		return err
+	}
+	defer s.release(number, p)
+	if n, err := p.f.ReadAt(b, at); n < len(b) {
+		return err
+	}
+	return nil
+}
+
+func (s *packSet) acquire(number uint32) (*packFile, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if int(number) >= len(s.list) || s.list[number] == nil {
+		return nil, fs.ErrNotExist
+	}
+	p := s.list[number]
+	s.used++
+	p.last = s.used
+	if p.f == nil {
+		f, err := os.Open(s.path(p.id))
+		if err != nil {
+			return nil, err
+		}
+		p.f = f
+		s.open++
+	}
+	p.refs++
+	s.shutIdle()
+	return p, nil
+}
+
+// shutIdle closes the pack that nobody has read for longest, if too many are
+// open.
+func (s *packSet) shutIdle() {
+	if s.open <= maxOpenPacks {
+		return
+	}
+	var oldest *packFile
+	for _, p := range s.list {
+		if p != nil && p.f != nil && p.refs == 0 && (oldest == nil || p.last < oldest.last) {
+			oldest = p
+		}
+	}
+	if oldest != nil {
+		s.shut(oldest)
+	}
+}
+
+func (s *packSet) release(number uint32, p *packFile) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.refs--; p.refs == 0 && s.list[number] == nil {
+		s.shut(p)
+	}
+}
+
+// close closes what is open.
+func (s *packSet) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.list {
+		if p != nil && p.f != nil {
+			s.shut(p)
+		}
+	}
+}
+
+// readPackEnd reads the index of the pack at path. The error wraps [ErrCorrupt]
+// when there is none that can be trusted.
+func readPackEnd(path string) (chunks []packChunk, id hash, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, id, 0, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, id, 0, err
+	}
+	size = fi.Size()
+	for need := min(size, 64<<10); ; {
+		tail := make([]byte, need)
+		if _, err := f.ReadAt(tail, size-need); err != nil && !errors.Is(err, io.EOF) {
+			return nil, id, size, fmt.Errorf("read pack %s: %w", path, err)
+		}
+		var more int
+		if chunks, id, more, err = decodePackEnd(tail, size); err != nil {
+			return nil, id, size, corrupt(path, "%v", err)
+		}
+		if more == 0 {
+			break
+		}
+		need = int64(more)
+	}
+	if name := filepath.Base(path); id.String() != name {
+		return nil, id, size, corrupt(path, "is the pack %s", id)
+	}
+	return chunks, id, size, nil
+}
