@@ -16,7 +16,13 @@ func openSoftDirty(int, []extent) (detector, error) { return nil, errNotLinux }
 
 // copySelf copies plainly: outside Linux every region is hashed and stands
 // still while it is read.
-func copySelf(dst, src []byte) error {
-	copy(dst, src)
+func copySelf(dst []byte, src memory, ranges []Range, base int64) error {
+	for _, r := range ranges {
+		copy(dst[r.Offset-base:], src[r.Offset:r.End()])
+	}
 	return nil
+}
+
+func reserve(size int64) ([]byte, func() error, error) {
+	return make([]byte, size), func() error { return nil }, nil
 }

@@ -61,3 +61,12 @@ func (s file) copyOut(p []byte, off int64) error {
 	}
 	return nil
 }
+
+func (s file) copyRanges(img []byte, ranges []Range, _ bool) error {
+	for _, r := range ranges {
+		if err := s.copyOut(img[r.Offset:r.End()], r.Offset); err != nil {
+			return err
+		}
+	}
+	return nil
+}

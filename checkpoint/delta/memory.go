@@ -40,4 +40,16 @@ func (m memory) direct() bool { return true }
 
 func (m memory) view(_ []byte, off, n int64) ([]byte, error) { return m[off : off+n], nil }
 
-func (m memory) copyOut(p []byte, off int64) error { return copySelf(p, m[off:off+int64(len(p))]) }
+func (m memory) copyOut(p []byte, off int64) error {
+	return copySelf(p, m, []Range{{off, int64(len(p))}}, off)
+}
+
+func (m memory) copyRanges(img []byte, ranges []Range, still bool) error {
+	if !still {
+		return copySelf(img, m, ranges, 0)
+	}
+	for _, r := range ranges {
+		copy(img[r.Offset:r.End()], m[r.Offset:r.End()])
+	}
+	return nil
+}

@@ -59,6 +59,8 @@ type source interface {
 	direct() bool
 	// copyOut fills p from off and may be called while the memory is written to.
 	copyOut(p []byte, off int64) error
+	// copyRanges copies ranges to the same places of img. still: nobody writes.
+	copyRanges(img []byte, ranges []Range, still bool) error
 }
 
 // detector is a method at work on one region.

@@ -7,13 +7,15 @@ import (
 	"io"
 )
 
-// Region is memory whose changes are followed. Mark, ReadAt and Close are for
-// one goroutine at a time.
+// Region is memory whose changes are followed, either by Mark or by Precopy,
+// Capture and Settle, which mark it themselves. Its methods are for one
+// goroutine at a time.
 type Region struct {
 	name    string
 	size    int64
 	src     source
 	det     detector
+	img     image
 	skipped []Finding
 	release func() error // of what src holds open; nil: nothing
 }
@@ -67,7 +69,7 @@ func (r *Region) ReadAt(p []byte, off int64) (int, error) {
 
 // Close ends the following of changes; the memory stays as it is.
 func (r *Region) Close() error {
-	err := r.det.close()
+	err := errors.Join(r.det.close(), r.img.drop())
 	if r.release != nil {
 		err = errors.Join(err, r.release())
 	}
