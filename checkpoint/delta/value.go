@@ -87,7 +87,7 @@ func checkType(t reflect.Type, path string, seen map[reflect.Type]bool) error {
 	seen[t] = true
 	switch t.Kind() {
 	case reflect.Interface, reflect.Chan, reflect.Func, reflect.UnsafePointer, reflect.Uintptr, reflect.Invalid:
-		return fmt.Errorf("%s is %s %s, which cannot be restored; tag it `checkpoint:\"-\"` or implement encoding.BinaryMarshaler and BinaryUnmarshaler", path, article(t.Kind()), t)
+		return fmt.Errorf("%s is of type %s, which cannot be restored; tag it `checkpoint:\"-\"` or implement encoding.BinaryMarshaler and BinaryUnmarshaler", path, t)
 	case reflect.Pointer, reflect.Slice, reflect.Array:
 		return checkType(t.Elem(), path, seen)
 	case reflect.Map:
@@ -104,13 +104,6 @@ func checkType(t reflect.Type, path string, seen map[reflect.Type]bool) error {
 		}
 	}
 	return nil
-}
-
-func article(k reflect.Kind) string {
-	if k == reflect.Interface || k == reflect.UnsafePointer {
-		return "an " + k.String()
-	}
-	return "a " + k.String()
 }
 
 // keptFields returns the indices of the fields that an encoding holds.

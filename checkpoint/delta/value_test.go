@@ -167,8 +167,8 @@ func TestTrackRefuses(t *testing.T) {
 	}{
 		{"no pointer", 5, "a pointer to the value is needed"},
 		{"nil", (*int)(nil), "a pointer to the value is needed"},
-		{"interface", &struct{ A []any }{}, ".A is an interface"},
-		{"channel", &struct{ C map[string]chan int }{}, ".C is a chan"},
+		{"interface", &struct{ A []any }{}, ".A is of type interface"},
+		{"channel", &struct{ C map[string]chan int }{}, ".C is of type chan int"},
 		{"mutex", &struct{ Lock sync.Mutex }{}, "no field is exported"},
 	} {
 		if _, err := Track(tc.ptr); err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -339,7 +339,7 @@ func TestCheckpointsBesideWriters(t *testing.T) {
 		}
 	}()
 	var all []forestall.Checkpoint
-	for range 15 {
+	for range 8 {
 		all = append(all, create(t, m, ""))
 	}
 	close(stop)
