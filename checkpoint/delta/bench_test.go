@@ -46,7 +46,7 @@ func benchmarkMark(b *testing.B, share float64) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer r.Close()
+			defer func() { _ = r.Close() }()
 			rng := rand.New(rand.NewPCG(1, 2))
 			var took []time.Duration
 			for b.Loop() {
@@ -79,7 +79,7 @@ func BenchmarkHashItself(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	var marks, bare []time.Duration
 	for b.Loop() {
 		began := time.Now()

@@ -15,7 +15,7 @@ func ExampleOpenMemory() {
 	if err != nil {
 		panic(err)
 	}
-	defer region.Close()
+	defer func() { _ = region.Close() }()
 	for _, page := range []int{0, 17, 18} {
 		memory[page*delta.PageSize]++
 		changed, err := region.Mark(context.Background())
@@ -39,7 +39,7 @@ func ExampleRegion_Capture() {
 	if err != nil {
 		panic(err)
 	}
-	defer region.Close()
+	defer func() { _ = region.Close() }()
 	base := make([]byte, len(memory))
 	for step := range 3 {
 		memory[step*9000] = 'x'

@@ -83,7 +83,7 @@ func TestSharedMemoryIsHashed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	if r.Method() != Hash {
 		t.Fatalf("shared memory is followed by %s", r.Method())
 	}
@@ -98,7 +98,7 @@ func TestMarkOfRemappedMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	mark(t, r)
 	at := unsafe.Pointer(&b[0])
 	if _, err := unix.MmapPtr(-1, 0, at, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED); err != nil {
@@ -116,12 +116,12 @@ func TestTwoRegionsOverOneMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer one.Close()
+	defer func() { _ = one.Close() }()
 	two, err := OpenMemory(b, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer two.Close()
+	defer func() { _ = two.Close() }()
 	if one.Method() != Hash && two.Method() == one.Method() {
 		t.Fatalf("both use %s", one.Method())
 	}

@@ -131,7 +131,7 @@ func TestFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	mark(t, r)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

@@ -84,7 +84,7 @@ func (s *softDirty) mark(ctx context.Context) (out []Range, err error) {
 	var size, pages int64
 	for _, e := range s.at {
 		size += e.length()
-		pages += (e.pages().length()) / page
+		pages += e.pages().length() / page
 	}
 	if first {
 		s.used = make([]bool, pages)

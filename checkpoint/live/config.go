@@ -48,18 +48,18 @@ func DefaultConfig(workload string) Config {
 // Validate names the first field that cannot work and what it may be.
 func (c Config) Validate() error {
 	if err := forestall.CheckName(c.Workload); err != nil {
-		return fmt.Errorf("Workload: %w", err)
+		return fmt.Errorf("workload: %w", err)
 	}
 	if err := c.Pace.Validate(); err != nil {
-		return fmt.Errorf("Pace: %w", err)
+		return fmt.Errorf("pace: %w", err)
 	}
 	switch {
 	case c.Retention <= 0:
-		return fmt.Errorf("Retention %v must be positive", c.Retention)
+		return fmt.Errorf("retention %v must be positive", c.Retention)
 	case c.Rounds.Most < 0 || c.Rounds.Enough < 0:
-		return fmt.Errorf("Rounds: Most %d and Enough %d must not be negative", c.Rounds.Most, c.Rounds.Enough)
+		return fmt.Errorf("rounds: Most %d and Enough %d must not be negative", c.Rounds.Most, c.Rounds.Enough)
 	case c.Jitter == nil || c.Now == nil || c.Logger == nil:
-		return errors.New("Jitter, Now or Logger is nil; DefaultConfig has them")
+		return errors.New("one of Jitter, Now or Logger is nil; DefaultConfig has them")
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func ExampleManager_Track() {
 	if err != nil {
 		panic(err)
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	if err := m.Track("memory", &state); err != nil {
 		panic(err)
 	}
@@ -95,7 +95,7 @@ func ExampleManager_Region() {
 	if err != nil {
 		panic(err)
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	if err := m.Region("weights", region); err != nil {
 		panic(err)
 	}
@@ -132,7 +132,7 @@ func ExampleManager_Run() {
 	if err != nil {
 		panic(err)
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	state := 5
 	if err := m.Track("state", &state); err != nil {
 		panic(err)

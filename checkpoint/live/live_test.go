@@ -301,10 +301,10 @@ func TestConfigValidate(t *testing.T) {
 		want   string
 		change func(*live.Config)
 	}{
-		{"Workload", func(c *live.Config) { c.Workload = "" }},
-		{"Pace", func(c *live.Config) { c.Pace.Longest = 0 }},
-		{"Retention", func(c *live.Config) { c.Retention = 0 }},
-		{"Rounds", func(c *live.Config) { c.Rounds.Most = -1 }},
+		{"workload", func(c *live.Config) { c.Workload = "" }},
+		{"pace", func(c *live.Config) { c.Pace.Longest = 0 }},
+		{"retention", func(c *live.Config) { c.Retention = 0 }},
+		{"rounds", func(c *live.Config) { c.Rounds.Most = -1 }},
 		{"Jitter", func(c *live.Config) { c.Jitter = nil }},
 	} {
 		c := live.DefaultConfig("w")
