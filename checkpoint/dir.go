@@ -41,6 +41,7 @@ type Dir struct {
 	write func(path string, data []byte, sync bool) error // writeNew; tests make it fail
 
 	inbox     inbox // chunks that peers have sent and no manifest needs yet
+	unpacking sync.Mutex
 	gcing     sync.Mutex
 	restoring keyed // by target
 

@@ -142,6 +142,25 @@ func (d *Dir) accept(id string, raw []byte, refuse func(*lane, header) error) (f
 	}
 	hashes := m.hashes()
 	defer d.pin(hashes...)()
+	if err := d.unpack(id, hashes); err != nil {
+		return none, err
+	}
+	if cp, err := d.Get(id); err == nil {
+		return cp, nil
+	}
+	if refuse == nil {
+		refuse = func(*lane, header) error { return nil }
+	}
+	return d.commit(r, refuse)
+}
+
+// unpack publishes those of the chunks that are in the inbox and reports
+// whether all are in the store then. One at a time: a chunk that another
+// checkpoint has just taken out of the inbox is in the store when it is looked
+// for here.
+func (d *Dir) unpack(id string, hashes []hash) error {
+	d.unpacking.Lock()
+	defer d.unpacking.Unlock()
 	fresh := d.inbox.take(hashes)
 	defer func() {
 		for _, name := range fresh {
@@ -160,18 +179,9 @@ func (d *Dir) accept(id string, raw []byte, refuse func(*lane, header) error) (f
 			d.inbox.put(h, inboxChunk{path: name, at: d.opt.Now()})
 			delete(fresh, h)
 		}
-		return none, fmt.Errorf("%w: %d of checkpoint %.12s", errMissingChunks, lacking, id)
+		return fmt.Errorf("%w: %d of checkpoint %.12s", errMissingChunks, lacking, id)
 	}
-	if err := d.publish(fresh); err != nil {
-		return none, err
-	}
-	if cp, err := d.Get(id); err == nil {
-		return cp, nil
-	}
-	if refuse == nil {
-		refuse = func(*lane, header) error { return nil }
-	}
-	return d.commit(r, refuse)
+	return d.publish(fresh)
 }
 
 // admitPushed refuses a stale epoch.
