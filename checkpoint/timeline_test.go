@@ -136,8 +136,8 @@ func TestRestoreStateOfRottenDataLeavesIt(t *testing.T) {
 	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	writeFiles(t, src, map[string]string{"log": "later", "model/weights": "later"})
 	before := readTree(t, src)
-	for _, p := range must[[]string](t)(filepath.Glob(filepath.Join(d.path, chunkDir, "*", "*"))) {
-		flip(t, p, chunkHeaderLen)
+	for _, h := range must[*manifest](t)(d.loadManifest(cp.ID)).hashes() {
+		damageChunk(t, d, h)
 	}
 	for _, name := range []string{"log", "model"} {
 		if err := d.RestoreState(t.Context(), cp.ID, name, src); !errors.Is(err, ErrCorrupt) {
@@ -194,7 +194,7 @@ func TestPreview(t *testing.T) {
 			t.Errorf("%s: the preview has it removed: %v", p, kept)
 		}
 	}
-	flip(t, someChunk(t, d, cp), chunkHeaderLen)
+	damageChunk(t, d, someChunk(t, d, cp))
 	if _, err := d.Preview(t.Context(), cp.ID, "", src); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a rotten chunk: %v", err)
 	}
