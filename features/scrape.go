@@ -38,11 +38,8 @@ type Scraper struct {
 	*collector
 	cfg    ScrapeConfig
 	client *http.Client
-	routes map[string]route // by the text of the series
+	known  known
 }
-
-// maxRoutes bounds the series of a target whose meaning is remembered.
-const maxRoutes = 1 << 14
 
 // NewScraper checks cfg; errors name the field and what it accepts. The client
 // carries TLS and authentication; its own timeout should be zero.
@@ -76,7 +73,7 @@ func NewScraper(cfg ScrapeConfig, client *http.Client) (*Scraper, error) {
 	}
 	return &Scraper{
 		collector: newCollector(cfg.Mapping, cfg.Node, cfg.Labels, cfg.URL, maxTargetComponents),
-		cfg:       cfg, client: client, routes: map[string]route{},
+		cfg:       cfg, client: client,
 	}, nil
 }
 
@@ -163,10 +160,17 @@ func (s *Scraper) get(ctx context.Context) (page []byte, contentType string, err
 	return page, resp.Header.Get("Content-Type"), nil
 }
 
-// take parses a page into the components' readings. After an error the
-// readings before it still stand.
+// take reads a page into the components' readings. After an error the readings
+// before it still stand.
 func (s *Scraper) take(page []byte, contentType string, now time.Time) error {
+	text := isText(page, contentType)
 	s.begin()
+	if text && s.known.read(page, s.add) && s.end(now) == nil {
+		return nil
+	}
+	s.abort()
+	s.begin()
+	s.known.begin()
 	series := 0
 	err := Parse(page, contentType, func(one Series) error {
 		series++
@@ -174,30 +178,24 @@ func (s *Scraper) take(page []byte, contentType string, now time.Time) error {
 	})
 	if err == nil {
 		if err = s.end(now); err == nil {
+			s.known.end(page, text)
 			return nil
 		}
 		err = fmt.Errorf("%w: it has %d series and none that preset %s knows", ErrExposition, series, s.mapping.name)
 	}
 	s.abort()
-	clear(s.routes) // they may lead to components that are not kept
+	s.known.forget() // it may lead to components that are not kept
 	return err
 }
 
-func (s *Scraper) visit(one Series) error {
-	if !s.mapping.knows(one.Name) {
-		return nil
-	}
-	r, ok := s.routes[string(one.raw)]
-	if !ok {
-		var err error
-		if r, err = s.route(one.Name, one.Labels()); err != nil {
+func (s *Scraper) visit(one Series) (err error) {
+	k, ok := s.known.find(one.raw)
+	if !ok && s.mapping.knows(one.Name) {
+		if k.what, err = s.route(one.Name, one.Labels()); err != nil {
 			return err
 		}
-		if len(s.routes) == maxRoutes {
-			clear(s.routes)
-		}
-		s.routes[string(one.raw)] = r
 	}
-	s.add(r, one.Value)
+	s.known.keep(k)
+	s.add(k.what, one.Value)
 	return nil
 }

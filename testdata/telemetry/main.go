@@ -41,11 +41,13 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("telemetry", flag.ExitOnError)
 	flags.StringVar(&o.binary, "binary", "bin/forestall", "the forestall `command`")
 	flags.StringVar(&o.only, "only", "", "run the `case` node or remote alone")
+	flags.DurationVar(&o.warm, "warm", 90*time.Second, "`time` after the start that is not counted")
+	flags.DurationVar(&o.measured, "for", 4*time.Minute, "`time` that is measured")
+	flags.IntVar(&o.pages, "pages", 1000, "`number` of pages of the remote case")
 	flags.BoolVar(&short, "short", false, "100 pages and half a minute each, for trying: the figures include more of the start")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	o.warm, o.measured, o.pages = 90*time.Second, 4*time.Minute, 1000
 	if short {
 		o.warm, o.measured, o.pages = 20*time.Second, 30*time.Second, 100
 	}
