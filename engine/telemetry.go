@@ -50,33 +50,36 @@ type telemetry struct {
 	failing  map[string]bool              // sources whose last read went wrong, to log the change only
 }
 
-// Run scrapes and scores until ctx ends.
+// Run scrapes and scores until ctx ends. Scoring many components takes long;
+// no scrape waits for it.
 func (t *telemetry) Run(ctx context.Context) error {
-	scrape := time.NewTicker(t.scrape)
-	defer scrape.Stop()
-	var score <-chan time.Time
-	if t.score > 0 {
-		ticker := time.NewTicker(t.score)
-		defer ticker.Stop()
-		score = ticker.C
-	}
 	ctx, stop := context.WithCancel(ctx)
-	var arriving sync.WaitGroup
-	arriving.Go(func() { t.targets.Run(ctx, t.now) })
-	if t.remote != nil {
-		arriving.Go(func() { t.remote.Run(ctx, t) })
-	}
-	defer arriving.Wait()
+	var all sync.WaitGroup
+	defer all.Wait()
 	defer stop()
-	t.scrapeAll(ctx)
+	all.Go(func() { t.targets.Run(ctx, t.now) })
+	all.Go(func() { t.scrapePages(ctx) })
+	if t.remote != nil {
+		all.Go(func() { t.remote.Run(ctx, t) })
+	}
+	if t.score > 0 {
+		all.Go(func() { every(ctx, t.score, t.scoreAll) })
+	}
+	t.scrapeNode(ctx)
+	every(ctx, t.scrape, func() { t.scrapeNode(ctx) })
+	return nil
+}
+
+// every calls f at the interval until ctx ends.
+func every(ctx context.Context, interval time.Duration, f func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-scrape.C:
-			t.scrapeAll(ctx)
-		case <-score:
-			t.scoreAll()
+			return
+		case <-ticker.C:
+			f()
 		}
 	}
 }
@@ -88,7 +91,8 @@ func (t *telemetry) Risks() []forestall.Risk {
 	return t.risks
 }
 
-func (t *telemetry) scrapeAll(ctx context.Context) {
+// scrapeNode reads what this engine reads itself.
+func (t *telemetry) scrapeNode(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -98,10 +102,33 @@ func (t *telemetry) scrapeAll(ctx context.Context) {
 	if t.gpus != nil {
 		wg.Go(func() { t.scrapeGPUs(ctx) })
 	}
-	for _, s := range t.targets.list() {
-		wg.Go(func() { t.scrapePage(ctx, s) })
-	}
 	wg.Wait()
+}
+
+// scrapePages reads the targets' pages, each in its turn.
+func (t *telemetry) scrapePages(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-t.targets.changed:
+		}
+		pages, wait := t.targets.due(t.now(), t.scrape)
+		for _, p := range pages {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, t.timeout)
+				defer cancel()
+				t.scrapePage(ctx, p)
+				t.targets.done(p)
+			})
+		}
+		timer.Reset(wait)
+	}
 }
 
 func (t *telemetry) scrapeHost() {
