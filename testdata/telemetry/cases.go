@@ -25,6 +25,7 @@ type benchCase struct {
 	memory    int64   // the bar, bytes
 	series    float64 // read each second
 	interval  time.Duration
+	gpus      int
 	gpu, node []features.Metric // that the models are over
 	config    func() string
 }
@@ -39,14 +40,14 @@ func cases(o options, address string) []benchCase {
 	return []benchCase{
 		{
 			key: "node", name: fmt.Sprintf("one node: 8 GPUs x %d metrics and a page of %d host series every 5 s, scored each minute", len(gpus), nodeSeries),
-			cores: 0.005, memory: 64 << 20, series: float64(8*len(gpus)+nodeSeries) / 5, interval: 5 * time.Second, gpu: gpus, node: node,
+			cores: 0.005, memory: 64 << 20, series: float64(8*len(gpus)+nodeSeries) / 5, interval: 5 * time.Second, gpus: 8, gpu: gpus, node: node,
 			config: func() string {
 				return fmt.Sprintf("[gpu]\nsource = \"sim\"\nsim_gpus = 8\n[features]\nhost = false\n[[features.target]]\nurl = %q\npreset = \"node\"\n", "http://"+address+"/node")
 			},
 		},
 		{
 			key: "remote", name: fmt.Sprintf("%d pages of %d series every 15 s, each series a metric of its own, %d GPUs scored each minute", o.pages, dcgmGPUs*dcgmFields, o.pages*dcgmGPUs),
-			cores: 1 * float64(o.pages) / 1000, memory: 4 << 30, series: float64(o.pages*dcgmGPUs*dcgmFields) / 15, interval: 15 * time.Second,
+			cores: 1 * float64(o.pages) / 1000, memory: 4 << 30, series: float64(o.pages*dcgmGPUs*dcgmFields) / 15, interval: 15 * time.Second, gpus: o.pages * dcgmGPUs,
 			gpu: append(gpus, more...), node: node,
 			config: func() string { return remoteConfig(o.pages, address) },
 		},
