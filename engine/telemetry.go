@@ -32,6 +32,7 @@ type telemetry struct {
 	models   map[forestall.Kind]*model.Model
 	judged   *judgement
 	recorder *recorder // nil: nothing is recorded
+	refilled refill
 	scrape   time.Duration
 	timeout  time.Duration
 	score    time.Duration // 0: prediction is off
@@ -57,6 +58,16 @@ func (t *telemetry) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer stop()
+	if t.recorder != nil {
+		t.refill(ctx, t.recorder.dir)
+		all.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-time.After(max(5*time.Minute, 10*t.scrape)):
+				t.refilled.unheard(t.store, t.log)
+			}
+		})
+	}
 	all.Go(func() { t.targets.Run(ctx, t.now) })
 	all.Go(func() { t.scrapePages(ctx) })
 	if t.remote != nil {
@@ -170,6 +181,8 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
 		}
 		if err := t.store.PushMissing(c, start, latency); err != nil {
 			t.log.Warn("reading rejected", "component", c, "error", err)
+		} else {
+			t.recorder.scrape(c, start, nil, latency)
 		}
 		t.sourceState(c.String(), err)
 	case errors.Is(err, gpu.ErrGone):
