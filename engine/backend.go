@@ -156,6 +156,9 @@ func (v view) notes() []string {
 	if v.telemetry.gpus == nil {
 		notes = append(notes, "no GPU telemetry: "+v.gpuNote)
 	}
+	if note := v.telemetry.refilled.note(v.started, v.now()); note != "" {
+		notes = append(notes, note)
+	}
 	if v.noLease.Load() && !v.alone() {
 		notes = append(notes, "no leader grants leases; workloads here stop when theirs run out")
 	}

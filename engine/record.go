@@ -61,7 +61,7 @@ func (e *Engine) openRecording() error {
 		return fmt.Errorf("telemetry.dir: %w; choose another directory, or set telemetry.record = false", err)
 	}
 	e.closers = append(e.closers, r)
-	e.telemetry.recorder = &recorder{Recorder: r, vectors: e.cfg.Telemetry.Vectors, scored: map[forestall.Component]time.Time{}}
+	e.telemetry.recorder = &recorder{Recorder: r, dir: c.Dir, vectors: e.cfg.Telemetry.Vectors, scored: map[forestall.Component]time.Time{}}
 	e.registry.MustRegister(recorded{r})
 	return nil
 }
@@ -78,6 +78,7 @@ func (e *Engine) runRecording(ctx context.Context) error {
 // recorder keeps what telemetry takes. A nil recorder keeps nothing.
 type recorder struct {
 	*recording.Recorder
+	dir     string
 	vectors bool
 	scored  map[forestall.Component]time.Time // of the newest vector, scoreAll's
 	vector  []float64

@@ -32,6 +32,7 @@ type telemetry struct {
 	models   map[forestall.Kind]*model.Model
 	judged   *judgement
 	recorder *recorder // nil: nothing is recorded
+	refilled refill
 	scrape   time.Duration
 	timeout  time.Duration
 	score    time.Duration // 0: prediction is off
@@ -50,33 +51,46 @@ type telemetry struct {
 	failing  map[string]bool              // sources whose last read went wrong, to log the change only
 }
 
-// Run scrapes and scores until ctx ends.
+// Run scrapes and scores until ctx ends. Scoring many components takes long;
+// no scrape waits for it.
 func (t *telemetry) Run(ctx context.Context) error {
-	scrape := time.NewTicker(t.scrape)
-	defer scrape.Stop()
-	var score <-chan time.Time
-	if t.score > 0 {
-		ticker := time.NewTicker(t.score)
-		defer ticker.Stop()
-		score = ticker.C
-	}
 	ctx, stop := context.WithCancel(ctx)
-	var arriving sync.WaitGroup
-	arriving.Go(func() { t.targets.Run(ctx, t.now) })
-	if t.remote != nil {
-		arriving.Go(func() { t.remote.Run(ctx, t) })
-	}
-	defer arriving.Wait()
+	var all sync.WaitGroup
+	defer all.Wait()
 	defer stop()
-	t.scrapeAll(ctx)
+	if t.recorder != nil {
+		t.refill(ctx, t.recorder.dir)
+		all.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-time.After(max(5*time.Minute, 10*t.scrape)):
+				t.refilled.unheard(t.store, t.log)
+			}
+		})
+	}
+	all.Go(func() { t.targets.Run(ctx, t.now) })
+	all.Go(func() { t.scrapePages(ctx) })
+	if t.remote != nil {
+		all.Go(func() { t.remote.Run(ctx, t) })
+	}
+	if t.score > 0 {
+		all.Go(func() { every(ctx, t.score, t.scoreAll) })
+	}
+	t.scrapeNode(ctx)
+	every(ctx, t.scrape, func() { t.scrapeNode(ctx) })
+	return nil
+}
+
+// every calls f at the interval until ctx ends.
+func every(ctx context.Context, interval time.Duration, f func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-scrape.C:
-			t.scrapeAll(ctx)
-		case <-score:
-			t.scoreAll()
+			return
+		case <-ticker.C:
+			f()
 		}
 	}
 }
@@ -88,7 +102,8 @@ func (t *telemetry) Risks() []forestall.Risk {
 	return t.risks
 }
 
-func (t *telemetry) scrapeAll(ctx context.Context) {
+// scrapeNode reads what this engine reads itself.
+func (t *telemetry) scrapeNode(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -98,10 +113,33 @@ func (t *telemetry) scrapeAll(ctx context.Context) {
 	if t.gpus != nil {
 		wg.Go(func() { t.scrapeGPUs(ctx) })
 	}
-	for _, s := range t.targets.list() {
-		wg.Go(func() { t.scrapePage(ctx, s) })
-	}
 	wg.Wait()
+}
+
+// scrapePages reads the targets' pages, each in its turn.
+func (t *telemetry) scrapePages(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-t.targets.changed:
+		}
+		pages, wait := t.targets.due(t.now(), t.scrape)
+		for _, p := range pages {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, t.timeout)
+				defer cancel()
+				t.scrapePage(ctx, p)
+				t.targets.done(p)
+			})
+		}
+		timer.Reset(wait)
+	}
 }
 
 func (t *telemetry) scrapeHost() {
@@ -143,6 +181,8 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
 		}
 		if err := t.store.PushMissing(c, start, latency); err != nil {
 			t.log.Warn("reading rejected", "component", c, "error", err)
+		} else {
+			t.recorder.scrape(c, start, nil, latency)
 		}
 		t.sourceState(c.String(), err)
 	case errors.Is(err, gpu.ErrGone):
