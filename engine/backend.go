@@ -159,6 +159,11 @@ func (v view) notes() []string {
 	if v.noLease.Load() && !v.alone() {
 		notes = append(notes, "no leader grants leases; workloads here stop when theirs run out")
 	}
+	for _, kind := range []forestall.Kind{forestall.KindGPU, forestall.KindNode} {
+		if trouble := v.models.trouble(kind); trouble != "" {
+			notes = append(notes, fmt.Sprintf("models of %s: %s", kind, trouble))
+		}
+	}
 	if v.telemetry.score == 0 {
 		notes = append(notes, "prediction is off (fault_tolerance.prediction_enabled = false)")
 	}

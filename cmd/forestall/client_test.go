@@ -38,7 +38,7 @@ func TestClientCommands(t *testing.T) {
 	url := answering(t, map[string]any{
 		"/v1/status": someStatus(), "/v1/risk": someRisks(), "/v1/risk/gpu/n1/3": someRisks()[0], "/v1/workloads": someWorkloads(),
 		"/v1/checkpoints": someCheckpoints(), "/v1/checkpoints?workload=train-1": someCheckpoints()[:1], "/v1/migrations": someMigrations(),
-		"/v1/models": someModels(), "/v1/members": []any{}, "/v1/incidents": []any{}, "/v1/workloads/train-1/retire": nil,
+		"/v1/models": someModels(), "/v1/models/events": someEvents(), "/v1/models/gpu/rollback": nil, "/v1/members": []any{}, "/v1/incidents": []any{}, "/v1/workloads/train-1/retire": nil,
 	})
 	degraded := answering(t, map[string]any{"/v1/status": lost})
 	tests := []struct {
@@ -62,6 +62,10 @@ func TestClientCommands(t *testing.T) {
 		{"retire nobody --api " + url, "", "is known to this engine"},
 		{"model --api " + url, "gpu-march 2026-03-01", ""},
 		{"model show --json --api " + url, `"balanced_accuracy": 0.871`, ""},
+		{"model list --api " + url, "2026-04-01", ""},
+		{"model history --api " + url, "rolled back", ""},
+		{"model rollback gpu --reason drift --api " + url, "champion for gpu again", ""},
+		{"model promote disk --api " + url, "", "is not one of node, gpu"},
 		{"members --api " + url, "no members", ""},
 		{"incidents --json --api " + url, "[]", ""},
 		{"incidents --api http://127.0.0.1:1", "", "is `forestall engine` running?"},

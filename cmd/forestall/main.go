@@ -35,7 +35,7 @@ type cli struct {
 	Members     membersCmd     `cmd:"" group:"Ask an engine" help:"List the cluster's nodes."`
 	Incidents   incidentsCmd   `cmd:"" group:"Ask an engine" help:"List failures, open and closed."`
 
-	Model modelCmd `cmd:"" group:"Ask an engine" help:"Show the models that judge, and what came of their predictions."`
+	Model modelCmd `cmd:"" group:"Ask an engine" help:"Show, propose, promote and roll back the models that judge."`
 
 	Train     trainCmd     `cmd:"" group:"Train and judge models" help:"Train a model on a table."`
 	Predict   predictCmd   `cmd:"" group:"Train and judge models" help:"Score the rows of a table."`
