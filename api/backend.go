@@ -51,6 +51,7 @@ type Cluster interface {
 	Members() []forestall.Member
 	Migrations() []forestall.Migration
 	Incidents() []forestall.Incident
+	Interventions() []Intervention
 	Workloads() []WorkloadStatus
 }
 

@@ -126,6 +126,12 @@ func (c *Client) ChangeModel(ctx context.Context, kind forestall.Kind, step fore
 	return c.post(ctx, "/v1/models/"+kind.String()+"/"+word, change)
 }
 
+// Interventions returns what was done about components without moving them, and
+// what was held out, the newest first.
+func (c *Client) Interventions(ctx context.Context) ([]Intervention, error) {
+	return get[[]Intervention](ctx, c, "/v1/interventions")
+}
+
 // Retire stops a workload for good; ErrNotFound if the engine does not know
 // it, ErrUnavailable if the cluster does not agree in time. It returns before
 // the workload's processes have ended, and may be repeated.

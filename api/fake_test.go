@@ -240,6 +240,13 @@ func (f *fake) Models() []ModelStatus {
 	}}
 }
 
+func (f *fake) Interventions() []Intervention {
+	did := func(id string, at time.Time) forestall.Intervention {
+		return forestall.Intervention{Decision: id, Component: forestall.GPU("n1", 3), Action: forestall.ActionCheckpoint, Time: at}
+	}
+	return []Intervention{{Intervention: did("old", t0.Add(-time.Hour))}, {Intervention: did("new", t0), HeldOut: true}}
+}
+
 func (f *fake) ModelEvents() []forestall.ModelEvent {
 	return []forestall.ModelEvent{{Index: 7, Time: t0, Kind: forestall.KindGPU, Step: forestall.ModelProposed, Model: forestall.ModelRef{SHA256: "aa", Version: "m2"}, By: "n1"}}
 }

@@ -20,6 +20,7 @@ type ModelStatus struct {
 	Version    string               `json:"version" doc:"likewise; as in the risks"`
 	SHA256     string               `json:"sha256" doc:"of the card, which holds that of the trees"`
 	Horizon    float64              `json:"horizon_seconds"`
+	Lead       float64              `json:"lead_seconds,omitempty" doc:"what comes sooner is not predicted"`
 	Roles      forestall.ModelRoles `json:"roles" doc:"as the ledger has them; a champion without sha256 is the model that forestall.toml names"`
 	Trouble    string               `json:"trouble,omitempty" doc:"why this node does not run what the ledger says"`
 	Thresholds []AlarmThreshold     `json:"thresholds" doc:"probabilities from which a grade applies"`
@@ -92,6 +93,13 @@ func Number(v float64) *float64 {
 		return nil
 	}
 	return &v
+}
+
+// Intervention is what was done about a component without moving it, or left
+// undone on purpose.
+type Intervention struct {
+	forestall.Intervention
+	HeldOut bool `json:"held_out" doc:"left undone, so that what follows can be seen without it"`
 }
 
 // ModelFiles is a model to propose.

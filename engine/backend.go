@@ -206,6 +206,18 @@ func (v view) Incidents() (incidents []forestall.Incident) {
 	return incidents
 }
 
+func (v view) Interventions() (all []api.Intervention) {
+	v.ledger.View(func(s *migrate.State) {
+		for _, i := range s.Interventions {
+			all = append(all, api.Intervention{Intervention: i})
+		}
+		for _, i := range s.HeldOut {
+			all = append(all, api.Intervention{Intervention: i, HeldOut: true})
+		}
+	})
+	return all
+}
+
 func (v view) Workloads() []api.WorkloadStatus {
 	risks := v.Risks()
 	runs := map[runKey]workload.Status{}

@@ -30,7 +30,7 @@ func (v view) modelStatus(l *lane) api.ModelStatus {
 	card := &l.model.Card
 	roles, _ := v.modelRoles(l.kind)
 	return api.ModelStatus{
-		Kind: l.kind, Name: card.Name, Version: card.Version, SHA256: l.digest, Horizon: time.Duration(card.Horizon).Seconds(),
+		Kind: l.kind, Name: card.Name, Version: card.Version, SHA256: l.digest, Horizon: time.Duration(card.Horizon).Seconds(), Lead: time.Duration(card.Lead).Seconds(),
 		Roles: roles, Trouble: v.models.trouble(l.kind),
 		Thresholds: v.telemetry.judged.alarmThresholds(l.kind),
 		Recent:     predictionScores(v.telemetry.judged.accuracy.RecentOf(l.kind, card.Version)),

@@ -44,11 +44,15 @@ const (
 	Spent     Verdict = "spent"
 )
 
-// zBetter is the one-sided 95 % point of the normal distribution.
-const zBetter = 1.645
+// zBetter is how many standard errors make better. It is more than the 1.645 of
+// a single look, because a trial is looked at all the time: of Brownian motion
+// that is watched from MinTime to ten times that, about 5 % cross it in one
+// direction (the approximation of Siegmund 1985 for a boundary that grows with
+// the square root of time).
+const zBetter = 2.58
 
 // Judge returns the verdict at a time and what it rests on. The challenger is
-// better if its logarithmic score over the same predictions is better by 1.645
+// better if its logarithmic score over the same predictions is better by 2.58
 // standard errors, which vary by component, and as many failures follow as its
 // probabilities say, within a factor of two, or at least no further off than the
 // champion's. It is worse if the champion's score is better by as much.
