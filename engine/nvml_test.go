@@ -83,7 +83,7 @@ func TestEngineHangingGPU(t *testing.T) {
 	if !tel.answers(first) || tel.answers(second) {
 		t.Errorf("the sibling answers: %v, the hanging GPU: %v; log:\n%s", tel.answers(first), tel.answers(second), &log)
 	}
-	tel.store.With(second, func(w *features.Window) {
+	tel.lanes.with(second, func(w *features.Window) {
 		if w.Last().Before(before) {
 			t.Error("the silent GPU's scrapes were not noted; that it reports nothing is an observation")
 		}

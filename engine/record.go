@@ -93,7 +93,7 @@ func (r *recorder) scrape(c forestall.Component, at time.Time, samples []foresta
 }
 
 // scores keeps the vectors of components that were scored.
-func (r *recorder) scores(risks []forestall.Risk, store *features.Store) {
+func (r *recorder) scores(risks []forestall.Risk, all *lanes) {
 	if r == nil || !r.vectors {
 		return
 	}
@@ -101,7 +101,7 @@ func (r *recorder) scores(risks []forestall.Risk, store *features.Store) {
 		if risk.Grade == forestall.Unknown {
 			continue
 		}
-		store.With(risk.Component, func(w *features.Window) {
+		all.with(risk.Component, func(w *features.Window) {
 			if at := w.Last(); at.After(r.scored[risk.Component]) {
 				r.scored[risk.Component] = at
 				r.vector = w.Vector(r.vector)

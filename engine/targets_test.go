@@ -34,14 +34,10 @@ func discoveredTelemetry(t *testing.T, file string) *telemetry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	schema, err := features.NewSchema(forestall.KindGPU, features.Metrics(forestall.KindGPU), defaultWindows)
-	if err != nil {
-		t.Fatal(err)
-	}
 	m := newMetrics(prometheus.NewRegistry())
 	tel := &telemetry{
 		node: "n0", targets: list, owners: owners{of: map[forestall.Component]owner{}}, now: time.Now, log: slog.New(slog.DiscardHandler), metrics: m,
-		store: features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}), failing: map[string]bool{}, judged: newJudgement(DefaultConfig().Policy, time.Minute, time.Now, slog.New(slog.DiscardHandler)),
+		lanes: gpuLanes(t), failing: map[string]bool{}, judged: newJudgement(DefaultConfig().Policy, time.Minute, time.Now, slog.New(slog.DiscardHandler)),
 	}
 	list.gone = func(p *page) { tel.forget(p.id, p.url) }
 	return tel
@@ -80,7 +76,7 @@ func TestTargetsComeAndGo(t *testing.T) {
 			gotURLs = append(gotURLs, p.url)
 		}
 		slices.Sort(gotURLs)
-		for _, c := range tel.store.Components() {
+		for _, c := range tel.lanes.components() {
 			gotComponents = append(gotComponents, c.String())
 		}
 		if diff := cmp.Diff(urls, gotURLs); diff != "" {

@@ -13,8 +13,6 @@ import (
 	"github.com/stratoswarm/forestall/detect"
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
-	"github.com/stratoswarm/forestall/model"
-	"github.com/stratoswarm/forestall/predict"
 )
 
 // telemetry scrapes what this node can see, keeps windows of it and scores
@@ -27,9 +25,7 @@ type telemetry struct {
 	targets  *targets
 	remote   *remoteWrite // nil: remote writes are not received
 	owners   owners
-	store    *features.Store
-	scorer   *predict.Scorer
-	models   map[forestall.Kind]*model.Model
+	lanes    *lanes
 	judged   *judgement
 	recorder *recorder // nil: nothing is recorded
 	refilled refill
@@ -179,7 +175,7 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
 		if silent.Waited == 0 {
 			latency = notMeasured
 		}
-		if err := t.store.PushMissing(c, start, latency); err != nil {
+		if err := t.lanes.pushMissing(c, start, latency); err != nil {
 			t.log.Warn("reading rejected", "component", c, "error", err)
 		} else {
 			t.recorder.scrape(c, start, nil, latency)
@@ -188,7 +184,7 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
 	case errors.Is(err, gpu.ErrGone):
 		// The device was asked and is not there: that is an observation, all
 		// of its metrics missing, and evidence of its own kind.
-		if err := t.store.PushMissing(c, start, latency); err != nil {
+		if err := t.lanes.pushMissing(c, start, latency); err != nil {
 			t.log.Warn("reading rejected", "component", c, "error", err)
 		} else {
 			t.recorder.scrape(c, start, nil, latency)
@@ -233,7 +229,7 @@ func (t *telemetry) claim(c forestall.Component, source string, alive func() boo
 func (t *telemetry) forget(id, name string) {
 	components := t.owners.release(id)
 	for _, c := range components {
-		t.store.Forget(c)
+		t.lanes.forget(c)
 	}
 	t.judged.forget(components)
 	t.mu.Lock()
@@ -250,7 +246,7 @@ func (t *telemetry) push(samples []forestall.Sample, latency time.Duration) {
 	if len(samples) == 0 {
 		return
 	}
-	err := t.store.Push(samples, latency)
+	err := t.lanes.push(samples, latency)
 	t.sourceState("windows of "+samples[0].Component.String(), err)
 	if err != nil {
 		return
@@ -311,15 +307,16 @@ func (t *telemetry) clearGone(c forestall.Component) {
 
 func (t *telemetry) scoreAll() {
 	now := t.now()
-	risks := slices.DeleteFunc(t.scorer.ScoreAll(now, t.store), func(r forestall.Risk) bool {
+	risks, shadows := t.lanes.score(now)
+	risks = slices.DeleteFunc(risks, func(r forestall.Risk) bool {
 		// A workload's risk is that of what it runs on; no model judges the
 		// telemetry of agents and services yet.
 		return r.Component.NodeName() == ""
 	})
 	incidents, current := t.incidents()
-	t.judged.take(now, risks, incidents, current)
+	t.judged.take(now, risks, shadows, incidents, current)
 	t.setThresholds()
-	t.recorder.scores(risks, t.store)
+	t.recorder.scores(risks, t.lanes)
 	t.mu.Lock()
 	t.risks = risks
 	t.scorings++
@@ -329,9 +326,13 @@ func (t *telemetry) scoreAll() {
 // setThresholds has the next scores graded by the thresholds that hold then.
 func (t *telemetry) setThresholds() {
 	for _, kind := range []forestall.Kind{forestall.KindGPU, forestall.KindNode} {
-		if suspect, failing, ok := t.scorer.Thresholds(kind); ok {
-			suspect, failing = t.judged.threshold(kind, suspect, failing)
-			t.scorer.SetThresholds(kind, suspect, failing)
+		champion, _ := t.lanes.of(kind)
+		if champion == nil {
+			continue
+		}
+		if suspect, failing, ok := champion.scorer.Thresholds(kind); ok {
+			suspect, failing = t.judged.threshold(kind, champion.digest, suspect, failing)
+			champion.scorer.SetThresholds(kind, suspect, failing)
 		}
 	}
 }
@@ -349,5 +350,5 @@ func (t *telemetry) answers(c forestall.Component) bool {
 	t.mu.Lock()
 	gone := t.gone[c] || t.broken[c] || t.failing[c.String()]
 	t.mu.Unlock()
-	return !gone && t.store.With(c, func(*features.Window) {})
+	return !gone && t.lanes.with(c, func(*features.Window) {})
 }
