@@ -97,6 +97,18 @@ func (l *lanes) stores(kind forestall.Kind) (all []*features.Store) {
 	return all
 }
 
+// longest returns the longest window of a kind in any lane; 0: nothing keeps it.
+func (l *lanes) longest(kind forestall.Kind) (longest time.Duration) {
+	champion, shadow := l.of(kind)
+	for _, lane := range []*lane{champion, shadow} {
+		if lane != nil {
+			windows := lane.schema.Windows()
+			longest = max(longest, windows[len(windows)-1])
+		}
+	}
+	return longest
+}
+
 // push gives a scrape to every lane of its kind. The champion's windows tell
 // whether it was taken; one that a shadow alone refuses is older than that shadow.
 func (l *lanes) push(samples []forestall.Sample, latency time.Duration) error {

@@ -35,7 +35,7 @@ type refill struct {
 // Windows that cannot be refilled fill with time.
 func (t *telemetry) refill(ctx context.Context, dir string) {
 	start := t.now()
-	samples, err := t.refilled.play(ctx, dir, start, t.store)
+	samples, err := t.refilled.play(ctx, dir, start, t.lanes)
 	switch {
 	case errors.Is(err, recording.ErrEmpty) || ctx.Err() != nil:
 		return
@@ -46,16 +46,15 @@ func (t *telemetry) refill(ctx context.Context, dir string) {
 	t.log.Info("windows refilled from the recording", "components", len(t.refilled.components), "samples", samples, "since", t.refilled.from.Format(time.RFC3339), "took", t.now().Sub(start).Round(time.Millisecond))
 }
 
-func (r *refill) play(ctx context.Context, dir string, now time.Time, store *features.Store) (samples int, err error) {
+func (r *refill) play(ctx context.Context, dir string, now time.Time, into *lanes) (samples int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.components = map[forestall.Component]time.Time{}
 	defer func() { r.failed = err }()
 	since, oldest := map[forestall.Kind]time.Time{}, now
-	for _, kind := range []forestall.Kind{forestall.KindNode, forestall.KindGPU, forestall.KindAgent, forestall.KindService} {
-		if s := store.Schema(kind); s != nil {
-			windows := s.Windows()
-			since[kind] = now.Add(-refillWindows * windows[len(windows)-1])
+	for _, kind := range laneKinds {
+		if longest := into.longest(kind); longest > 0 {
+			since[kind] = now.Add(-refillWindows * longest)
 			if since[kind].Before(oldest) {
 				oldest = since[kind]
 			}
@@ -79,7 +78,7 @@ func (r *refill) play(ctx context.Context, dir string, now time.Time, store *fea
 		if begin, ok := since[c.Kind]; !ok || at.Before(begin) || at.Before(from) || !at.Before(now) {
 			continue
 		}
-		if err := store.Push(scrape, notMeasured); err != nil {
+		if err := into.push(scrape, notMeasured); err != nil {
 			return samples, err
 		}
 		if len(r.components) == 0 {
@@ -89,11 +88,10 @@ func (r *refill) play(ctx context.Context, dir string, now time.Time, store *fea
 		samples += len(scrape)
 	}
 	maps.DeleteFunc(r.components, func(c forestall.Component, last time.Time) bool {
-		windows := store.Schema(c.Kind).Windows()
-		if now.Sub(last) <= windows[len(windows)-1] {
+		if now.Sub(last) <= into.longest(c.Kind) {
 			return false
 		}
-		store.Forget(c) // its windows are empty by now
+		into.forget(c) // its windows are empty by now
 		return true
 	})
 	return samples, nil
@@ -101,15 +99,15 @@ func (r *refill) play(ctx context.Context, dir string, now time.Time, store *fea
 
 // unheard forgets the components that were refilled and have not been scraped
 // since: their device or target went while the engine was down.
-func (r *refill) unheard(store *features.Store, log *slog.Logger) {
+func (r *refill) unheard(all *lanes, log *slog.Logger) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	gone := 0
 	for c, last := range r.components {
 		heard := true
-		store.With(c, func(w *features.Window) { heard = w.Last().After(last) })
+		all.with(c, func(w *features.Window) { heard = w.Last().After(last) })
 		if !heard {
-			store.Forget(c)
+			all.forget(c)
 			delete(r.components, c)
 			gone++
 		}

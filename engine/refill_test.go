@@ -57,24 +57,24 @@ func TestRefilled(t *testing.T) {
 	if note := after.telemetry.refilled.note(after.started, now); !strings.HasPrefix(note, "the windows of 5 components were refilled") {
 		t.Errorf("note %q", note)
 	}
-	compareWindows(t, "refilled", before.telemetry.store, after.telemetry.store)
+	compareWindows(t, "refilled", before.telemetry.lanes, after.telemetry.lanes)
 	for range 30 {
 		for i := range 3 {
 			c := forestall.GPU(before.name, i)
 			scrape := []forestall.Sample{{Component: c, Metric: gpu.MetricTemperature, Time: now, Value: float64(40 + i)}}
-			for _, store := range []*features.Store{before.telemetry.store, after.telemetry.store} {
-				if err := store.Push(scrape, time.Millisecond); err != nil {
+			for _, e := range []*Engine{before, after} {
+				if err := e.telemetry.lanes.push(scrape, time.Millisecond); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
 		now = now.Add(5 * time.Second)
 	}
-	compareWindows(t, "going on", before.telemetry.store, after.telemetry.store)
+	compareWindows(t, "going on", before.telemetry.lanes, after.telemetry.lanes)
 
-	after.telemetry.refilled.unheard(after.telemetry.store, after.log)
+	after.telemetry.refilled.unheard(after.telemetry.lanes, after.log)
 	var left []string
-	for _, c := range after.telemetry.store.Components() {
+	for _, c := range after.telemetry.lanes.components() {
 		left = append(left, c.String())
 	}
 	if want := []string{"gpu/n1/0", "gpu/n1/1", "gpu/n1/2"}; !slices.Equal(left, want) {
@@ -83,18 +83,18 @@ func TestRefilled(t *testing.T) {
 }
 
 // compareWindows compares the vectors of all components.
-func compareWindows(t *testing.T, when string, a, b *features.Store) {
+func compareWindows(t *testing.T, when string, a, b *lanes) {
 	t.Helper()
-	if x, y := a.Components(), b.Components(); !slices.Equal(x, y) {
+	if x, y := a.components(), b.components(); !slices.Equal(x, y) {
 		t.Fatalf("%s: components %v and %v", when, x, y)
 	}
-	for _, c := range a.Components() {
+	for _, c := range a.components() {
 		var x, y []float64
-		a.With(c, func(w *features.Window) { x = w.Vector(nil) })
-		b.With(c, func(w *features.Window) { y = w.Vector(nil) })
+		a.with(c, func(w *features.Window) { x = w.Vector(nil) })
+		b.with(c, func(w *features.Window) { y = w.Vector(nil) })
 		for i := range x {
 			if math.Float64bits(x[i]) != math.Float64bits(y[i]) && !(math.IsNaN(x[i]) && math.IsNaN(y[i])) {
-				t.Errorf("%s: %s of %s is %v and %v", when, a.Schema(c.Kind).Names()[i], c, x[i], y[i])
+				t.Errorf("%s: %s of %s is %v and %v", when, a.champion[c.Kind].schema.Names()[i], c, x[i], y[i])
 			}
 		}
 	}

@@ -60,7 +60,7 @@ func (t *telemetry) Run(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 			case <-time.After(max(5*time.Minute, 10*t.scrape)):
-				t.refilled.unheard(t.store, t.log)
+				t.refilled.unheard(t.lanes, t.log)
 			}
 		})
 	}
