@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 DATA    ?=
 CACHE   ?=
 SHORT   ?=
-BAG     ?= 1
+BAG     ?= 5
 GATEWAY := $(CURDIR)/bin/versitygw-v1.8.0
 LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 
@@ -59,7 +59,7 @@ fuzz: ## every fuzz target for FUZZTIME each
 bench: ## a benchmark for each hot path
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-eval: build ## the trainer beside XGBoost on real data (DATA=../shared/data, CACHE=DIR keeps the tables, BAG=5 averages); reports into bin/eval
+eval: build ## the trainer beside XGBoost on real data (DATA=../shared/data, CACHE=DIR keeps tables and XGBoost's scores, BAG=1: single trainings); reports into bin/eval
 	$(GO) run ./testdata/learner eval $(LEARNER) -bag $(BAG)
 
 bench-learner: build ## training and evaluation beside XGBoost and leaves, speed and memory (SHORT=1 for a try, DATA as for eval)
