@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,14 +83,17 @@ func (e *remoteError) Unwrap() error { return e.is }
 // pushWorkers is how many chunks travel to or from a peer at once.
 const pushWorkers = 4
 
-// push brings a checkpoint to a peer. Its chunks are held by the caller.
-func (c client) push(ctx context.Context, p Peer, d *Dir, id string, raw []byte, hashes []hash) error {
+// maxList bounds the answer that lists checkpoints.
+const maxList = 64 << 20
+
+// push brings a checkpoint to a peer.
+func (c client) push(ctx context.Context, p Peer, cp *Parcel) error {
 	var err error
 	for range 2 { // the peer may have dropped a chunk between the two steps
-		if err = c.pushChunks(ctx, p, d, hashes); err != nil {
+		if err = c.pushChunks(ctx, p, cp); err != nil {
 			return err
 		}
-		_, err = c.do(ctx, p, http.MethodPut, "/v1/manifests/"+id, raw, maxSmall)
+		_, err = c.do(ctx, p, http.MethodPut, "/v1/manifests/"+cp.ID, cp.Manifest, maxSmall)
 		if !errors.Is(err, errMissingChunks) {
 			return err
 		}
@@ -96,11 +101,9 @@ func (c client) push(ctx context.Context, p Peer, d *Dir, id string, raw []byte,
 	return err
 }
 
-func (c client) pushChunks(ctx context.Context, p Peer, d *Dir, hashes []hash) error {
+func (c client) pushChunks(ctx context.Context, p Peer, cp *Parcel) error {
 	const most = maxHashList / len(hash{})
-	for len(hashes) > 0 {
-		part := hashes[:min(len(hashes), most)]
-		hashes = hashes[len(part):]
+	for part := range slices.Chunk(cp.Chunks, most) {
 		b, err := c.do(ctx, p, http.MethodPost, "/v1/missing", joinHashes(part), maxHashList)
 		if err != nil {
 			return err
@@ -109,17 +112,8 @@ func (c client) pushChunks(ctx context.Context, p Peer, d *Dir, hashes []hash) e
 		if err != nil {
 			return err
 		}
-		err = parallel(ctx, pushWorkers, len(missing), func(ctx context.Context, i int) error {
-			file, _, err := d.readStored(nil, missing[i])
-			if err != nil {
-				return fmt.Errorf("the local copy: %w", err)
-			}
-			_, err = c.do(ctx, p, http.MethodPut, "/v1/chunks/"+missing[i].String(), file, maxSmall)
-			if errors.Is(err, ErrCorrupt) { // whose fault was it?
-				if _, own := d.readChunk(nil, missing[i]); own != nil {
-					return fmt.Errorf("the local copy: %w", own)
-				}
-			}
+		err = cp.Fetch(ctx, missing, func(h Hash, file []byte) error {
+			_, err := c.do(ctx, p, http.MethodPut, "/v1/chunks/"+h.String(), file, maxSmall)
 			return err
 		})
 		if err != nil {
@@ -129,71 +123,61 @@ func (c client) pushChunks(ctx context.Context, p Peer, d *Dir, hashes []hash) e
 	return nil
 }
 
-// fetch brings a checkpoint from a peer into d.
-func (c client) fetch(ctx context.Context, p Peer, d *Dir, id string) error {
+// open finds a checkpoint at a peer.
+func (c client) open(ctx context.Context, p Peer, id string) (*Parcel, error) {
 	raw, err := c.do(ctx, p, http.MethodGet, "/v1/manifests/"+id, nil, maxManifest)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if manifestID(raw) != id {
-		return corrupt("manifest "+id, "the content is not what the name says")
+		return nil, corrupt("manifest "+id, "the content is not what the name says")
 	}
 	r, err := decodeRoot(raw)
 	if err != nil {
-		return corrupt("manifest "+id, "%v", err)
+		return nil, corrupt("manifest "+id, "%v", err)
 	}
-	if err := c.fetchBlocks(ctx, p, d, r.level, r.top); err != nil {
-		return err
-	}
-	m, err := r.expand(d.peek)
+	return &Parcel{
+		Checkpoint: r.checkpoint(id),
+		Manifest:   raw,
+		Fetch: func(ctx context.Context, chunks []Hash, deliver func(Hash, []byte) error) error {
+			return parallel(ctx, pushWorkers, len(chunks), func(ctx context.Context, i int) error {
+				file, err := c.do(ctx, p, http.MethodGet, "/v1/chunks/"+chunks[i].String(), nil, maxChunkFile)
+				if err != nil {
+					return err
+				}
+				return deliver(chunks[i], file)
+			})
+		},
+	}, nil
+}
+
+// fetch brings a checkpoint from a peer into d.
+func (c client) fetch(ctx context.Context, p Peer, d *Dir, id string) error {
+	cp, err := c.open(ctx, p, id)
 	if err != nil {
-		return fmt.Errorf("manifest %s: %w", id, err)
-	}
-	if err := c.fetchChunks(ctx, p, d, m.hashes()); err != nil {
 		return err
 	}
-	_, err = d.accept(id, raw, nil)
-	return err
+	return d.Take(ctx, cp)
 }
 
-// fetchBlocks brings the blocks of a tree from a peer, level by level.
-func (c client) fetchBlocks(ctx context.Context, p Peer, d *Dir, level int, refs []ref) error {
-	for {
-		hashes := make([]hash, len(refs))
-		for i, f := range refs {
-			hashes[i] = f.hash
-		}
-		if err := c.fetchChunks(ctx, p, d, hashes); err != nil || level == 0 {
-			return err
-		}
-		var below []ref
-		for _, h := range hashes {
-			block, err := d.peek(nil, h)
-			if err != nil {
-				return err
-			}
-			next, err := decodeIndex(block, level)
-			if err != nil {
-				return corrupt("tree block "+h.String(), "%v", err)
-			}
-			if below = append(below, next...); len(below) > maxTree {
-				return corrupt("tree block "+h.String(), "the tree has more than %d blocks", maxTree)
-			}
-		}
-		level, refs = level-1, below
+func (c client) list(ctx context.Context, p Peer, workload string) (out []forestall.Checkpoint, err error) {
+	path := "/v1/manifests"
+	if workload != "" {
+		path += "?workload=" + url.QueryEscape(workload)
 	}
+	b, err := c.do(ctx, p, http.MethodGet, path, nil, maxList)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, &out); err != nil {
+		return nil, fmt.Errorf("read list of checkpoints: %w", err)
+	}
+	return out, nil
 }
 
-// fetchChunks brings those of the chunks that are not here from a peer.
-func (c client) fetchChunks(ctx context.Context, p Peer, d *Dir, hashes []hash) error {
-	missing := d.missing(hashes)
-	return parallel(ctx, pushWorkers, len(missing), func(ctx context.Context, i int) error {
-		file, err := c.do(ctx, p, http.MethodGet, "/v1/chunks/"+missing[i].String(), nil, maxChunkFile)
-		if err != nil {
-			return err
-		}
-		return d.receive(missing[i], file)
-	})
+func (c client) remove(ctx context.Context, p Peer, id string) error {
+	_, err := c.do(ctx, p, http.MethodDelete, "/v1/manifests/"+id, nil, maxSmall)
+	return err
 }
 
 func (c client) fence(ctx context.Context, p Peer, workload string, e forestall.Epoch) error {

@@ -50,6 +50,7 @@ const (
 //	GET  /v1/manifests?workload=W  what is held, as JSON
 //	GET  /v1/manifests/ID          a manifest file
 //	PUT  /v1/manifests/ID          take it; 409 while a chunk is missing or when its epoch is stale
+//	DELETE /v1/manifests/ID        drop it
 //	POST /v1/missing               32-byte hashes in, those that are not held out
 //	GET  /v1/chunks/HASH           a chunk file
 //	PUT  /v1/chunks/HASH           take it, verified by its hash
@@ -69,6 +70,7 @@ func Handler(d *Dir) http.Handler {
 	handle("GET /v1/manifests", d.serveList)
 	handle("GET /v1/manifests/{id}", d.serveManifest)
 	handle("PUT /v1/manifests/{id}", d.takeManifest)
+	handle("DELETE /v1/manifests/{id}", d.dropManifest)
 	handle("POST /v1/missing", d.serveMissing)
 	handle("GET /v1/chunks/{hash}", d.serveChunk)
 	handle("PUT /v1/chunks/{hash}", d.takeChunk)
@@ -139,6 +141,14 @@ func (d *Dir) takeManifest(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return sendJSON(w, cp)
+}
+
+func (d *Dir) dropManifest(w http.ResponseWriter, r *http.Request) error {
+	if err := d.Delete(r.Context(), r.PathValue("id")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 func (d *Dir) serveMissing(w http.ResponseWriter, r *http.Request) error {

@@ -155,22 +155,18 @@ func (r *Replicator) guardians(workload string) map[string]bool {
 // and why, or [forestall.ErrStaleEpoch] as soon as a single replica knows a
 // newer epoch. replicas are those that hold it by then, also with an error.
 func (r *Replicator) Push(ctx context.Context, id string) (replicas []string, err error) {
-	raw, err := r.local.manifestBytes(id)
+	cp, err := r.local.parcel(id, r.local.sendAsIs)
 	if err != nil {
 		return nil, fmt.Errorf("push: %w", err)
 	}
-	m, unpin, err := r.local.pinManifest(id)
-	if err != nil {
-		return nil, fmt.Errorf("push: %w", err)
-	}
-	hashes, began := m.hashes(), r.cfg.Now()
-	peers := r.Place(m.workload)[1:]
-	track := r.cfg.Metrics.trackPush(m.workload, r.cfg.Factor, peers, began)
-	answers, err := r.ask(ctx, peers, unpin, func(ctx context.Context, p Peer) (forestall.Epoch, error) {
-		err := r.client.push(ctx, p, r.local, id, raw, hashes)
+	began := r.cfg.Now()
+	peers := r.Place(cp.Workload)[1:]
+	track := r.cfg.Metrics.trackPush(cp.Workload, r.cfg.Factor, peers, began)
+	answers, err := r.ask(ctx, peers, cp.Close, func(ctx context.Context, p Peer) (forestall.Epoch, error) {
+		err := r.client.push(ctx, p, cp)
 		track.answered(p, err)
 		if err != nil {
-			r.cfg.Logger.Warn("replica does not hold the checkpoint", "peer", p.Name, "workload", m.workload, "checkpoint", id, "error", err)
+			r.cfg.Logger.Warn("replica does not hold the checkpoint", "peer", p.Name, "workload", cp.Workload, "checkpoint", id, "error", err)
 		}
 		return 0, err
 	})
@@ -183,7 +179,7 @@ func (r *Replicator) Push(ctx context.Context, id string) (replicas []string, er
 		replicas = append(replicas, a.peer.Name)
 	}
 	if err != nil {
-		return replicas, fmt.Errorf("checkpoint %.12s of %s is on %d of %d replicas it needs: %w", id, m.workload, len(replicas), r.needed(), err)
+		return replicas, fmt.Errorf("checkpoint %.12s of %s is on %d of %d replicas it needs: %w", id, cp.Workload, len(replicas), r.needed(), err)
 	}
 	return replicas, nil
 }

@@ -1,0 +1,167 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// Hash addresses a chunk: the BLAKE3-256 of its content before compression.
+type Hash = hash
+
+// ParseHash reads the 64 lower-case hex digits of a chunk's address.
+func ParseHash(s string) (Hash, error) { return parseHash(s) }
+
+// Parcel is a checkpoint on its way from one store to another: its manifest,
+// and a way to its chunks. It is closed by whoever opened it.
+type Parcel struct {
+	forestall.Checkpoint
+	Manifest []byte // the file; ID is its BLAKE3-256
+	Chunks   []Hash // all that it needs, each once; nil: the manifest must be read to know
+	// Fetch calls deliver with the file of each of the chunks, in any order and
+	// from several goroutines at once; deliver does not keep the file. The first
+	// error of either ends it, so does one chunk that is not to be had.
+	Fetch func(ctx context.Context, chunks []Hash, deliver func(h Hash, file []byte) error) error
+	// Release lets the store forget that the checkpoint is being read; may be nil.
+	Release func()
+}
+
+// Close ends the use of the parcel.
+func (p *Parcel) Close() {
+	if p.Release != nil {
+		p.Release()
+		p.Release = nil
+	}
+}
+
+// Parcel opens a checkpoint of this store to be copied elsewhere. Its chunks
+// are verified as they are read, and kept from GC until it is closed. Errors
+// wrap [ErrNotFound] and [ErrCorrupt].
+func (d *Dir) Parcel(id string) (*Parcel, error) {
+	return d.parcel(id, d.sendVerified)
+}
+
+// parcel opens a checkpoint whose chunks send reads.
+func (d *Dir) parcel(id string, send func(Hash, func(Hash, []byte) error) error) (*Parcel, error) {
+	raw, err := d.manifestBytes(id)
+	if err != nil {
+		return nil, err
+	}
+	m, unpin, err := d.pinManifest(id)
+	if err != nil {
+		return nil, err
+	}
+	return &Parcel{
+		Checkpoint: m.checkpoint(id),
+		Manifest:   raw,
+		Chunks:     append([]Hash{}, m.hashes()...),
+		Release:    unpin,
+		Fetch: func(ctx context.Context, chunks []Hash, deliver func(Hash, []byte) error) error {
+			return parallel(ctx, pushWorkers, len(chunks), func(_ context.Context, i int) error {
+				return send(chunks[i], deliver)
+			})
+		},
+	}, nil
+}
+
+// sendVerified is for receivers that cannot tell a chunk from its hash.
+func (d *Dir) sendVerified(h Hash, deliver func(Hash, []byte) error) error {
+	file, _, err := d.readStored(nil, h)
+	if err != nil {
+		return fmt.Errorf("the local copy: %w", err)
+	}
+	buf := d.bufs.Get().(*[]byte)
+	defer d.bufs.Put(buf)
+	content, err := d.codec.decode((*buf)[:0], file, h)
+	if err != nil {
+		_, err = d.readChunk(nil, h) // moves it aside
+		return fmt.Errorf("the local copy: %w", err)
+	}
+	*buf = content
+	return deliver(h, file)
+}
+
+// sendAsIs is for receivers that verify, as [Dir] does.
+func (d *Dir) sendAsIs(h Hash, deliver func(Hash, []byte) error) error {
+	file, _, err := d.readStored(nil, h)
+	if err != nil {
+		return fmt.Errorf("the local copy: %w", err)
+	}
+	err = deliver(h, file)
+	if errors.Is(err, ErrCorrupt) { // whose fault was it?
+		if _, own := d.readChunk(nil, h); own != nil {
+			return fmt.Errorf("the local copy: %w", own)
+		}
+	}
+	return err
+}
+
+// Take brings a checkpoint from elsewhere into this store, verified to the last
+// byte. A fence does not stand in its way: to read old state is what recovery
+// does. Chunks that came before an error are kept for the next attempt. Errors
+// wrap [ErrCorrupt] when the parcel is not what its ID says.
+func (d *Dir) Take(ctx context.Context, p *Parcel) error {
+	_, err := d.take(ctx, p, nil)
+	return err
+}
+
+func (d *Dir) take(ctx context.Context, p *Parcel, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
+	var none forestall.Checkpoint
+	if manifestID(p.Manifest) != p.ID {
+		return none, corrupt("manifest "+p.ID, "the content is not what the name says")
+	}
+	r, err := decodeRoot(p.Manifest)
+	if err != nil {
+		return none, corrupt("manifest "+p.ID, "%v", err)
+	}
+	if err := d.takeBlocks(ctx, p, r.level, r.top); err != nil {
+		return none, err
+	}
+	m, err := r.expand(d.peek)
+	if err != nil {
+		return none, fmt.Errorf("manifest %s: %w", p.ID, err)
+	}
+	if err := d.takeChunks(ctx, p, m.hashes()); err != nil {
+		return none, err
+	}
+	return d.accept(p.ID, p.Manifest, refuse)
+}
+
+// takeBlocks brings the blocks of the tree, level by level.
+func (d *Dir) takeBlocks(ctx context.Context, p *Parcel, level int, refs []ref) error {
+	for {
+		hashes := make([]hash, len(refs))
+		for i, f := range refs {
+			hashes[i] = f.hash
+		}
+		if err := d.takeChunks(ctx, p, hashes); err != nil || level == 0 {
+			return err
+		}
+		var below []ref
+		for _, h := range hashes {
+			block, err := d.peek(nil, h)
+			if err != nil {
+				return err
+			}
+			next, err := decodeIndex(block, level)
+			if err != nil {
+				return corrupt("tree block "+h.String(), "%v", err)
+			}
+			if below = append(below, next...); len(below) > maxTree {
+				return corrupt("tree block "+h.String(), "the tree has more than %d blocks", maxTree)
+			}
+		}
+		level, refs = level-1, below
+	}
+}
+
+// takeChunks brings those of the chunks that are not here.
+func (d *Dir) takeChunks(ctx context.Context, p *Parcel, hashes []hash) error {
+	missing := d.missing(hashes)
+	if len(missing) == 0 {
+		return nil
+	}
+	return p.Fetch(ctx, missing, d.receive)
+}
