@@ -12,13 +12,14 @@ DATA    ?=
 CACHE   ?=
 SHORT   ?=
 BAG     ?= 1
+GATEWAY := $(CURDIR)/bin/versitygw-v1.8.0
 LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 
 .DEFAULT_GOAL := help
 # go-nvml wraps functions that NVIDIA has deprecated; the warnings say nothing about this code.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner chaos e2e test-prometheus golden history cgo-off clean
+.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner chaos e2e test-prometheus test-s3 golden history cgo-off clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +69,12 @@ e2e: ## the end-to-end tests alone, with their logs
 
 test-prometheus: ## against Debian's prometheus and node_exporter: scraped, kept and remotely written values agree
 	PROMETHEUS_SCRAPES=40 $(GO) test -count=1 -v -timeout 10m -run 'TestReal' ./features
+
+test-s3: $(GATEWAY)/versitygw ## the S3 store against a real S3 service, versitygw, which is built into bin/ once (3 minutes)
+	VERSITYGW=$(GATEWAY)/versitygw $(GO) test -count=1 -timeout 20m ./checkpoint/s3
+
+$(GATEWAY)/versitygw:
+	GOBIN=$(GATEWAY) $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 chaos: ## 50 random kills of engines, shims and nodes; long fencing schedules
 	CHAOS_KILLS=50 $(GO) test -count=1 -v -timeout 60m -run 'TestE2EKillAtAnyMoment' ./cmd/forestall

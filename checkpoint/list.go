@@ -35,14 +35,20 @@ func (d *Dir) List(workload string) ([]forestall.Checkpoint, error) {
 			out = append(out, cp)
 		}
 	}
-	slices.SortFunc(out, func(a, b forestall.Checkpoint) int {
+	SortNewestFirst(out, workload == "")
+	return out, nil
+}
+
+// SortNewestFirst orders checkpoints as listings do: those of one workload
+// newest state first, those of several latest first.
+func SortNewestFirst(cps []forestall.Checkpoint, several bool) {
+	slices.SortFunc(cps, func(a, b forestall.Checkpoint) int {
 		byTime := 0
-		if workload == "" {
+		if several {
 			byTime = cmp.Or(b.Time.Compare(a.Time), cmp.Compare(a.Workload, b.Workload))
 		}
 		return cmp.Or(byTime, cmp.Compare(b.Epoch, a.Epoch), cmp.Compare(b.Sequence, a.Sequence), cmp.Compare(a.ID, b.ID))
 	})
-	return out, nil
 }
 
 // newest returns the workload's latest state in this store.
