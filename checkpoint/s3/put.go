@@ -23,6 +23,9 @@ func (s *Store) Put(ctx context.Context, p *checkpoint.Parcel) error {
 	if s.cfg.ReadOnly {
 		return fmt.Errorf("put checkpoint into %s: %w", s, ErrReadOnly)
 	}
+	if p.Chunks == nil {
+		return fmt.Errorf("put checkpoint %.12s into %s: which chunks it needs is not known; take it into a directory store first", p.ID, s)
+	}
 	queue := s.queue(p.Workload)
 	queue.Lock()
 	defer queue.Unlock()
