@@ -84,6 +84,48 @@ func ExampleTimeline_NewestBefore() {
 	// Output: 2 13:00:00
 }
 
+func ExampleDir_Points() {
+	state, d, done := scratch()
+	defer done()
+	ctx := context.Background()
+	for _, label := range []string{"", "before the upgrade", "after it"} {
+		write(state, label)
+		if _, err := d.Save(ctx, checkpoint.Snapshot{Workload: "train-7", Source: state, Label: label}); err != nil {
+			panic(err)
+		}
+	}
+	points, err := d.Points(ctx, checkpoint.Query{Workload: "train-7", State: "progress", Label: "before*"})
+	if err != nil {
+		panic(err)
+	}
+	cp := points[len(points)-1]
+	changes, err := d.Preview(ctx, cp.ID, "progress", state) // writes nothing
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("would change:", changes.Changed)
+	if err := d.RestoreState(ctx, cp.ID, "progress", state); err != nil {
+		panic(err)
+	}
+	b, _ := os.ReadFile(filepath.Join(state, "progress"))
+	fmt.Println(string(b))
+	// Output:
+	// would change: [progress]
+	// before the upgrade
+}
+
+func ExampleOptimalInterval() {
+	cost, mtbf := 100*time.Millisecond, 24*time.Hour
+	fmt.Println(checkpoint.OptimalInterval(cost, mtbf, 0).Round(time.Second))
+	fmt.Println(checkpoint.OptimalInterval(cost, mtbf, 0.75).Round(time.Second)) // three failures of four are predicted
+	pace := checkpoint.Pace{Longest: time.Minute, Shortest: 10 * time.Second}
+	fmt.Println(pace.Interval(cost, checkpoint.FailureRate{MTBF: mtbf})) // never beyond the objective
+	// Output:
+	// 2m11s
+	// 4m23s
+	// 1m0s
+}
+
 func ExampleDir_Fence() {
 	state, d, done := scratch()
 	defer done()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -35,11 +36,16 @@ type Hooks struct {
 	// Keep reports whether retention must leave a checkpoint: a ledger's head,
 	// a pinned one. nil: none but the newest of each workload.
 	Keep func(forestall.Checkpoint) bool
+	// FailureRate says how often the workload fails, for ManagerConfig.Shortest;
+	// nil: unknown.
+	FailureRate func(workload string) FailureRate
 }
 
 // ManagerConfig says when checkpoints are taken and how long they are kept.
 type ManagerConfig struct {
-	Interval  time.Duration  // between a workload's checkpoints where its target has none
+	Interval  time.Duration  // between a workload's checkpoints where its target has none; never exceeded
+	Shortest  time.Duration  // between them where failing often and checkpoints that cost little make more of them pay ([Pace]); 0: always the interval
+	Share     float64        // of the machine that a checkpoint uses while the workload goes on, for Shortest
 	Retention time.Duration  // checkpoints older than this are dropped
 	Sweep     time.Duration  // between two applications of the retention
 	Timeout   time.Duration  // of one automatic checkpoint
@@ -54,6 +60,7 @@ type ManagerConfig struct {
 func DefaultManagerConfig() ManagerConfig {
 	return ManagerConfig{
 		Interval:  5 * time.Minute,
+		Share:     0.5,
 		Retention: 7 * 24 * time.Hour,
 		Sweep:     time.Hour,
 		Timeout:   10 * time.Minute,
@@ -69,6 +76,10 @@ func (c ManagerConfig) Validate() error {
 	switch {
 	case c.Interval <= 0:
 		return fmt.Errorf("checkpoint_interval %v must be positive", c.Interval)
+	case c.Shortest < 0 || c.Shortest > c.Interval:
+		return fmt.Errorf("shortest checkpoint interval %v is not within 0 and checkpoint_interval %v", c.Shortest, c.Interval)
+	case !(c.Share >= 0 && c.Share <= 1):
+		return fmt.Errorf("checkpoint manager: Share %v is not within 0 and 1", c.Share)
 	case c.Retention <= 0:
 		return fmt.Errorf("checkpoint_retention %v must be positive", c.Retention)
 	case c.Sweep <= 0 || c.Timeout <= 0:
@@ -89,6 +100,9 @@ type Manager struct {
 	cfg   ManagerConfig
 	hooks Hooks
 	busy  keyed // by workload
+
+	mu    sync.Mutex
+	costs map[string]time.Duration // of each workload's last checkpoint
 }
 
 // NewManager returns a manager that saves into d and pushes with r.
@@ -99,7 +113,10 @@ func NewManager(d *Dir, r *Replicator, cfg ManagerConfig, hooks Hooks) (*Manager
 	if hooks.Targets == nil || hooks.Quiesce == nil || hooks.Commit == nil {
 		return nil, errors.New("checkpoint manager: hooks Targets, Quiesce and Commit are all needed")
 	}
-	return &Manager{store: d, repl: r, cfg: cfg, hooks: hooks}, nil
+	if hooks.FailureRate == nil {
+		hooks.FailureRate = func(string) FailureRate { return FailureRate{} }
+	}
+	return &Manager{store: d, repl: r, cfg: cfg, hooks: hooks, costs: make(map[string]time.Duration)}, nil
 }
 
 // Create takes a checkpoint of a workload that runs on this node and returns
@@ -120,6 +137,7 @@ func (m *Manager) Create(ctx context.Context, workload, label string, final bool
 	if err != nil {
 		return forestall.Checkpoint{}, fmt.Errorf("checkpoint %s: %s: %w", workload, step, err)
 	}
+	m.paid(cp)
 	m.cfg.Logger.Debug("checkpoint", "workload", workload, "id", cp.ID, "epoch", cp.Epoch, "sequence", cp.Sequence,
 		"size", cp.Size, "added", cp.Added, "pause", cp.Pause, "took", cp.Took, "replicas", cp.Replicas)
 	return cp, nil

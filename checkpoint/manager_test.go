@@ -193,10 +193,37 @@ func TestRunKeepsTheInterval(t *testing.T) {
 	})
 }
 
+// A checkpoint that costs little is taken oftener than the interval says, as
+// often as the failure rate makes it pay.
+func TestRunAdaptsTheInterval(t *testing.T) {
+	t.Parallel()
+	src := state(t)
+	synctest.Test(t, func(t *testing.T) {
+		e := &fakeEngine{targets: []Target{{Workload: "w", StateDir: src}}}
+		m := newManager(t, e, nil)
+		m.cfg.Shortest, m.cfg.Jitter = 10*time.Second, func() float64 { return 0 }
+		m.hooks.FailureRate = func(string) FailureRate { return FailureRate{MTBF: 24 * time.Hour} }
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		// Its cost is the pause of 20 ms: sqrt(2 * 0.02 s * 86,400 s) is 58.8 s.
+		if n := len(e.committed); n < 10 || n > 11 {
+			t.Errorf("%d checkpoints in 10 minutes, want one every 59 s", n)
+		}
+		closeDir(t, m.store)
+	})
+}
+
 func TestScheduleAfterFailures(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	s := schedule{interval: time.Minute, jitter: func() float64 { return 0 }, runs: map[string]*appointment{}}
+	s := schedule{every: func(Target) time.Duration { return time.Minute }, jitter: func() float64 { return 0 }, runs: map[string]*appointment{}}
 	targets := []Target{{Workload: "w", Epoch: 1}}
 	boom := errors.New("boom")
 	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {

@@ -14,6 +14,7 @@ type Metrics struct {
 	total    *prometheus.CounterVec
 	duration prometheus.Histogram
 	pause    prometheus.Histogram
+	interval *prometheus.GaugeVec
 	added    *prometheus.CounterVec
 	under    *prometheus.GaugeVec
 	bad      *prometheus.CounterVec
@@ -37,6 +38,10 @@ func NewMetrics(reg prometheus.Registerer, now func() time.Time) (*Metrics, erro
 			Help:    "How long the workload stood still for a checkpoint.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 		}),
+		interval: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "fault_tolerance_checkpoint_interval_seconds",
+			Help: "Longest time between the workload's automatic checkpoints, as cost and failure rate make it.",
+		}, []string{"workload"}),
 		added: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fault_tolerance_checkpoint_added_bytes_total",
 			Help: "Bytes written to the store for checkpoints, compressed.",
@@ -54,7 +59,7 @@ func NewMetrics(reg prometheus.Registerer, now func() time.Time) (*Metrics, erro
 			"For how long the replica has lacked the workload's newest checkpoint; 0 when it has it.",
 			[]string{"workload", "peer"}, nil)},
 	}
-	for _, c := range []prometheus.Collector{m.total, m.duration, m.pause, m.added, m.under, m.bad, m.lag} {
+	for _, c := range []prometheus.Collector{m.total, m.duration, m.pause, m.interval, m.added, m.under, m.bad, m.lag} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -72,6 +77,13 @@ func (m *Metrics) created(workload, step string, cp forestall.Checkpoint) {
 	if step == stepOK {
 		m.duration.Observe(cp.Took.Seconds())
 		m.pause.Observe(cp.Pause.Seconds())
+	}
+}
+
+// paced records the interval between a workload's checkpoints.
+func (m *Metrics) paced(workload string, interval time.Duration) {
+	if m != nil {
+		m.interval.WithLabelValues(workload).Set(interval.Seconds())
 	}
 }
 

@@ -21,9 +21,9 @@ type appointment struct {
 
 // schedule decides what is due. It holds no clock and starts nothing.
 type schedule struct {
-	interval time.Duration // for targets without their own
-	jitter   func() float64
-	runs     map[string]*appointment
+	every  func(Target) time.Duration
+	jitter func() float64
+	runs   map[string]*appointment
 }
 
 // due returns the targets to save at now and books them as running. A run that
@@ -74,11 +74,26 @@ func (s *schedule) ended(t Target, began, now time.Time, err error) {
 	a.due = now.Add(min(every, time.Second<<min(a.failures-1, 16)))
 }
 
-func (s *schedule) every(t Target) time.Duration {
+// every returns the time between t's checkpoints.
+func (m *Manager) every(t Target) time.Duration {
+	p := Pace{Longest: m.cfg.Interval, Share: m.cfg.Share}
 	if t.Interval > 0 {
-		return t.Interval
+		p.Longest = t.Interval
 	}
-	return s.interval
+	p.Shortest = min(m.cfg.Shortest, p.Longest)
+	m.mu.Lock()
+	cost := m.costs[t.Workload]
+	m.mu.Unlock()
+	every := p.Interval(cost, m.hooks.FailureRate(t.Workload))
+	m.cfg.Metrics.paced(t.Workload, every)
+	return every
+}
+
+// paid remembers what a workload's checkpoint cost.
+func (m *Manager) paid(cp forestall.Checkpoint) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.costs[cp.Workload] = Pace{Share: m.cfg.Share}.Cost(cp)
 }
 
 // Run takes each workload's checkpoint when it falls due and applies the
@@ -93,7 +108,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		wg      sync.WaitGroup
 		results = make(chan result)
 		slots   = make(chan struct{}, m.cfg.Parallel)
-		plan    = schedule{interval: m.cfg.Interval, jitter: m.cfg.Jitter, runs: make(map[string]*appointment)}
+		plan    = schedule{every: m.every, jitter: m.cfg.Jitter, runs: make(map[string]*appointment)}
 	)
 	defer wg.Wait()
 	wg.Go(func() { m.sweep(ctx) })

@@ -1,0 +1,19 @@
+// Package delta finds what of a state has changed since the last checkpoint, so
+// that only that is copied while the workload stands still, and only that is
+// written. The nouns:
+//
+//   - A [Region] is memory of a fixed size: a slice of this process, a mapping
+//     of a file, or the memory of another process.
+//   - A mark is a moment. [Region.Mark] returns the [Range]s that were written
+//     since the mark before, and is the next mark itself.
+//   - A [Method] is how a region finds out: the kernel's write-protection bits,
+//     its soft-dirty bits, or a hash of every page. [OpenMemory] and
+//     [OpenProcess] try them out and take the cheapest that tells the truth.
+//   - A [Tracker] turns marks into checkpoints of a store: the first is whole,
+//     the later ones are increments over their base.
+//   - A [Value] is a Go value with a deterministic encoding.
+//
+// What it does not do: it stops no workload (the caller's hold function does),
+// keeps nothing itself (the store does), and does not restart a process from
+// its memory: registers, files and sockets are not here.
+package delta

@@ -1,0 +1,122 @@
+package delta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Region is memory whose changes are followed, either by Mark or by Precopy,
+// Capture and Settle, which mark it themselves. Its methods are for one
+// goroutine at a time.
+type Region struct {
+	name    string
+	size    int64
+	src     source
+	det     detector
+	img     image
+	skipped []Finding
+	release func() error // of what src holds open; nil: nothing
+}
+
+// Size returns the region's size in bytes.
+func (r *Region) Size() int64 { return r.size }
+
+// Method returns how changes are found.
+func (r *Region) Method() Method { return r.det.method() }
+
+// Skipped returns the cheaper methods that did not work here, and why.
+func (r *Region) Skipped() []Finding { return r.skipped }
+
+// Live reports whether [Region.Mark] may be called while the memory is being
+// written to. Where it may not, the memory must stand still during the mark.
+func (r *Region) Live() bool { return r.det.live() }
+
+// Mark returns what was written since the last mark, in whole pages, ascending;
+// all of the region the first time and after an error. A page may be reported
+// that holds what it held before (written with the same bytes), none is left
+// out. Errors wrap [ErrRemapped] when the memory is no longer there.
+func (r *Region) Mark(ctx context.Context) ([]Range, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ranges, err := r.det.mark(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find what changed in %s by %s: %w", r.name, r.Method(), err)
+	}
+	return ranges, nil
+}
+
+// ReadAt reads the memory as it is now. It may be called while the memory is
+// written to; bytes written meanwhile may be the old or the new ones.
+func (r *Region) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("read %s: offset %d is negative", r.name, off)
+	}
+	if off >= r.size {
+		return 0, io.EOF
+	}
+	n := min(int64(len(p)), r.size-off)
+	if err := r.src.copyOut(p[:n], off); err != nil {
+		return 0, fmt.Errorf("read %s: %w", r.name, err)
+	}
+	if n < int64(len(p)) {
+		return int(n), io.EOF
+	}
+	return int(n), nil
+}
+
+// Close ends the following of changes; the memory stays as it is.
+func (r *Region) Close() error {
+	err := errors.Join(r.det.close(), r.img.drop())
+	if r.release != nil {
+		err = errors.Join(err, r.release())
+	}
+	return err
+}
+
+var _ io.ReaderAt = (*Region)(nil)
+
+// candidate is a method that a region could use.
+type candidate struct {
+	method Method
+	open   func() (detector, error)
+}
+
+// choose opens the first candidate that works, or the one that opt forces.
+func (r *Region) choose(opt Options, candidates ...candidate) error {
+	for _, c := range candidates {
+		if opt.Method != "" && opt.Method != c.method {
+			continue
+		}
+		det, err := c.open()
+		if err == nil {
+			r.det = det
+			return nil
+		}
+		r.skipped = append(r.skipped, Finding{c.method, err})
+		if opt.Method != "" {
+			return fmt.Errorf("follow changes of %s by %s: %w; leave Method empty to take what works", r.name, c.method, err)
+		}
+	}
+	return fmt.Errorf("follow changes of %s: %s cannot be used for it; leave Method empty to take what works", r.name, opt.Method)
+}
+
+// Overwrite makes the region, which is memory of this process, what from holds.
+// The memory must stand still. A size that differs is refused before anything
+// is written; a failing read leaves a mixture, so from should be verified and
+// local.
+func (r *Region) Overwrite(from io.ReaderAt, size int64) error {
+	m, ok := r.src.(memory)
+	switch {
+	case !ok:
+		return fmt.Errorf("overwrite %s: %w: only memory of this process can be", r.name, errors.ErrUnsupported)
+	case size != r.size:
+		return fmt.Errorf("overwrite %s of %d bytes: there are %d", r.name, r.size, size)
+	}
+	if n, err := from.ReadAt(m, 0); int64(n) < size {
+		return fmt.Errorf("overwrite %s: %d of %d bytes: %w", r.name, n, size, err)
+	}
+	return nil
+}
