@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"time"
 
 	"github.com/stratoswarm/forestall"
 )
@@ -82,4 +83,11 @@ func Copy(ctx context.Context, to, from Store, id string) error {
 	}
 	defer p.Close()
 	return to.Put(ctx, p)
+}
+
+// Expired returns the checkpoints that retention lets go at now: those of an
+// older state, except the newest of each workload and what keep, when not nil,
+// says.
+func Expired(all []forestall.Checkpoint, retention time.Duration, now time.Time, keep func(forestall.Checkpoint) bool) []forestall.Checkpoint {
+	return expired(all, retention, now, keep)
 }

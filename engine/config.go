@@ -17,6 +17,7 @@ import (
 type Config struct {
 	Engine         EngineConfig         `toml:"engine"`
 	FaultTolerance FaultToleranceConfig `toml:"fault_tolerance"`
+	Checkpoint     CheckpointConfig     `toml:"checkpoint"`
 	Cluster        ClusterConfig        `toml:"cluster"`
 	Migration      MigrationConfig      `toml:"migration"`
 	CircuitBreaker BreakerConfig        `toml:"circuit_breaker"`
@@ -182,6 +183,7 @@ func DefaultConfig() Config {
 			PredictionModel:       "gradient_boost",
 			PredictionInterval:    Duration{time.Minute},
 		},
+		Checkpoint:     defaultCheckpoint(),
 		Cluster:        ClusterConfig{Profile: "standard", QuorumSize: 3, LeaderElectionTimeout: Duration{10 * time.Second}},
 		Migration:      MigrationConfig{Strategy: "load_balanced", PreserveGPUAffinity: true, MaxConcurrent: 4, MaxPerHour: 60},
 		CircuitBreaker: BreakerConfig{FailureThreshold: 5, ResetTimeout: Duration{time.Minute}, HalfOpenRequests: 3},

@@ -27,6 +27,7 @@ import (
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
 	"github.com/stratoswarm/forestall/checkpoint"
+	"github.com/stratoswarm/forestall/checkpoint/s3"
 	"github.com/stratoswarm/forestall/consensus"
 	"github.com/stratoswarm/forestall/detect"
 	"github.com/stratoswarm/forestall/features"
@@ -75,6 +76,7 @@ type Engine struct {
 	chunks      *checkpoint.Dir
 	replicas    *checkpoint.Replicator
 	manager     *checkpoint.Manager
+	offsite     *s3.Copier // nil: no off-site copies
 	ledger      *migrate.Ledger
 	leases      *migrate.Leases
 	policy      migrate.Policy
@@ -137,7 +139,8 @@ func New(cfg Config, o Options) (_ *Engine, err error) {
 	e.registry.MustRegister(standing{e})
 	e.detected = detect.NewMetrics(e.registry)
 	for _, open := range []func() error{
-		e.openCluster, e.openData, e.openCheckpoints, e.openWorkloads, e.openModels, e.openTelemetry, e.openRecording, e.openConsensus, e.openMigrate, e.openAPI,
+		e.openCluster, e.openData, e.openCheckpoints, e.openOffsite, e.openWorkloads, e.openModels,
+		e.openTelemetry, e.openRecording, e.openConsensus, e.openMigrate, e.openAPI,
 	} {
 		if err := open(); err != nil {
 			return nil, err
@@ -283,6 +286,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}{
 		{"leader", e.lead},
 		{"checkpoints", e.manager.Run},
+		{"off-site copies", e.runOffsite},
 		{"join", e.join},
 		{"telemetry", e.telemetry.Run},
 		{"predictions", e.telemetry.judged.Run},

@@ -49,15 +49,13 @@ func (e *Engine) openCheckpoints() (err error) {
 		Commit: func(ctx context.Context, c forestall.Checkpoint) error {
 			ctx, cancel := context.WithTimeout(ctx, e.cfg.Cluster.LeaderElectionTimeout.Duration)
 			defer cancel()
-			return e.propose(ctx, "", &migrate.Head{Checkpoint: c})
+			err := e.propose(ctx, "", &migrate.Head{Checkpoint: c})
+			if err == nil && e.offsite != nil {
+				e.offsite.Add(c)
+			}
+			return err
 		},
-		Keep: func(c forestall.Checkpoint) (keep bool) {
-			e.ledger.View(func(s *migrate.State) {
-				w := s.Workloads[c.Workload]
-				keep = w != nil && w.Head != nil && w.Head.ID == c.ID
-			})
-			return keep
-		},
+		Keep: e.isHead,
 	})
 	return err
 }

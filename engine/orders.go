@@ -171,7 +171,7 @@ func (e *Engine) restore(ctx context.Context, o migrate.StartOrder, dir string) 
 		_ = e.chunks.Verify(ctx, id) // moves everything that is rotten aside
 	}
 	if err != nil {
-		if e.replicas.Fetch(ctx, id, o.Replicas) == nil {
+		if e.fetch(ctx, id, o.Replicas) == nil {
 			err = e.chunks.Restore(ctx, id, dir)
 		}
 	}
@@ -250,7 +250,11 @@ func (n nodes) Resume(ctx context.Context, node, name string, epoch forestall.Ep
 }
 
 func (n nodes) Fence(ctx context.Context, name string, epoch forestall.Epoch) ([]string, error) {
-	return n.replicas.Fence(ctx, name, epoch)
+	acks, err := n.replicas.Fence(ctx, name, epoch)
+	if err == nil && n.offsite != nil {
+		n.offsite.Fence(name, epoch)
+	}
+	return acks, err
 }
 
 func (n nodes) Stop(ctx context.Context, node, name string, upTo forestall.Epoch, reason string) error {

@@ -187,19 +187,18 @@ func remove(t *testing.T, open Open) {
 // cutOff: a Put that ends early leaves nothing to be seen, and a later one is whole.
 func cutOff(t *testing.T, open Open) {
 	s, ctx, o := plain(t, open), t.Context(), newOrigin(t)
-	o.write("w", "f", noise(1, 256<<10))
+	o.write("w", "f", noise(1, 1<<20))
 	cp := o.save("w", 1)
 	broken := errors.New("the source broke")
-	for quarter := range 3 { // what came stays for the next attempt: three quarters in all
+	for limit := range int64(3) {
 		p, err := o.dir.Parcel(cp.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		limit := int64(len(p.Chunks) * quarter / 4)
 		fetch, n := p.Fetch, atomic.Int64{}
 		p.Fetch = func(ctx context.Context, chunks []checkpoint.Hash, deliver func(checkpoint.Hash, []byte) error) error {
 			return fetch(ctx, chunks, func(h checkpoint.Hash, file []byte) error {
-				if n.Add(1) > limit {
+				if n.Add(1) > limit*int64(len(p.Chunks))/3 {
 					return broken
 				}
 				return deliver(h, file)
@@ -235,11 +234,10 @@ func corruptSource(t *testing.T, open Open) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	last := int64(len(p.Chunks))
 	fetch, n := p.Fetch, atomic.Int64{}
 	p.Fetch = func(ctx context.Context, chunks []checkpoint.Hash, deliver func(checkpoint.Hash, []byte) error) error {
 		return fetch(ctx, chunks, func(h checkpoint.Hash, file []byte) error {
-			if n.Add(1) == last {
+			if n.Add(1) == int64(len(p.Chunks)) { // the last, which every store asks for
 				file = slices.Clone(file)
 				file[len(file)/2] ^= 4
 			}
