@@ -13,24 +13,32 @@ import (
 )
 
 // A fence file is magic, version (1 byte), epoch (8 bytes, little endian) and
-// CRC-32C of what is before.
+// CRC-32C of what is before and the workload's name, so that no workload's fence
+// is taken for another's. In version 1 the name was left out.
 const (
 	fenceMagic   = "FFNC"
-	fenceVersion = 1
+	fenceVersion = 2
 	fenceLen     = 4 + 1 + 8 + 4
 )
 
-func encodeFence(e forestall.Epoch) []byte {
+func encodeFence(workload string, e forestall.Epoch) []byte {
 	b := append([]byte(fenceMagic), fenceVersion)
 	b = binary.LittleEndian.AppendUint64(b, uint64(e))
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return binary.LittleEndian.AppendUint32(b, fenceSum(b, workload))
 }
 
-func decodeFence(b []byte) (forestall.Epoch, error) {
-	if len(b) != fenceLen || string(b[:4]) != fenceMagic || b[4] != fenceVersion {
-		return 0, errors.New("is not a fence of version 1")
+func fenceSum(b []byte, workload string) uint32 {
+	return crc32.Update(crc32.Checksum(b, castagnoli), castagnoli, []byte(workload))
+}
+
+func decodeFence(workload string, b []byte) (forestall.Epoch, error) {
+	if len(b) != fenceLen || string(b[:4]) != fenceMagic || b[4] < 1 || b[4] > fenceVersion {
+		return 0, errors.New("is not a fence of version 1 or 2")
 	}
-	if binary.LittleEndian.Uint32(b[13:]) != crc32.Checksum(b[:13], castagnoli) {
+	if b[4] == 1 {
+		workload = ""
+	}
+	if binary.LittleEndian.Uint32(b[13:]) != fenceSum(b[:13], workload) {
 		return 0, errors.New("checksum does not match")
 	}
 	return forestall.Epoch(binary.LittleEndian.Uint64(b[5:])), nil
@@ -51,7 +59,9 @@ func (d *Dir) loadFences() error {
 			return fmt.Errorf("read fence %s: %w", path, err)
 		}
 		l := d.lane(e.Name())
-		if l.fence, err = decodeFence(b); err != nil {
+		fence, err := decodeFence(e.Name(), b)
+		l.fence = max(l.fence, fence)
+		if err != nil {
 			l.bad = corrupt(path, "%v; which epochs of the workload are over is unknown: remove the file once no old run of it can be alive", err)
 			d.opt.Logger.Error("fence cannot be read", "error", l.bad)
 		}
@@ -78,8 +88,11 @@ func (d *Dir) Fence(ctx context.Context, workload string, e forestall.Epoch) err
 	if e == l.fence {
 		return nil
 	}
-	if err := d.replace(filepath.Join(d.path, fenceDir, workload), encodeFence(e)); err != nil {
+	if err := d.replace(filepath.Join(d.path, fenceDir, workload), encodeFence(workload, e)); err != nil {
 		return fmt.Errorf("fence %s at epoch %s: %w", workload, e, err)
+	}
+	if err := d.catalogue.note(true, record{recordFence, nameHash(workload), e}); err != nil {
+		return fmt.Errorf("fence %s at epoch %s: %w", workload, e, d.diskFull(err))
 	}
 	l.fence = e
 	return nil

@@ -147,6 +147,18 @@ func prose(n int) string {
 	return string(b.Bytes()[:n])
 }
 
+// memoryDir returns a directory that needs no disk, where there is such a thing:
+// for tests whose durability is not the kernel's.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "checkpoint-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // state makes a directory with a little of everything.
 func state(t testing.TB) string {
 	t.Helper()
