@@ -49,11 +49,12 @@ func (r record) append(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
 }
 
-// catalogueHeader is the first record of the file.
-func catalogueHeader() []byte {
+// catalogueHeader is the first record of a file that begins with n others.
+func catalogueHeader(n int) []byte {
 	b := make([]byte, 0, recordLen)
 	b = append(b, catalogueMagic...)
-	b = append(b, catalogueVersion)
+	b = append(b, catalogueVersion, 0, 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, uint32(n))
 	b = append(b, make([]byte, recordLen-4-len(b))...)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
@@ -69,6 +70,7 @@ func decodeCatalogue(b []byte) (records []record, damaged int, err error) {
 	if b[4] != catalogueVersion {
 		return nil, 0, fmt.Errorf("is that of a store of version %d; this program reads %d", b[4], catalogueVersion)
 	}
+	least := int64(binary.LittleEndian.Uint32(b[8:]))
 	for b = b[recordLen:]; len(b) >= recordLen; b = b[recordLen:] {
 		r := record{kind: b[0], id: hash(b[4:36]), epoch: forestall.Epoch(binary.LittleEndian.Uint64(b[36:]))}
 		if crc32.Checksum(b[:recordLen-4], castagnoli) != binary.LittleEndian.Uint32(b[recordLen-4:]) || r.kind < recordAdd || r.kind > recordUnpin {
@@ -76,6 +78,9 @@ func decodeCatalogue(b []byte) (records []record, damaged int, err error) {
 			continue
 		}
 		records = append(records, r)
+	}
+	if have := int64(len(records) + damaged); have < least {
+		damaged += int(least - have)
 	}
 	return records, damaged, nil
 }
@@ -134,10 +139,11 @@ type stock struct {
 	manifests map[hash]bool // false: dropped
 	pinned    map[hash]bool
 	fences    map[hash]forestall.Epoch // by hash of the workload's name
+	read      bool                     // there was a catalogue
 }
 
 func takeStock(records []record) stock {
-	s := stock{make(map[hash]bool), make(map[hash]bool), make(map[hash]forestall.Epoch)}
+	s := stock{manifests: make(map[hash]bool), pinned: make(map[hash]bool), fences: make(map[hash]forestall.Epoch)}
 	for _, r := range records {
 		switch r.kind {
 		case recordAdd, recordDrop:
@@ -173,12 +179,14 @@ func (d *Dir) readCatalogue(expected bool) (stock, error) {
 		d.opt.Logger.Error("the catalogue is damaged: checkpoints whose manifests have vanished cannot all be told",
 			"path", d.cataloguePath(), "records_lost", damaged, "error", err)
 	}
-	return takeStock(records), nil
+	known := takeStock(records)
+	known.read = true
+	return known, nil
 }
 
 // writeCatalogue writes the catalogue anew and keeps it open.
 func (d *Dir) writeCatalogue(records []record) error {
-	b := catalogueHeader()
+	b := catalogueHeader(len(records))
 	for _, r := range records {
 		b = r.append(b)
 	}

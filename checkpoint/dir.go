@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 // The layout of a store.
 const (
 	markerFile    = "FORESTALL-CHECKPOINTS" // says that the directory is a store, and its version
+	scrubFile     = "scrub"                 // how far the verification of all chunks has come
 	catalogueFile = "catalogue"             // the manifests and fences that there are
 	lockName      = "LOCK"                  // flock'ed by the process that has it open; holds its pid
 	packDir       = "packs"                 // packs/ID
@@ -52,6 +54,7 @@ type Dir struct {
 
 	inbox     inbox // chunks that peers have sent and no manifest needs yet
 	gcing     sync.Mutex
+	scrubbing sync.Mutex
 	restoring keyed // by target
 
 	recorded map[hash]forestall.Epoch // fences in the catalogue when it was opened, by hash of the workload's name
@@ -156,7 +159,7 @@ func inspect(path string) (version int, err error) {
 		return 1, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return 0, fmt.Errorf("open checkpoint store: %w", err)
-	case hasCatalogue(path): // the marker is damaged or has gone
+	case isStore(path, b): // the marker is damaged or has gone
 		return 2, restoreMarker(file, b)
 	case err == nil:
 		return 0, fmt.Errorf("%w: %s says %.60q; this program reads %q", ErrNotStore, file, b, marker)
@@ -168,7 +171,7 @@ func inspect(path string) (version int, err error) {
 	for _, e := range names {
 		// A crash while creating leaves the first names without the marker.
 		switch e.Name() {
-		case lockName, tmpDir, stageDir, packDir, chunkDir, manifestDir, fenceDir, rotDir, catalogueFile, "lost+found":
+		case lockName, tmpDir, stageDir, packDir, chunkDir, manifestDir, fenceDir, rotDir, catalogueFile, scrubFile, "lost+found":
 		default:
 			return 0, fmt.Errorf("%w: %s holds %q; give checkpoint_storage an empty or a new directory", ErrNotStore, path, e.Name())
 		}
@@ -176,15 +179,28 @@ func inspect(path string) (version int, err error) {
 	return 0, nil
 }
 
-// hasCatalogue reports whether path has a catalogue of this version.
-func hasCatalogue(path string) bool {
+// isStore reports whether path is a store of this version although its marker
+// is no good: it has a catalogue of this version, or the marker is not that of
+// another version and there are a store's directories.
+func isStore(path string, marker []byte) bool {
 	b, err := os.ReadFile(filepath.Join(path, catalogueFile))
-	if err != nil {
+	if err == nil {
+		if _, _, err = decodeCatalogue(b); err == nil {
+			return true
+		}
+	}
+	if otherVersion.Match(marker) {
 		return false
 	}
-	_, _, err = decodeCatalogue(b)
-	return err == nil
+	for _, dir := range []string{packDir, manifestDir, fenceDir} {
+		if fi, err := os.Stat(filepath.Join(path, dir)); err != nil || !fi.IsDir() {
+			return false
+		}
+	}
+	return true
 }
+
+var otherVersion = regexp.MustCompile(`^forestall checkpoint store [0-9]+\n$`)
 
 // restoreMarker moves a damaged marker aside and writes a new one.
 func restoreMarker(file string, was []byte) error {
@@ -241,7 +257,7 @@ func (d *Dir) load(version int) error {
 		return err
 	}
 	d.recorded = known.fences
-	if err := d.loadFences(); err != nil {
+	if err := d.loadFences(version, known); err != nil {
 		return err
 	}
 	if err := d.loadPacks(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -35,7 +36,7 @@ func decodeFence(workload string, b []byte) (forestall.Epoch, error) {
 	if len(b) != fenceLen || string(b[:4]) != fenceMagic || b[4] < 1 || b[4] > fenceVersion {
 		return 0, errors.New("is not a fence of version 1 or 2")
 	}
-	if b[4] == 1 {
+	if fenceOfV1(b) {
 		workload = ""
 	}
 	if binary.LittleEndian.Uint32(b[13:]) != fenceSum(b[:13], workload) {
@@ -44,15 +45,19 @@ func decodeFence(workload string, b []byte) (forestall.Epoch, error) {
 	return forestall.Epoch(binary.LittleEndian.Uint64(b[5:])), nil
 }
 
-// loadFences reads every fence. One that cannot be read is not taken for zero:
+func fenceOfV1(b []byte) bool { return b[4] == 1 }
+
+// loadFences reads every fence. Those of a store of version 1 are written anew. One that cannot be read is not taken for zero:
 // its workload is refused until an operator has looked.
-func (d *Dir) loadFences() error {
+func (d *Dir) loadFences(version int, known stock) error {
 	dir := filepath.Join(d.path, fenceDir)
 	names, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("list fences: %w", err)
 	}
+	vanished := maps.Clone(known.fences)
 	for _, e := range names {
+		delete(vanished, nameHash(e.Name()))
 		path := filepath.Join(dir, e.Name())
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -60,11 +65,24 @@ func (d *Dir) loadFences() error {
 		}
 		l := d.lane(e.Name())
 		fence, err := decodeFence(e.Name(), b)
+		if err == nil && fenceOfV1(b) {
+			if version == 2 {
+				err = errors.New("is of version 1 in a store of version 2")
+			} else if err := d.replace(path, encodeFence(e.Name(), fence)); err != nil {
+				return err
+			}
+		}
+		if err == nil && known.read && fence != l.fence {
+			d.opt.Logger.Warn("fence differs from the catalogue; the higher one counts", "path", path, "fence", fence, "catalogue", l.fence)
+		}
 		l.fence = max(l.fence, fence)
 		if err != nil {
 			l.bad = corrupt(path, "%v; which epochs of the workload are over is unknown: remove the file once no old run of it can be alive", err)
 			d.opt.Logger.Error("fence cannot be read", "error", l.bad)
 		}
+	}
+	if len(vanished) > 0 {
+		d.opt.Logger.Error("fences have vanished; those of the catalogue count", "path", dir, "fences", len(vanished))
 	}
 	return nil
 }

@@ -138,6 +138,9 @@ func (d *Dir) loadManifests(known stock) error {
 			removed = true
 			continue
 		}
+		if known.read && !listed {
+			d.opt.Logger.Warn("checkpoint was not in the catalogue", "checkpoint", e.Name())
+		}
 		delete(known.manifests, id)
 		h, err := d.readHeader(e.Name())
 		if err != nil {
