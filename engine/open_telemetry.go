@@ -81,7 +81,7 @@ func (e *Engine) openTelemetry() (err error) {
 	if e.cfg.FaultTolerance.PredictionEnabled {
 		t.score = e.cfg.FaultTolerance.PredictionInterval.Duration
 	}
-	e.registry.MustRegister(t.lanes, t.judged.accuracy, modelStanding{e})
+	e.registry.MustRegister(t.lanes, t.judged.accuracy, modelStanding{e}, fleetStanding{e})
 	return nil
 }
 
