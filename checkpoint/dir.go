@@ -80,17 +80,7 @@ func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{
-		path: path, opt: opt, fs: fsys,
-		pace:        pace{rate: opt.BackgroundRate, now: opt.Now},
-		packs:       packSet{dir: filepath.Join(path, packDir)},
-		checkpoints: make(map[string]forestall.Checkpoint),
-		lanes:       make(map[string]*lane),
-		holds:       make(map[*hold]struct{}),
-		leasesTurn:  opt.Now(),
-	}
-	d.inbox.chunks = make(map[hash]packChunk)
-	d.bufs.New = func() any { return new([]byte) }
+	d := newDir(fsys, path, opt)
 	if d.lock, err = acquire(filepath.Join(path, lockName)); err != nil {
 		return nil, err
 	}
@@ -103,6 +93,21 @@ func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+func newDir(fsys fileSystem, path string, opt Options) *Dir {
+	d := &Dir{
+		path: path, opt: opt, fs: fsys,
+		pace:        pace{rate: opt.BackgroundRate, now: opt.Now},
+		packs:       packSet{dir: filepath.Join(path, packDir)},
+		checkpoints: make(map[string]forestall.Checkpoint),
+		lanes:       make(map[string]*lane),
+		holds:       make(map[*hold]struct{}),
+		leasesTurn:  opt.Now(),
+	}
+	d.inbox.chunks = make(map[hash]packChunk)
+	d.bufs.New = func() any { return new([]byte) }
+	return d
 }
 
 // Path returns the store's absolute directory.
