@@ -30,7 +30,8 @@ type cli struct {
 	Risk        riskCmd        `cmd:"" group:"Ask an engine" help:"Show failure probabilities and their reasons."`
 	Workloads   workloadsCmd   `cmd:"" group:"Ask an engine" help:"List workloads, where they run and their newest checkpoints."`
 	Retire      retireCmd      `cmd:"" group:"Ask an engine" help:"Stop a workload for good; its newest checkpoint is kept."`
-	Checkpoints checkpointsCmd `cmd:"" group:"Ask an engine" help:"List checkpoints."`
+	Checkpoints checkpointsCmd `cmd:"" group:"Ask an engine" help:"List, take, compare, verify, carry and drop checkpoints."`
+	Restore     restoreCmd     `cmd:"" group:"Ask an engine" help:"Restore a checkpoint into a directory, verified and in one step."`
 	Migrations  migrationsCmd  `cmd:"" group:"Ask an engine" help:"List moves, recoveries and starts, with reasons and phases."`
 	Members     membersCmd     `cmd:"" group:"Ask an engine" help:"List the cluster's nodes."`
 	Incidents   incidentsCmd   `cmd:"" group:"Ask an engine" help:"List failures, open and closed."`
