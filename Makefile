@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 DATA    ?=
 CACHE   ?=
 SHORT   ?=
-BAG     ?= 1
+BAG     ?= 5
 GATEWAY := $(CURDIR)/bin/versitygw-v1.8.0
 LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 
@@ -19,7 +19,8 @@ LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 # go-nvml wraps functions that NVIDIA has deprecated; the warnings say nothing about this code.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner chaos e2e test-prometheus test-s3 golden history cgo-off clean
+.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner bench-telemetry chaos e2e test-prometheus test-s3
+.PHONY: golden history cgo-off clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,11 +41,11 @@ race: ## the tests under the race detector
 	$(GO) test -race -timeout 25m ./...
 
 vet: ## go vet, and a build without cgo
-	$(GO) vet ./... ./testdata/gen ./testdata/history ./testdata/learner
+	$(GO) vet ./... ./testdata/gen ./testdata/history ./testdata/learner ./testdata/telemetry
 	CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/forestall
 
 lint: ## golangci-lint with the package map (depguard) and gofumpt
-	$(TOOL) golangci-lint run ./... ./testdata/learner
+	$(TOOL) golangci-lint run ./... ./testdata/learner ./testdata/telemetry
 
 fmt: ## gofumpt
 	$(TOOL) golangci-lint fmt ./...
@@ -58,11 +59,14 @@ fuzz: ## every fuzz target for FUZZTIME each
 bench: ## a benchmark for each hot path
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-eval: build ## the trainer beside XGBoost on real data (DATA=../shared/data, CACHE=DIR keeps the tables, BAG=5 averages); reports into bin/eval
+eval: build ## the trainer beside XGBoost on real data (DATA=../shared/data, CACHE=DIR keeps tables and XGBoost's scores, BAG=1: single trainings); reports into bin/eval
 	$(GO) run ./testdata/learner eval $(LEARNER) -bag $(BAG)
 
 bench-learner: build ## training and evaluation beside XGBoost and leaves, speed and memory (SHORT=1 for a try, DATA as for eval)
 	$(GO) run ./testdata/learner bench $(LEARNER) $(if $(SHORT),-short)
+
+bench-telemetry: build ## what telemetry costs an engine: processor and memory beside their bars (SHORT=1 for a try)
+	$(GO) run ./testdata/telemetry -binary $(BIN) $(if $(SHORT),-short)
 
 e2e: ## the end-to-end tests alone, with their logs
 	$(GO) test -count=1 -v -timeout 15m -run 'TestE2E' ./cmd/forestall

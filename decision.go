@@ -59,7 +59,8 @@ type Decision struct {
 	From      string    `json:"from,omitempty"` // node
 	To        string    `json:"to,omitempty"`   // node; empty: the ledger's leader chooses
 	Price     Price     `json:"price"`
-	Reasons   []string  `json:"reasons"` // in words, the weightiest first
+	Reasons   []string  `json:"reasons"`            // in words, the weightiest first
+	HeldOut   bool      `json:"held_out,omitempty"` // would act, and is left undone so that what follows can be seen
 }
 
 // Phase is how far a migration has come. Each is an entry in the ledger, so

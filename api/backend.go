@@ -52,6 +52,7 @@ type Cluster interface {
 	Members() []forestall.Member
 	Migrations() []forestall.Migration
 	Incidents() []forestall.Incident
+	Interventions() []Intervention
 	Workloads() []WorkloadStatus
 }
 
@@ -85,6 +86,15 @@ type Heartbeats interface {
 type Models interface {
 	// Models returns the model of each kind that the engine runs, by kind.
 	Models() []ModelStatus
+	// ModelEvents returns the steps in the lives of models that the cluster
+	// agreed on, in any order.
+	ModelEvents() []forestall.ModelEvent
+	// ProposeModel checks and keeps a model and has its proposal agreed on. A
+	// model that cannot judge here, or that does not fit the ledger, is ErrInvalid.
+	ProposeModel(ctx context.Context, m ModelFiles) (forestall.ModelRef, error)
+	// ChangeModel has a promotion, a rejection or a rollback agreed on. One that
+	// does not fit the ledger is ErrInvalid.
+	ChangeModel(ctx context.Context, kind forestall.Kind, step forestall.ModelStep, change ModelChange) error
 }
 
 // Injector makes a simulated GPU fail.

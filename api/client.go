@@ -97,6 +97,41 @@ func (c *Client) Models(ctx context.Context) ([]ModelStatus, error) {
 	return get[[]ModelStatus](ctx, c, "/v1/models")
 }
 
+// ModelEvents returns the steps in the lives of models, the newest first.
+func (c *Client) ModelEvents(ctx context.Context) ([]forestall.ModelEvent, error) {
+	return get[[]forestall.ModelEvent](ctx, c, "/v1/models/events")
+}
+
+// ProposeModel proposes a model; ErrInvalid where it cannot judge, or another
+// candidate is there.
+func (c *Client) ProposeModel(ctx context.Context, m ModelFiles) (ref forestall.ModelRef, err error) {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return ref, fmt.Errorf("encode the model: %w", err)
+	}
+	body, err := c.do(ctx, http.MethodPost, "/v1/models", b)
+	if err != nil {
+		return ref, err
+	}
+	if err := json.Unmarshal(body, &ref); err != nil {
+		return ref, fmt.Errorf("read the answer of %s/v1/models, which may be of another version: %w", c.base, err)
+	}
+	return ref, nil
+}
+
+// ChangeModel asks for a promotion, a rejection or a rollback; ErrInvalid where
+// it does not fit.
+func (c *Client) ChangeModel(ctx context.Context, kind forestall.Kind, step forestall.ModelStep, change ModelChange) error {
+	word := map[forestall.ModelStep]string{forestall.ModelPromoted: "promote", forestall.ModelRejected: "reject", forestall.ModelRolledBack: "rollback"}[step]
+	return c.post(ctx, "/v1/models/"+kind.String()+"/"+word, change)
+}
+
+// Interventions returns what was done about components without moving them, and
+// what was held out, the newest first.
+func (c *Client) Interventions(ctx context.Context) ([]Intervention, error) {
+	return get[[]Intervention](ctx, c, "/v1/interventions")
+}
+
 // Retire stops a workload for good; ErrNotFound if the engine does not know
 // it, ErrUnavailable if the cluster does not agree in time. It returns before
 // the workload's processes have ended, and may be repeated.

@@ -37,6 +37,13 @@ func (s *Server) registerCluster(api huma.API) {
 		return listOf(s.incidents()), nil
 	})
 
+	op = operation(http.MethodGet, "/v1/interventions", "list-interventions", "What was done about components without moving them, and what was held out, the newest first")
+	huma.Register(api, op, func(context.Context, *struct{}) (*list[Intervention], error) {
+		all := s.backend.Cluster.Interventions()
+		slices.SortStableFunc(all, func(a, b Intervention) int { return b.Time.Compare(a.Time) })
+		return listOf(all), nil
+	})
+
 	op = operation(http.MethodGet, "/v1/checkpoints", "list-checkpoints", "Checkpoints that this node holds, and the newest that counts of each workload; the newest first",
 		http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
 	huma.Register(api, op, func(ctx context.Context, in *struct {

@@ -240,6 +240,31 @@ func (f *fake) Models() []ModelStatus {
 	}}
 }
 
+func (f *fake) Interventions() []Intervention {
+	did := func(id string, at time.Time) forestall.Intervention {
+		return forestall.Intervention{Decision: id, Component: forestall.GPU("n1", 3), Action: forestall.ActionCheckpoint, Time: at}
+	}
+	return []Intervention{{Intervention: did("old", t0.Add(-time.Hour))}, {Intervention: did("new", t0), HeldOut: true}}
+}
+
+func (f *fake) ModelEvents() []forestall.ModelEvent {
+	return []forestall.ModelEvent{{Index: 7, Time: t0, Kind: forestall.KindGPU, Step: forestall.ModelProposed, Model: forestall.ModelRef{SHA256: "aa", Version: "m2"}, By: "n1"}}
+}
+
+func (f *fake) ProposeModel(_ context.Context, m ModelFiles) (forestall.ModelRef, error) {
+	if m.Trees == "" {
+		return forestall.ModelRef{}, fmt.Errorf("the trees are empty: %w", ErrInvalid)
+	}
+	return forestall.ModelRef{SHA256: "bb", Version: "m3"}, nil
+}
+
+func (f *fake) ChangeModel(_ context.Context, kind forestall.Kind, step forestall.ModelStep, _ ModelChange) error {
+	if kind == forestall.KindNode {
+		return fmt.Errorf("%s: there is no candidate: %w", step, ErrInvalid)
+	}
+	return nil
+}
+
 func (f *fake) backend() Backend {
 	return Backend{Risks: f, Cluster: f, Workloads: f, Checkpoints: f, Heartbeats: f, Models: f, Injector: f}
 }

@@ -34,6 +34,11 @@ type Region struct {
 	// Content is read at the dirty ranges, from several goroutines at once. It
 	// must stand still until SaveRegions returns.
 	Content io.ReaderAt
+	// Sparse says that Content has nothing but the dirty ranges, because the
+	// region goes on changing. Where more is to be written, it is then taken from
+	// the base; when chunks of that were lost, the error wraps [ErrCorrupt]: save
+	// without a base, with all of the content.
+	Sparse bool
 }
 
 // SaveRegions keeps regions as a checkpoint of their own, whole to restore like
@@ -41,8 +46,8 @@ type Region struct {
 // ranges are read and written, packed densely, everything else is shared with
 // it; what lies beyond the base's size is dirty without being listed. A base
 // that is not in the store wraps [ErrNotFound]: save without one. Ranges whose
-// chunks were lost or rotted are read again. Other errors are those of
-// [Dir.Save].
+// chunks were lost or rotted are read again, unless the content is sparse.
+// Other errors are those of [Dir.Save].
 func (d *Dir) SaveRegions(ctx context.Context, r Regions) (forestall.Checkpoint, error) {
 	cp, err := d.saveRegions(ctx, r)
 	if err != nil {
@@ -94,7 +99,10 @@ func (r Region) validate() error {
 // saveRegion returns the extents of a region, having written what base lacks.
 func (d *Dir) saveRegion(ctx context.Context, r Region, base map[string]baseFile, b *batch) ([]extent, error) {
 	old, ok := base[r.Name]
-	dirty := []PageRange{{0, r.Size}}
+	if r.Sparse && len(old.lost) > 0 {
+		return nil, corrupt(r.Name, "%d ranges of the base were lost, the first at %d; save without a base", len(old.lost), old.lost[0].Offset)
+	}
+	content, dirty := r.Content, []PageRange{{0, r.Size}}
 	if ok {
 		dirty = append(append([]PageRange{}, r.Dirty...), old.lost...)
 		if grown := r.Size - old.size; grown > 0 {
@@ -107,12 +115,17 @@ func (d *Dir) saveRegion(ctx context.Context, r Region, base map[string]baseFile
 	}
 	kept := keep(old.extents, dirty, r.Size)
 	if more := thin(kept); len(more) > 0 {
+		if r.Sparse {
+			if content, err = d.complete(ctx, content, kept, more); err != nil {
+				return nil, err
+			}
+		}
 		if dirty, err = normalize(append(dirty, more...), r.Size); err != nil {
 			return nil, err
 		}
 		kept = keep(old.extents, dirty, r.Size)
 	}
-	written, err := d.writeRanges(ctx, r.Content, dirty, b)
+	written, err := d.writeRanges(ctx, content, dirty, b)
 	if err != nil {
 		return nil, err
 	}

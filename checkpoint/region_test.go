@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -92,6 +93,52 @@ func TestSaveRegionsManyTimes(t *testing.T) {
 	}
 	if got := readTree(t, target)["heap"].Content; got != string(mem) {
 		t.Error("restored as a directory it is something else")
+	}
+}
+
+// onlyDirty is content that has the dirty ranges and nothing else.
+type onlyDirty struct {
+	memory []byte
+	dirty  []PageRange
+}
+
+func (c onlyDirty) ReadAt(b []byte, off int64) (int, error) {
+	for at := off; at < off+int64(len(b)); at++ {
+		if !slices.ContainsFunc(c.dirty, func(r PageRange) bool { return r.Offset <= at && at < r.end() }) {
+			return 0, fmt.Errorf("byte %d is read and is not dirty", at)
+		}
+	}
+	return copy(b, c.memory[off:]), nil
+}
+
+// TestSaveRegionsSparse saves a region whose memory is at hand only where it is
+// dirty: the content is read nowhere else, also once chunks are worn.
+func TestSaveRegionsSparse(t *testing.T) {
+	t.Parallel()
+	opt := DefaultOptions()
+	opt.ChunkSize = 64 << 10
+	d := openDir(t, opt)
+	rng := rand.New(rand.NewPCG(3, 4))
+	mem := memory(noise(7, 1<<20))
+	region := Region{Name: "heap", Size: int64(len(mem)), Content: bytes.NewReader(mem)}
+	cp := must[forestall.Checkpoint](t)(d.SaveRegions(t.Context(), Regions{Workload: "w", Regions: []Region{region}}))
+	region.Sparse = true
+	for range 60 {
+		region.Dirty = mem.rewrite(rng, 8)
+		region.Content = onlyDirty{mem, region.Dirty}
+		cp = must[forestall.Checkpoint](t)(d.SaveRegions(t.Context(), Regions{Workload: "w", Base: cp.ID, Regions: []Region{region}}))
+		if !bytes.Equal(readRegion(t, d, cp.ID, "heap", len(mem)), mem) {
+			t.Fatalf("checkpoint %d is not the memory", cp.Sequence)
+		}
+	}
+	m := must[*manifest](t)(d.loadManifest(cp.ID))
+	damageChunk(t, d, m.entries[1].extents[0].hash)
+	if err := d.Verify(t.Context(), cp.ID); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("a damaged base: %v", err)
+	}
+	region.Dirty, region.Content = nil, onlyDirty{mem, nil}
+	if _, err := d.SaveRegions(t.Context(), Regions{Workload: "w", Base: cp.ID, Regions: []Region{region}}); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("over a base with lost chunks: %v", err)
 	}
 }
 

@@ -156,8 +156,16 @@ func (v view) notes() []string {
 	if v.telemetry.gpus == nil {
 		notes = append(notes, "no GPU telemetry: "+v.gpuNote)
 	}
+	if note := v.telemetry.refilled.note(v.started, v.now()); note != "" {
+		notes = append(notes, note)
+	}
 	if v.noLease.Load() && !v.alone() {
 		notes = append(notes, "no leader grants leases; workloads here stop when theirs run out")
+	}
+	for _, kind := range []forestall.Kind{forestall.KindGPU, forestall.KindNode} {
+		if trouble := v.models.trouble(kind); trouble != "" {
+			notes = append(notes, fmt.Sprintf("models of %s: %s", kind, trouble))
+		}
 	}
 	if v.telemetry.score == 0 {
 		notes = append(notes, "prediction is off (fault_tolerance.prediction_enabled = false)")
@@ -199,6 +207,18 @@ func (v view) Migrations() (migrations []forestall.Migration) {
 func (v view) Incidents() (incidents []forestall.Incident) {
 	v.ledger.View(func(s *migrate.State) { incidents = s.AllIncidents() })
 	return incidents
+}
+
+func (v view) Interventions() (all []api.Intervention) {
+	v.ledger.View(func(s *migrate.State) {
+		for _, i := range s.Interventions {
+			all = append(all, api.Intervention{Intervention: i})
+		}
+		for _, i := range s.HeldOut {
+			all = append(all, api.Intervention{Intervention: i, HeldOut: true})
+		}
+	})
+	return all
 }
 
 func (v view) Workloads() []api.WorkloadStatus {

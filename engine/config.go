@@ -26,6 +26,7 @@ type Config struct {
 	Telemetry      TelemetryConfig      `toml:"telemetry"`
 	GPU            GPUConfig            `toml:"gpu"`
 	Model          ModelConfig          `toml:"model"`
+	Drift          DriftConfig          `toml:"drift"`
 	API            APIConfig            `toml:"api"`
 	Workloads      []WorkloadConfig     `toml:"workload,omitempty"`
 }
@@ -114,6 +115,19 @@ type GPUConfig struct {
 type ModelConfig struct {
 	GPU  string `toml:"gpu"`
 	Node string `toml:"node"`
+	// What a candidate that runs in the champion's shadow may come to on its own.
+	Promote       forestall.Mode `toml:"promote"`
+	TrialMin      Duration       `toml:"trial_min"`
+	TrialFailures int            `toml:"trial_failures"`
+	TrialMax      Duration       `toml:"trial_max"`
+}
+
+// DriftConfig says when telemetry is no longer of the kind that a model was
+// trained on.
+type DriftConfig struct {
+	Window Duration `toml:"window"`
+	PSI    float64  `toml:"psi"`
+	Blind  float64  `toml:"blind"`
 }
 
 // APIConfig says where the HTTP API listens.
@@ -180,7 +194,8 @@ func DefaultConfig() Config {
 		Features:  FeaturesConfig{ScrapeInterval: Duration{5 * time.Second}, ScrapeTimeout: Duration{3 * time.Second}, ForgetAfter: Duration{6 * time.Hour}, Host: true, RemoteWrite: defaultRemoteWrite()},
 		Telemetry: defaultTelemetry(),
 		GPU:       GPUConfig{Source: "auto", SimGPUs: 8, SimSeed: 1},
-		Model:     ModelConfig{GPU: "builtin", Node: "builtin"},
+		Model:     defaultModel(),
+		Drift:     defaultDrift(),
 		API:       APIConfig{Address: "127.0.0.1:7070"},
 	}
 }

@@ -108,6 +108,8 @@ func (c Config) Validate() error {
 	positive("features.scrape_timeout", c.Features.ScrapeTimeout)
 	c.Features.check(bad)
 	c.Telemetry.check(bad)
+	c.Model.check(bad)
+	c.Drift.check(bad)
 	oneOf("gpu.source", c.GPU.Source, "auto", "nvml", "none", "sim")
 	between("gpu.sim_gpus", c.GPU.SimGPUs, 0, 64)
 	if err := checkLoopback(c.API.Address); err != nil {

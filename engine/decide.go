@@ -69,6 +69,14 @@ func (e *Engine) lapsed(s *migrate.State, now time.Time) (failures []forestall.F
 func (e *Engine) carryOut(ctx context.Context, d forestall.Decision) {
 	log := e.log.With("action", d.Action, "workload", d.Workload, "component", d.Component, "why", strings.Join(d.Reasons, "; "))
 	switch {
+	case d.HeldOut:
+		log.Info("held out: left undone on purpose", "id", d.ID)
+		err := e.propose(ctx, "held-out/"+d.ID, &migrate.HeldOut{Intervention: forestall.Intervention{
+			Decision: d.ID, Component: d.Component, Action: d.Action, Time: d.Time,
+		}})
+		if err != nil && ctx.Err() == nil && !errors.Is(err, migrate.ErrDuplicate) {
+			e.log.Warn("held-out decision not recorded", "decision", d.ID, "error", err)
+		}
 	case d.Mode != forestall.Act:
 		log.Info("would act; the policy observes")
 	case d.Action == forestall.ActionCheckpoint:

@@ -30,8 +30,10 @@ import (
 	"github.com/stratoswarm/forestall/checkpoint/s3"
 	"github.com/stratoswarm/forestall/consensus"
 	"github.com/stratoswarm/forestall/detect"
+	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
 	"github.com/stratoswarm/forestall/migrate"
+	"github.com/stratoswarm/forestall/predict"
 	"github.com/stratoswarm/forestall/workload"
 )
 
@@ -59,6 +61,10 @@ type Engine struct {
 	metrics  *metrics
 
 	telemetry   *telemetry
+	configured  map[forestall.Kind]*lane // the models that forestall.toml names
+	scoring     predict.Config
+	extra       func(forestall.Kind) []features.Metric // of mapping tables
+	models      *modelFiles
 	sim         *gpu.Sim // nil unless GPUs are simulated
 	gpuCount    int
 	gpuNote     string // why there is no GPU telemetry
@@ -120,7 +126,7 @@ func New(cfg Config, o Options) (_ *Engine, err error) {
 		cfg: cfg, name: name, version: o.Version, timing: profileTiming(cfg.Cluster.Profile),
 		started: o.Now(), now: o.Now, log: o.Logger.With("node", name),
 		registry: prometheus.NewRegistry(), ledger: migrate.NewLedger(), shim: o.Shim, nvml: o.NVML,
-		outbox: newOutbox(), holds: newHolds(), reports: newReports(),
+		configured: map[forestall.Kind]*lane{}, outbox: newOutbox(), holds: newHolds(), reports: newReports(),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext}},
 	}
 	defer func() {
@@ -133,7 +139,8 @@ func New(cfg Config, o Options) (_ *Engine, err error) {
 	e.registry.MustRegister(standing{e})
 	e.detected = detect.NewMetrics(e.registry)
 	for _, open := range []func() error{
-		e.openCluster, e.openData, e.openCheckpoints, e.openOffsite, e.openWorkloads, e.openTelemetry, e.openRecording, e.openConsensus, e.openMigrate, e.openAPI,
+		e.openCluster, e.openData, e.openCheckpoints, e.openOffsite, e.openWorkloads, e.openModels,
+		e.openTelemetry, e.openRecording, e.openConsensus, e.openMigrate, e.openAPI,
 	} {
 		if err := open(); err != nil {
 			return nil, err
@@ -283,6 +290,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		{"join", e.join},
 		{"telemetry", e.telemetry.Run},
 		{"predictions", e.telemetry.judged.Run},
+		{"models", e.runModels},
 		{"recording", e.runRecording},
 		{"heartbeats", e.watchHeartbeats},
 		{"reports", e.reportLoop},
@@ -327,6 +335,7 @@ func (e *Engine) servePeers(ctx context.Context) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/peer/checkpoints/", http.StripPrefix("/peer/checkpoints", checkpoint.Handler(e.chunks)))
+	mux.HandleFunc("GET /peer/models/{digest}/{file}", e.models.serve)
 	mux.HandleFunc("POST /peer/report", serve(e.takeReport))
 	mux.HandleFunc("POST /peer/acquainted", serve(e.acquainted))
 	mux.HandleFunc("POST /peer/lease", serve(e.grantLeases))

@@ -134,7 +134,7 @@ func (e *Engine) heartbeatsEnd(name string) {
 	}
 	if w, ok := e.spec(name); ok {
 		e.heartbeats.Forget(w.Component())
-		e.telemetry.store.Forget(w.Component())
+		e.telemetry.lanes.forget(w.Component())
 	}
 	e.metrics.epoch.DeleteLabelValues(name)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -28,41 +29,99 @@ const (
 	memoryInterval = 5 * time.Minute
 )
 
-// judgement follows what came of the predictions, and sets the thresholds that
-// the alarm budget asks for. What it knows is kept in a file.
+// judgement follows what came of the predictions, of the champions' and of what
+// runs in their shadow, and sets the thresholds that the alarm budget asks for.
+// What it knows is kept in a file.
 type judgement struct {
-	file     string
-	log      *slog.Logger
-	now      func() time.Time
-	budgets  map[forestall.Grade]float64 // alarms for each 1,000 component-days; 0: fixed thresholds
-	accuracy *predict.Accuracy
-	tallies  map[forestall.Kind]*predict.Tally
+	file       string
+	log        *slog.Logger
+	now        func() time.Time
+	hysteresis float64
+	budgets    map[forestall.Grade]float64 // alarms for each 1,000 component-days; 0: fixed thresholds
+	accuracy   *predict.Accuracy
 
 	mu         sync.Mutex
-	cluster    map[forestall.Kind]predict.AlarmCounts // as the leader last added them up
+	memory     predict.Memory
+	atWork     map[forestall.Kind]workers
+	cluster    map[string]predict.AlarmCounts // by digest, as the leader last added them up
 	clusterAt  time.Time
 	thresholds map[forestall.Kind]map[forestall.Grade]predict.Threshold
 }
 
+// workers are the digests of the models that judge a kind: "" for none.
+type workers struct{ champion, shadow string }
+
 func newJudgement(p PolicyConfig, horizon time.Duration, now func() time.Time, log *slog.Logger) *judgement {
 	j := &judgement{
-		log: log, now: now,
+		log: log, now: now, hysteresis: p.Hysteresis,
 		budgets:    map[forestall.Grade]float64{forestall.Suspect: p.SuspectBudget, forestall.Failing: p.AlarmBudget},
 		accuracy:   predict.NewAccuracy(horizon),
-		tallies:    map[forestall.Kind]*predict.Tally{},
-		cluster:    map[forestall.Kind]predict.AlarmCounts{},
+		atWork:     map[forestall.Kind]workers{},
+		cluster:    map[string]predict.AlarmCounts{},
 		thresholds: map[forestall.Kind]map[forestall.Grade]predict.Threshold{},
 	}
-	for _, kind := range []forestall.Kind{forestall.KindGPU, forestall.KindNode} {
-		j.tallies[kind] = predict.NewTally(p.Hysteresis)
+	j.memory = predict.Memory{
+		Accuracy: j.accuracy, Tallies: map[string]*predict.Tally{}, Drifts: map[string]*predict.Drift{}, Trials: map[forestall.Kind]*predict.Trial{},
 	}
 	return j
 }
 
+// work says which models judge a kind from now on. What was known of them before
+// a restart is taken up.
+func (j *judgement) work(champion, shadow *lane) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	kind := champion.kind
+	w := workers{champion: champion.digest}
+	if shadow != nil {
+		w.shadow = shadow.digest
+	}
+	j.atWork[kind] = w
+	if champion.model != nil {
+		lead := time.Duration(champion.model.Card.Lead)
+		j.accuracy.SetLead(kind, lead)
+		if t := j.memory.Trials[kind]; w.shadow == "" {
+			delete(j.memory.Trials, kind)
+		} else if !t.Of(w.champion, w.shadow) {
+			j.memory.Trials[kind] = predict.NewTrial(w.champion, w.shadow, lead)
+		}
+	}
+	for _, l := range []*lane{champion, shadow} {
+		if l == nil || l.model == nil {
+			continue
+		}
+		if j.memory.Tallies[l.digest] == nil {
+			j.memory.Tallies[l.digest] = predict.NewTally(j.hysteresis)
+		}
+		if d := l.scorer.Drift(kind); d != nil {
+			j.memory.Drifts[l.digest] = d
+		}
+	}
+	j.prune()
+	j.memory.Adopt()
+}
+
+// prune drops what is known of models that are at work no more.
+func (j *judgement) prune() {
+	used := map[string]bool{}
+	for _, w := range j.atWork {
+		used[w.champion], used[w.shadow] = true, true
+	}
+	gone := func(digest string) bool { return !used[digest] }
+	maps.DeleteFunc(j.memory.Tallies, func(digest string, _ *predict.Tally) bool { return gone(digest) })
+	maps.DeleteFunc(j.memory.Drifts, func(digest string, _ *predict.Drift) bool { return gone(digest) })
+}
+
 // openJudgement takes up what the engine knew before it was started. A file that
 // cannot be read is put aside: the engine begins anew, and says so.
-func (e *Engine) openJudgement(horizon time.Duration) (*judgement, error) {
-	j := newJudgement(e.cfg.Policy, horizon, e.now, e.log)
+func (e *Engine) openJudgement() (*judgement, error) {
+	longest := time.Minute
+	for _, l := range e.configured {
+		if l.model != nil {
+			longest = max(longest, time.Duration(l.model.Card.Horizon))
+		}
+	}
+	j := newJudgement(e.cfg.Policy, longest, e.now, e.log)
 	j.file = filepath.Join(e.cfg.Engine.DataDir, "predictions")
 	f, err := os.Open(j.file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +131,7 @@ func (e *Engine) openJudgement(horizon time.Duration) (*judgement, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if err := j.memory().Read(f); err != nil {
+	if err := j.memory.Read(f); err != nil {
 		aside := j.file + ".unreadable"
 		if err := os.Rename(j.file, aside); err != nil {
 			return nil, err
@@ -80,10 +139,6 @@ func (e *Engine) openJudgement(horizon time.Duration) (*judgement, error) {
 		j.log.Error("what came of earlier predictions is not known: accuracy and the alarm budget begin anew", "file", aside, "error", err)
 	}
 	return j, nil
-}
-
-func (j *judgement) memory() predict.Memory {
-	return predict.Memory{Accuracy: j.accuracy, Tallies: j.tallies}
 }
 
 // Run saves what is known now and then, and at the end.
@@ -102,7 +157,9 @@ func (j *judgement) Run(ctx context.Context) error {
 }
 
 func (j *judgement) save() {
-	b, err := j.memory().Encode()
+	j.mu.Lock()
+	b, err := j.memory.Encode()
+	j.mu.Unlock()
 	if err == nil {
 		err = model.ReplaceFile(j.file, b)
 	}
@@ -115,60 +172,96 @@ func (j *judgement) save() {
 // takes the new ones. Those about what has failed are none: there is nothing
 // left to predict. Without a ledger that is up to date nothing matures, because
 // a failure may be missing.
-func (j *judgement) take(now time.Time, risks []forestall.Risk, incidents []forestall.Incident, current bool) {
+func (j *judgement) take(now time.Time, risks []forestall.Risk, shadows map[forestall.Component]forestall.Risk, incidents []forestall.Incident, current bool) {
 	slices.SortStableFunc(incidents, func(a, b forestall.Incident) int { return a.Start.Compare(b.Start) })
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	down := map[forestall.Component]bool{}
 	for _, in := range incidents {
 		if in.Kind == forestall.NetworkPartition {
 			continue
 		}
-		j.accuracy.Fail(forestall.Failure{Component: in.Component, Kind: in.Kind, Time: in.Start})
+		f := forestall.Failure{Component: in.Component, Kind: in.Kind, Time: in.Start}
+		j.accuracy.Fail(f)
+		if t := j.memory.Trials[in.Component.Kind]; t != nil {
+			t.Fail(f)
+		}
 		if in.End.IsZero() {
 			down[in.Component] = true
 		}
 	}
 	for _, r := range risks {
+		kind := r.Component.Kind
 		if down[r.Component] {
 			continue
 		}
 		j.accuracy.Predict(r)
-		if t := j.tallies[r.Component.Kind]; t != nil {
+		if t := j.memory.Tallies[j.atWork[kind].champion]; t != nil {
 			t.Observe(r)
 		}
+		s, beside := shadows[r.Component]
+		if t := j.memory.Tallies[j.atWork[kind].shadow]; beside && t != nil {
+			t.Observe(s)
+		}
+		if t := j.memory.Trials[kind]; beside && t != nil {
+			t.Predict(r, s)
+		}
 	}
-	if current {
-		j.accuracy.Mature(now.Add(-ledgerLag))
+	if !current {
+		return
+	}
+	j.accuracy.Mature(now.Add(-ledgerLag))
+	for _, t := range j.memory.Trials {
+		t.Mature(now.Add(-ledgerLag))
 	}
 }
 
 // forget drops components that are no more.
 func (j *judgement) forget(components []forestall.Component) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	for _, c := range components {
 		j.accuracy.Forget(c)
-		if t := j.tallies[c.Kind]; t != nil {
+		for _, t := range j.memory.Tallies {
+			t.Forget(c)
+		}
+		if t := j.memory.Trials[c.Kind]; t != nil {
 			t.Forget(c)
 		}
 	}
 }
 
-// counts returns what this engine has counted.
-func (j *judgement) counts() map[forestall.Kind]predict.AlarmCounts {
-	all := map[forestall.Kind]predict.AlarmCounts{}
-	for kind, t := range j.tallies {
+// counts returns what this engine has counted, by the digest of the model.
+func (j *judgement) counts() map[string]predict.AlarmCounts {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	all := map[string]predict.AlarmCounts{}
+	for digest, t := range j.memory.Tallies {
 		if c := t.Counts(j.now()); c.ComponentDays > 0 {
-			all[kind] = c
+			all[digest] = c
 		}
 	}
 	return all
 }
 
-// hear takes what the leader has added up. A leader that is new has not heard
-// from every node yet: for an hour what covers less than before is passed over.
-func (j *judgement) hear(all map[forestall.Kind]predict.AlarmCounts, now time.Time) {
+// trial returns what the trial of a kind has shown on this node.
+func (j *judgement) trial(kind forestall.Kind) (predict.TrialResult, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for kind, c := range all {
-		if c.ComponentDays < 0.9*j.cluster[kind].ComponentDays && now.Sub(j.clusterAt) < time.Hour {
+	t := j.memory.Trials[kind]
+	if t == nil {
+		return predict.TrialResult{}, false
+	}
+	return t.Result(), true
+}
+
+// hear takes what the leader has added up. A leader that is new has not heard
+// from every node yet: for an hour what covers less than before is passed over.
+func (j *judgement) hear(all map[string]predict.AlarmCounts, now time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for digest, c := range all {
+		if c.ComponentDays < 0.9*j.cluster[digest].ComponentDays && now.Sub(j.clusterAt) < time.Hour {
 			return
 		}
 	}
@@ -180,13 +273,14 @@ func (j *judgement) hear(all map[forestall.Kind]predict.AlarmCounts, now time.Ti
 // threshold returns the thresholds of a kind that the budget asks for in place
 // of the fixed ones, from what the cluster has counted, or this engine while it
 // has heard of no more.
-func (j *judgement) threshold(kind forestall.Kind, suspect, failing float64) (atSuspect, atFailing float64) {
-	own := j.tallies[kind].Counts(j.now())
+func (j *judgement) threshold(kind forestall.Kind, digest string, suspect, failing float64) (atSuspect, atFailing float64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	c := j.cluster[kind]
-	if c.ComponentDays < own.ComponentDays {
-		c = own
+	c := j.cluster[digest]
+	if t := j.memory.Tallies[digest]; t != nil {
+		if own := t.Counts(j.now()); c.ComponentDays < own.ComponentDays {
+			c = own
+		}
 	}
 	at := map[forestall.Grade]predict.Threshold{}
 	for grade, fixed := range map[forestall.Grade]float64{forestall.Suspect: suspect, forestall.Failing: failing} {

@@ -20,13 +20,42 @@ func judgementAt(t *testing.T, file string, now *time.Time) *judgement {
 	p.AlarmBudget = 5
 	j := newJudgement(p, time.Hour, func() time.Time { return *now }, slog.New(slog.DiscardHandler))
 	j.file = file
+	for _, kind := range []forestall.Kind{forestall.KindGPU, forestall.KindNode} {
+		j.work(builtinLane(t, kind), nil)
+	}
 	if f, err := os.Open(file); err == nil {
 		defer f.Close()
-		if err := j.memory().Read(f); err != nil {
+		if err := j.memory.Read(f); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return j
+}
+
+// builtinLane puts the built-in model of a kind to work.
+func builtinLane(t *testing.T, kind forestall.Kind) *lane {
+	t.Helper()
+	m, err := loadModel(kind, "builtin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := newLane(kind, m, predict.DefaultConfig(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// gpuLanes are lanes of GPUs that no model judges.
+func gpuLanes(t *testing.T) *lanes {
+	t.Helper()
+	l, err := newLane(forestall.KindGPU, nil, predict.DefaultConfig(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := newLanes()
+	all.set(l, nil)
+	return all
 }
 
 func healthyAt(c forestall.Component, at time.Time, p float64) forestall.Risk {
@@ -42,19 +71,19 @@ func TestJudgementAcrossACrash(t *testing.T) {
 	node := forestall.Node("n1")
 	j := judgementAt(t, file, &now)
 	for now = start; now.Before(start.Add(2 * time.Hour)); now = now.Add(time.Minute) {
-		j.take(now, []forestall.Risk{healthyAt(node, now, 0.01)}, nil, true)
+		j.take(now, []forestall.Risk{healthyAt(node, now, 0.01)}, nil, nil, true)
 	}
 	j.save()
 	crash := now
 	now = now.Add(3 * time.Hour)
 	j = judgementAt(t, file, &now)
-	j.take(now, []forestall.Risk{forestall.UnknownRisk(node, now, "thin")}, nil, false)
+	j.take(now, []forestall.Risk{forestall.UnknownRisk(node, now, "thin")}, nil, nil, false)
 	if s := j.accuracy.Scores(); s.Positive != 0 || s.Matured != 58 {
 		t.Errorf("without a ledger that is up to date %d matured, %d of them failures; want what had matured before, 58", s.Matured, s.Positive)
 	}
 	incidents := []forestall.Incident{{Component: node, Kind: forestall.NodeCrash, Start: crash, End: now.Add(-time.Minute)}}
 	for range 3 { // the ledger has it each time
-		j.take(now, []forestall.Risk{healthyAt(node, now, 0.01)}, incidents, true)
+		j.take(now, []forestall.Risk{healthyAt(node, now, 0.01)}, nil, incidents, true)
 		now = now.Add(time.Minute)
 	}
 	s := j.accuracy.Scores()
@@ -68,29 +97,30 @@ func TestJudgementAcrossACrash(t *testing.T) {
 func TestJudgementBudget(t *testing.T) {
 	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	j := judgementAt(t, filepath.Join(t.TempDir(), "predictions"), &now)
-	if s, f := j.threshold(forestall.KindGPU, 0.2, 0.6); s != 0.2 || f != 0.6 {
+	digest := builtinLane(t, forestall.KindGPU).digest
+	if s, f := j.threshold(forestall.KindGPU, digest, 0.2, 0.6); s != 0.2 || f != 0.6 {
 		t.Errorf("thresholds %v and %v before anything is known", s, f)
 	}
-	of := func(days float64, alarms int) map[forestall.Kind]predict.AlarmCounts {
+	of := func(days float64, alarms int) map[string]predict.AlarmCounts {
 		tally := predict.NewTally(0.2)
 		c := tally.Counts(now)
 		for i := range c.Onsets {
 			c.Onsets[i] = alarms
 		}
 		c.ComponentDays = days
-		return map[forestall.Kind]predict.AlarmCounts{forestall.KindGPU: c}
+		return map[string]predict.AlarmCounts{digest: c}
 	}
 	j.hear(of(2000, 0), now)
-	s, f := j.threshold(forestall.KindGPU, 0.2, 0.6)
+	s, f := j.threshold(forestall.KindGPU, digest, 0.2, 0.6)
 	if f > 0.01 || s != f {
 		t.Errorf("after 2,000 calm days the thresholds are %v and %v", s, f)
 	}
 	j.hear(of(100, 90), now.Add(time.Minute))
-	if _, again := j.threshold(forestall.KindGPU, 0.2, 0.6); again != f {
+	if _, again := j.threshold(forestall.KindGPU, digest, 0.2, 0.6); again != f {
 		t.Errorf("a new leader that has heard from one node changes the threshold from %v to %v", f, again)
 	}
 	j.hear(of(100, 90), now.Add(2*time.Hour))
-	if _, f := j.threshold(forestall.KindGPU, 0.2, 0.6); f <= 1 {
+	if _, f := j.threshold(forestall.KindGPU, digest, 0.2, 0.6); f <= 1 {
 		t.Errorf("90 alarms at every threshold, and still it is %v", f)
 	}
 	if all := j.alarmThresholds(forestall.KindGPU); all[1].At != nil || !strings.Contains(all[1].Reason, "nothing alarms") {
@@ -118,7 +148,7 @@ func TestPredictionsSurviveARestart(t *testing.T) {
 	})
 	counted := func(e *Engine) func(context.Context) (float64, error) {
 		return func(context.Context) (float64, error) {
-			return e.telemetry.judged.counts()[forestall.KindGPU].ComponentDays, nil
+			return e.telemetry.judged.counts()[e.configured[forestall.KindGPU].digest].ComponentDays, nil
 		}
 	}
 	before := await(t, "observed time", counted(e), func(days float64) bool { return days > 0 })

@@ -24,7 +24,8 @@ type nodeReport struct {
 	at     time.Time
 	scored uint64
 	risks  []forestall.Risk
-	alarms map[forestall.Kind]predict.AlarmCounts
+	alarms map[string]predict.AlarmCounts
+	models map[forestall.Kind]modelReport
 }
 
 func newReports() *reports {
@@ -43,7 +44,7 @@ func (r *reports) take(q report, now time.Time) (lacks bool) {
 	n.at = now
 	switch {
 	case q.Risks != nil:
-		n.scored, n.risks, n.alarms = q.Scored, q.Risks, q.Alarms
+		n.scored, n.risks, n.alarms, n.models = q.Scored, q.Risks, q.Alarms, q.Models
 		r.version++
 	case n.scored != q.Scored:
 		return true
@@ -67,15 +68,15 @@ func (r *reports) risks(now time.Time, fresh time.Duration) []forestall.Risk {
 }
 
 // alarms adds up what the nodes have counted.
-func (r *reports) alarms() map[forestall.Kind]predict.AlarmCounts {
+func (r *reports) alarms() map[string]predict.AlarmCounts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := map[forestall.Kind]predict.AlarmCounts{}
+	all := map[string]predict.AlarmCounts{}
 	for _, n := range r.nodes {
-		for kind, c := range n.alarms {
-			sum := all[kind]
+		for digest, c := range n.alarms {
+			sum := all[digest]
 			sum.Add(c)
-			all[kind] = sum
+			all[digest] = sum
 		}
 	}
 	return all
@@ -287,6 +288,7 @@ func (e *Engine) decideLoop(ctx context.Context) {
 		e.fitServers(ctx)
 		e.judgeMembers(ctx)
 		e.decide(ctx)
+		e.judgeModels(ctx)
 	}
 }
 

@@ -1,10 +1,16 @@
 package engine
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/migrate"
 	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/predict"
 )
@@ -12,26 +18,150 @@ import (
 // Models returns the models that judge components here, by kind.
 func (v view) Models() []api.ModelStatus {
 	var all []api.ModelStatus
-	for _, kind := range []forestall.Kind{forestall.KindNode, forestall.KindGPU} {
-		if m := v.telemetry.models[kind]; m != nil {
-			all = append(all, v.modelStatus(kind, m))
+	for _, kind := range laneKinds {
+		if l, _ := v.telemetry.lanes.of(kind); l != nil && l.model != nil {
+			all = append(all, v.modelStatus(l))
 		}
 	}
 	return all
 }
 
-func (v view) modelStatus(kind forestall.Kind, m *model.Model) api.ModelStatus {
+func (v view) modelStatus(l *lane) api.ModelStatus {
+	card := &l.model.Card
+	roles, _ := v.modelRoles(l.kind)
 	return api.ModelStatus{
-		Kind: kind, Name: m.Card.Name, Version: m.Card.Version, Horizon: time.Duration(m.Card.Horizon).Seconds(),
-		Thresholds: v.telemetry.judged.alarmThresholds(kind),
-		Recent:     predictionScores(v.telemetry.judged.accuracy.RecentOf(kind, m.Card.Version)),
+		Kind: l.kind, Name: card.Name, Version: card.Version, SHA256: l.digest, Horizon: time.Duration(card.Horizon).Seconds(), Lead: time.Duration(card.Lead).Seconds(),
+		Roles: roles, Trouble: v.models.trouble(l.kind),
+		Thresholds: v.telemetry.judged.alarmThresholds(l.kind),
+		Recent:     predictionScores(v.telemetry.judged.accuracy.RecentOf(l.kind, card.Version)),
+		Drift:      v.modelDrift(l), Trial: v.modelTrial(l, roles),
 	}
+}
+
+func (v view) modelDrift(l *lane) api.ModelDrift {
+	r := v.driftOf(l)
+	d := api.ModelDrift{Rows: r.Rows, Since: r.Since, Weight: api.Number(r.Weight), Largest: api.Number(r.Largest)}
+	switch {
+	case l.model.Card.Distribution == nil:
+		d.Note = "its card does not say how the training data lay; train it anew with --telemetry"
+	case !r.Judged:
+		d.Note = fmt.Sprintf("%d rows were compared; 200 over half of %s are needed", r.Rows, v.cfg.Drift.Window)
+	}
+	for _, f := range r.Drifted {
+		d.Features = append(d.Features, api.DriftFeature{Name: f.Name, PSI: f.PSI, Weight: f.Weight})
+	}
+	return d
+}
+
+// modelTrial returns what the trial has shown: of all nodes while this engine
+// leads, else of its own.
+func (v view) modelTrial(l *lane, roles forestall.ModelRoles) *api.ModelTrial {
+	shadow, ok := roles.Shadow()
+	own, running := v.telemetry.judged.trial(l.kind)
+	if !ok || !running {
+		return nil
+	}
+	ev := modelEvidence{now: v.now(), reports: map[string]modelReport{v.name: {Trial: &own}}}
+	if v.leading() {
+		ev = v.modelEvidence(l.kind)
+	}
+	sum := trialOf(roles, v.configured[l.kind].digest, ev)
+	verdict, reasons := v.cfg.Model.rule().Judge(sum, ev.now)
+	t := &api.ModelTrial{
+		Model: shadow, Nodes: len(ev.reports), From: sum.From, Components: sum.Components, Rows: sum.Rows, Failures: sum.Failures,
+		Z: sum.Z(), Verdict: string(verdict), Reasons: reasons,
+	}
+	if sum.Rows > 0 {
+		t.Champion, t.Shadow = api.Number(sum.LossP/float64(sum.Rows)), api.Number(sum.LossQ/float64(sum.Rows))
+	}
+	return t
+}
+
+// ModelEvents returns the steps that the cluster agreed on, the newest first.
+func (v view) ModelEvents() (events []forestall.ModelEvent) {
+	v.ledger.View(func(s *migrate.State) { events = slices.Clone(s.ModelEvents) })
+	slices.Reverse(events)
+	return events
+}
+
+// ProposeModel keeps a model and proposes it.
+func (v view) ProposeModel(ctx context.Context, files api.ModelFiles) (ref forestall.ModelRef, err error) {
+	invalid := func(err error) (forestall.ModelRef, error) {
+		return ref, fmt.Errorf("propose model: %w: %w", api.ErrInvalid, err)
+	}
+	card, err := model.ReadCard(strings.NewReader(files.Card))
+	if err != nil {
+		return invalid(err)
+	}
+	m, err := model.New([]byte(files.Trees), card)
+	if err != nil {
+		return invalid(err)
+	}
+	kind, err := forestall.ParseKind(m.Card.Kind)
+	if err != nil || kind != forestall.KindGPU && kind != forestall.KindNode {
+		return invalid(fmt.Errorf("its card is for kind %q; the engine judges gpu and node: train it with --telemetry and --kind", m.Card.Kind))
+	}
+	if _, err := newLane(kind, m, v.scoring, v.extra(kind)); err != nil {
+		return invalid(err)
+	}
+	if ref, err = v.models.save([]byte(files.Trees), m.Card); err != nil {
+		return ref, err
+	}
+	if _, err := v.models.load(kind, ref.SHA256); err != nil {
+		return ref, err
+	}
+	if ref.SHA256 == v.configured[kind].digest {
+		return invalid(errors.New("it is the model that forestall.toml names"))
+	}
+	return ref, v.agreeOnModel(ctx, &migrate.ModelStep{Kind: kind, Step: forestall.ModelProposed, Model: ref, By: v.name + ", asked for", Reasons: files.Reasons})
+}
+
+// ChangeModel has a promotion, a rejection or a rollback agreed on.
+func (v view) ChangeModel(ctx context.Context, kind forestall.Kind, step forestall.ModelStep, change api.ModelChange) error {
+	roles, _ := v.modelRoles(kind)
+	ref := roles.Champion
+	if step != forestall.ModelRolledBack {
+		if roles.Candidate == nil {
+			return fmt.Errorf("%w: there is no candidate for %s; `forestall model propose DIR` makes one", api.ErrInvalid, kind)
+		}
+		ref = *roles.Candidate
+	} else if ref.IsZero() {
+		return fmt.Errorf("%w: the champion for %s is the model that forestall.toml names; there is nothing to roll back", api.ErrInvalid, kind)
+	}
+	if change.SHA256 != "" && !strings.HasPrefix(ref.SHA256, change.SHA256) {
+		return fmt.Errorf("%w: %s is asked for, and the %s model that could be %s is %s", api.ErrInvalid, change.SHA256, kind, step, ref.SHA256)
+	}
+	c := &migrate.ModelStep{Kind: kind, Step: step, Model: ref, By: v.name + ", asked for"}
+	if change.Reason != "" {
+		c.Reasons = []string{change.Reason}
+	}
+	return v.agreeOnModel(ctx, c)
+}
+
+// modelPatience is how long a step waits for the cluster to agree: less than
+// api.Client waits for the answer.
+const modelPatience = 5 * time.Second
+
+func (v view) agreeOnModel(ctx context.Context, c *migrate.ModelStep) error {
+	limit, cancel := context.WithTimeout(ctx, modelPatience)
+	defer cancel()
+	err := v.propose(limit, "", c)
+	switch {
+	case err == nil:
+		v.log.Info("model "+string(c.Step), "kind", c.Kind, "model", c.Model.Version, "sha256", short(c.Model.SHA256), "by", c.By)
+		return nil
+	case limit.Err() != nil:
+		return fmt.Errorf("%s %s: %w: not agreed on within %s, though it may be still; look at `forestall model`, then repeat it: %w", c.Kind, c.Step, api.ErrUnavailable, modelPatience, err)
+	}
+	return fmt.Errorf("%w: %w", api.ErrInvalid, err)
 }
 
 // thresholds returns those of every kind that a model judges.
 func (v view) thresholds() (all []api.AlarmThreshold) {
-	for _, m := range v.Models() {
-		all = append(all, m.Thresholds...)
+	for _, kind := range laneKinds {
+		if l, _ := v.telemetry.lanes.of(kind); l != nil && l.model != nil {
+			all = append(all, v.telemetry.judged.alarmThresholds(kind)...)
+		}
 	}
 	return all
 }

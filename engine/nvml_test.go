@@ -66,7 +66,7 @@ func TestEngineHangingGPU(t *testing.T) {
 	defer e.close()
 	tel := e.telemetry
 	first, second := forestall.GPU("n1", 0), forestall.GPU("n1", 1)
-	tel.scrapeAll(t.Context())
+	tel.scrapeNode(t.Context())
 	if !tel.answers(first) || !tel.answers(second) {
 		t.Fatalf("healthy GPUs do not answer; log:\n%s", &log)
 	}
@@ -75,7 +75,7 @@ func TestEngineHangingGPU(t *testing.T) {
 	}
 	before := time.Now()
 	for range 3 {
-		tel.scrapeAll(t.Context())
+		tel.scrapeNode(t.Context())
 	}
 	if took := time.Since(before); took > 3*time.Second {
 		t.Errorf("three scrapes took %s, more than their timeouts allow", took)
@@ -83,7 +83,7 @@ func TestEngineHangingGPU(t *testing.T) {
 	if !tel.answers(first) || tel.answers(second) {
 		t.Errorf("the sibling answers: %v, the hanging GPU: %v; log:\n%s", tel.answers(first), tel.answers(second), &log)
 	}
-	tel.store.With(second, func(w *features.Window) {
+	tel.lanes.with(second, func(w *features.Window) {
 		if w.Last().Before(before) {
 			t.Error("the silent GPU's scrapes were not noted; that it reports nothing is an observation")
 		}

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -25,6 +24,7 @@ func (e *Engine) openTelemetry() (err error) {
 		scrape:  e.cfg.Features.ScrapeInterval.Duration,
 		timeout: e.cfg.Features.ScrapeTimeout.Duration,
 		now:     e.now, log: e.log, metrics: e.metrics,
+		lanes:  newLanes(),
 		owners: owners{of: map[forestall.Component]owner{}},
 		gone:   map[forestall.Component]bool{}, broken: map[forestall.Component]bool{}, failing: map[string]bool{},
 		failed:    func(f forestall.Failure) { e.outbox.add(failureReport{Failure: f}) },
@@ -56,48 +56,32 @@ func (e *Engine) openTelemetry() (err error) {
 	if t.remote != nil {
 		e.closers = append(e.closers, t.remote.listener)
 	}
-	models := map[forestall.Kind]*model.Model{}
-	schemas := map[forestall.Kind]*features.Schema{}
-	for kind, where := range map[forestall.Kind]string{forestall.KindGPU: e.cfg.Model.GPU, forestall.KindNode: e.cfg.Model.Node} {
+	e.extra = mappings.Extra
+	e.scoring = e.scoringConfig(t)
+	for kind, where := range map[forestall.Kind]string{forestall.KindGPU: e.cfg.Model.GPU, forestall.KindNode: e.cfg.Model.Node, forestall.KindAgent: "none", forestall.KindService: "none"} {
 		m, err := loadModel(kind, where)
 		if err != nil {
 			return fmt.Errorf("model.%s = %q: %w", kind, where, err)
 		}
-		if m == nil { // its telemetry is kept for /metrics and later models
-			schemas[kind], err = features.NewSchema(kind, append(features.Metrics(kind), mappings.Extra(kind)...), defaultWindows)
-		} else {
-			models[kind] = m
-			schemas[kind], err = predict.SchemaFor(m, mappings.Extra(kind)...)
-		}
+		l, err := newLane(kind, m, e.scoring, mappings.Extra(kind))
 		if err != nil {
 			return fmt.Errorf("model.%s = %q: %w", kind, where, err)
 		}
+		e.configured[kind] = l
+		t.lanes.set(l, nil)
 	}
-	for _, kind := range []forestall.Kind{forestall.KindAgent, forestall.KindService} {
-		if schemas[kind], err = features.NewSchema(kind, append(features.Metrics(kind), mappings.Extra(kind)...), defaultWindows); err != nil {
-			return err
-		}
-	}
-	t.store = features.NewStore(schemas)
-	c := predict.DefaultConfig()
-	c.SuspectAt, c.FailingAt = e.cfg.Policy.SuspectAt, e.cfg.Policy.FailingAt
-	c.Hysteresis = e.cfg.Policy.Hysteresis
-	c.Stale = max(3*t.scrape, t.scrape+t.timeout)
-	if t.scorer, err = predict.New(models, schemas, c); err != nil {
+	if t.judged, err = e.openJudgement(); err != nil {
 		return err
 	}
-	if t.judged, err = e.openJudgement(longestHorizon(models)); err != nil {
-		return err
+	for _, kind := range laneKinds {
+		champion, _ := t.lanes.of(kind)
+		t.judged.work(champion, nil)
 	}
-	for kind, m := range models {
-		t.judged.accuracy.SetLead(kind, time.Duration(m.Card.Lead))
-	}
-	t.models = models
 	t.setThresholds()
 	if e.cfg.FaultTolerance.PredictionEnabled {
 		t.score = e.cfg.FaultTolerance.PredictionInterval.Duration
 	}
-	e.registry.MustRegister(t.scorer, t.judged.accuracy)
+	e.registry.MustRegister(t.lanes, t.judged.accuracy, modelStanding{e})
 	return nil
 }
 
@@ -176,10 +160,11 @@ func orElse(s, otherwise string) string {
 	return s
 }
 
-func longestHorizon(models map[forestall.Kind]*model.Model) time.Duration {
-	longest := time.Minute
-	for m := range maps.Values(models) {
-		longest = max(longest, time.Duration(m.Card.Horizon))
-	}
-	return longest
+// scoringConfig is how probabilities are graded.
+func (e *Engine) scoringConfig(t *telemetry) predict.Config {
+	c := predict.DefaultConfig()
+	c.SuspectAt, c.FailingAt, c.Hysteresis = e.cfg.Policy.SuspectAt, e.cfg.Policy.FailingAt, e.cfg.Policy.Hysteresis
+	c.Stale = max(3*t.scrape, t.scrape+t.timeout)
+	c.Drift = predict.DriftConfig{Window: e.cfg.Drift.Window.Duration, PSI: e.cfg.Drift.PSI, Blind: e.cfg.Drift.Blind}
+	return c
 }

@@ -61,7 +61,7 @@ func (e *Engine) openRecording() error {
 		return fmt.Errorf("telemetry.dir: %w; choose another directory, or set telemetry.record = false", err)
 	}
 	e.closers = append(e.closers, r)
-	e.telemetry.recorder = &recorder{Recorder: r, vectors: e.cfg.Telemetry.Vectors, scored: map[forestall.Component]time.Time{}}
+	e.telemetry.recorder = &recorder{Recorder: r, dir: c.Dir, vectors: e.cfg.Telemetry.Vectors, scored: map[forestall.Component]time.Time{}}
 	e.registry.MustRegister(recorded{r})
 	return nil
 }
@@ -78,6 +78,7 @@ func (e *Engine) runRecording(ctx context.Context) error {
 // recorder keeps what telemetry takes. A nil recorder keeps nothing.
 type recorder struct {
 	*recording.Recorder
+	dir     string
 	vectors bool
 	scored  map[forestall.Component]time.Time // of the newest vector, scoreAll's
 	vector  []float64
@@ -92,7 +93,7 @@ func (r *recorder) scrape(c forestall.Component, at time.Time, samples []foresta
 }
 
 // scores keeps the vectors of components that were scored.
-func (r *recorder) scores(risks []forestall.Risk, store *features.Store) {
+func (r *recorder) scores(risks []forestall.Risk, all *lanes) {
 	if r == nil || !r.vectors {
 		return
 	}
@@ -100,7 +101,7 @@ func (r *recorder) scores(risks []forestall.Risk, store *features.Store) {
 		if risk.Grade == forestall.Unknown {
 			continue
 		}
-		store.With(risk.Component, func(w *features.Window) {
+		all.with(risk.Component, func(w *features.Window) {
 			if at := w.Last(); at.After(r.scored[risk.Component]) {
 				r.scored[risk.Component] = at
 				r.vector = w.Vector(r.vector)

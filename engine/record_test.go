@@ -38,7 +38,7 @@ func TestRecordedOnline(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.telemetry.scrapeAll(t.Context())
+		e.telemetry.scrapeNode(t.Context())
 		if i%3 == 0 {
 			e.telemetry.scoreAll()
 		}

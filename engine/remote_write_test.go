@@ -36,13 +36,9 @@ func TestRemoteWriteIntoWindows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	schema, err := features.NewSchema(forestall.KindGPU, features.Metrics(forestall.KindGPU), defaultWindows)
-	if err != nil {
-		t.Fatal(err)
-	}
 	tel := &telemetry{
 		node: "n0", owners: owners{of: map[forestall.Component]owner{}}, now: time.Now, log: log, metrics: newMetrics(prometheus.NewRegistry()),
-		store: features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}), failing: map[string]bool{}, judged: newJudgement(DefaultConfig().Policy, time.Minute, time.Now, slog.New(slog.DiscardHandler)),
+		lanes: gpuLanes(t), failing: map[string]bool{}, judged: newJudgement(DefaultConfig().Policy, time.Minute, time.Now, slog.New(slog.DiscardHandler)),
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -72,11 +68,11 @@ func TestRemoteWriteIntoWindows(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.flush(tel, time.Now().Add(c.RemoteWrite.Settle.Duration))
-	if got := tel.store.Components(); len(got) != 1 || got[0] != forestall.GPU("n1", 0) {
+	if got := tel.lanes.components(); len(got) != 1 || got[0] != forestall.GPU("n1", 0) {
 		t.Errorf("components %v, want gpu/n1/0", got)
 	}
 	r.flush(tel, time.Now().Add(c.ForgetAfter.Duration+time.Minute))
-	if got := tel.store.Components(); len(got) != 0 {
+	if got := tel.lanes.components(); len(got) != 0 {
 		t.Errorf("components %v after a long silence", got)
 	}
 }

@@ -17,14 +17,15 @@ import (
 // report is what a node tells the leader at every report interval, and at once
 // when something failed.
 type report struct {
-	Self     migrate.Join                           `json:"self"`
-	Scored   uint64                                 `json:"scored"`            // counts the node's scorings
-	Risks    []forestall.Risk                       `json:"risks,omitempty"`   // of the newest, if the leader lacks it
-	Alarms   map[forestall.Kind]predict.AlarmCounts `json:"alarms,omitempty"`  // that thresholds would have raised; with Risks
-	Known    string                                 `json:"known,omitempty"`   // version of the cluster's risks that the node has
-	Members  map[string]forestall.MemberState       `json:"members,omitempty"` // as gossip shows them from there
-	Failures []failureReport                        `json:"failures,omitempty"`
-	Healed   []forestall.Component                  `json:"healed,omitempty"` // devices with an open incident that answer again
+	Self     migrate.Join                     `json:"self"`
+	Scored   uint64                           `json:"scored"`            // counts the node's scorings
+	Models   map[forestall.Kind]modelReport   `json:"models,omitempty"`  // with Risks
+	Risks    []forestall.Risk                 `json:"risks,omitempty"`   // of the newest, if the leader lacks it
+	Alarms   map[string]predict.AlarmCounts   `json:"alarms,omitempty"`  // that thresholds would have raised; with Risks
+	Known    string                           `json:"known,omitempty"`   // version of the cluster's risks that the node has
+	Members  map[string]forestall.MemberState `json:"members,omitempty"` // as gossip shows them from there
+	Failures []failureReport                  `json:"failures,omitempty"`
+	Healed   []forestall.Component            `json:"healed,omitempty"` // devices with an open incident that answer again
 }
 
 // failureReport is a failure that the leader has not confirmed yet. Epoch is
@@ -37,11 +38,11 @@ type failureReport struct {
 // reportReply tells the node how the rest of the cluster does. Risks travel
 // only when they have changed.
 type reportReply struct {
-	Leader  string                                 `json:"leader"`
-	Lacks   bool                                   `json:"lacks,omitempty"`   // the leader lacks the node's newest risks
-	Version string                                 `json:"version,omitempty"` // of Risks
-	Risks   []forestall.Risk                       `json:"risks,omitempty"`   // nil: those that the node knows still hold
-	Alarms  map[forestall.Kind]predict.AlarmCounts `json:"alarms,omitempty"`  // of all nodes; with Risks
+	Leader  string                         `json:"leader"`
+	Lacks   bool                           `json:"lacks,omitempty"`   // the leader lacks the node's newest risks
+	Version string                         `json:"version,omitempty"` // of Risks
+	Risks   []forestall.Risk               `json:"risks,omitempty"`   // nil: those that the node knows still hold
+	Alarms  map[string]predict.AlarmCounts `json:"alarms,omitempty"`  // of all nodes; with Risks
 }
 
 // outbox keeps failures until the leader has taken them.
@@ -100,7 +101,7 @@ func (e *Engine) reportOnce(ctx context.Context) {
 	e.mu.Lock()
 	r.Known = e.cluster.version
 	if e.cluster.lacks || e.cluster.sent != scored {
-		r.Risks, r.Alarms = risks, e.telemetry.judged.counts()
+		r.Risks, r.Alarms, r.Models = risks, e.telemetry.judged.counts(), e.modelReports()
 	}
 	e.mu.Unlock()
 

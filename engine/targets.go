@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +25,8 @@ type targets struct {
 	log    *slog.Logger
 	gone   func(p *page) // told of a page whose time is over
 
-	mu sync.Mutex
+	changed chan struct{} // discovery has found something
+	mu      sync.Mutex
 }
 
 // targetGroup is one [[features.target]].
@@ -35,6 +37,7 @@ type targetGroup struct {
 	client  *http.Client
 	timeout time.Duration
 	node    string // this engine's
+	buffers *sync.Pool
 
 	pages  map[string]*page // by URL; under targets.mu
 	broken bool             // the last discovery went wrong
@@ -46,15 +49,18 @@ type page struct {
 	url     string
 	scraper *features.Scraper
 	away    time.Time // since when discovery does not know it; zero: it is scraped
+	next    time.Time // when it is scraped; zero: it has no turn yet
+	busy    bool      // it is being scraped
 }
 
 // openTargets makes the pages of the configuration; discovery has not been
 // asked yet.
 func openTargets(c FeaturesConfig, mappings *features.Mappings, node string, log *slog.Logger) (*targets, error) {
-	t := &targets{forget: c.ForgetAfter.Duration, log: log}
+	t := &targets{forget: c.ForgetAfter.Duration, log: log, changed: make(chan struct{}, 1)}
+	buffers := &sync.Pool{}
 	for i, one := range c.Targets {
 		g := &targetGroup{
-			key: fmt.Sprintf("features.target[%d]", i), cfg: one, timeout: c.ScrapeTimeout.Duration, node: node, pages: map[string]*page{},
+			key: fmt.Sprintf("features.target[%d]", i), cfg: one, timeout: c.ScrapeTimeout.Duration, node: node, pages: map[string]*page{}, buffers: buffers,
 		}
 		var err error
 		if g.mapping, err = mappings.Get(one.Preset); err != nil {
@@ -76,7 +82,7 @@ func openTargets(c FeaturesConfig, mappings *features.Mappings, node string, log
 // open adds a page to the group.
 func (g *targetGroup) open(target features.Target, node string) error {
 	s, err := features.NewScraper(features.ScrapeConfig{
-		URL: target.URL, Mapping: g.mapping, Node: node, Labels: target.Labels, Timeout: g.timeout, MaxBytes: int64(g.cfg.MaxPage.N),
+		URL: target.URL, Mapping: g.mapping, Node: node, Labels: target.Labels, Timeout: g.timeout, MaxBytes: int64(g.cfg.MaxPage.N), Buffers: g.buffers,
 	}, g.client)
 	if err != nil {
 		return err
@@ -98,6 +104,51 @@ func (t *targets) list() []*page {
 		}
 	}
 	return all
+}
+
+// due returns the pages whose turn is now, each to be given back to done, and
+// how long the next turn is away. Pages that have none yet get turns that are
+// spread over the interval: together they would hinder each other, and all
+// would seem slow.
+func (t *targets) due(now time.Time, interval time.Duration) (pages []*page, wait time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var fresh []*page
+	for _, g := range t.groups {
+		for _, p := range g.pages {
+			if p.away.IsZero() && p.next.IsZero() {
+				fresh = append(fresh, p)
+			}
+		}
+	}
+	slices.SortFunc(fresh, func(p, q *page) int { return strings.Compare(p.id, q.id) })
+	for i, p := range fresh {
+		p.next = now.Add(interval * time.Duration(i) / time.Duration(len(fresh)))
+	}
+	wait = interval
+	for _, g := range t.groups {
+		for _, p := range g.pages {
+			if !p.away.IsZero() {
+				continue
+			}
+			if !p.next.After(now) {
+				if !p.busy {
+					p.busy = true
+					pages = append(pages, p)
+				}
+				p.next = p.next.Add(interval * (1 + now.Sub(p.next)/interval)) // missed turns are left out
+			}
+			wait = min(wait, p.next.Sub(now))
+		}
+	}
+	const together = 10 * time.Millisecond // many pages need not wake the engine one by one
+	return pages, max(wait, together)
+}
+
+func (t *targets) done(p *page) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.busy = false
 }
 
 // scraped reports whether the page has not gone away.
@@ -150,6 +201,10 @@ func (t *targets) refresh(ctx context.Context, g *targetGroup, now time.Time) {
 	g.broken = false
 	t.update(g, found, now)
 	t.sweep(g, now)
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
 }
 
 // update makes the found targets those that are scraped.
@@ -161,7 +216,9 @@ func (t *targets) update(g *targetGroup, found []features.Target, now time.Time)
 		present[target.URL] = true
 		p := g.pages[target.URL]
 		if p != nil && maps.Equal(p.scraper.Labels(), target.Labels) {
-			p.away = time.Time{} // its readings go on where they ended
+			if !p.away.IsZero() {
+				p.away, p.next = time.Time{}, time.Time{} // its readings go on where they ended
+			}
 			continue
 		}
 		if err := g.open(target, g.cfg.Node); err != nil {

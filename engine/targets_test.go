@@ -34,14 +34,10 @@ func discoveredTelemetry(t *testing.T, file string) *telemetry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	schema, err := features.NewSchema(forestall.KindGPU, features.Metrics(forestall.KindGPU), defaultWindows)
-	if err != nil {
-		t.Fatal(err)
-	}
 	m := newMetrics(prometheus.NewRegistry())
 	tel := &telemetry{
 		node: "n0", targets: list, owners: owners{of: map[forestall.Component]owner{}}, now: time.Now, log: slog.New(slog.DiscardHandler), metrics: m,
-		store: features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}), failing: map[string]bool{}, judged: newJudgement(DefaultConfig().Policy, time.Minute, time.Now, slog.New(slog.DiscardHandler)),
+		lanes: gpuLanes(t), failing: map[string]bool{}, judged: newJudgement(DefaultConfig().Policy, time.Minute, time.Now, slog.New(slog.DiscardHandler)),
 	}
 	list.gone = func(p *page) { tel.forget(p.id, p.url) }
 	return tel
@@ -80,7 +76,7 @@ func TestTargetsComeAndGo(t *testing.T) {
 			gotURLs = append(gotURLs, p.url)
 		}
 		slices.Sort(gotURLs)
-		for _, c := range tel.store.Components() {
+		for _, c := range tel.lanes.components() {
 			gotComponents = append(gotComponents, c.String())
 		}
 		if diff := cmp.Diff(urls, gotURLs); diff != "" {
@@ -116,6 +112,53 @@ func TestTargetsComeAndGo(t *testing.T) {
 	check("away, not for long enough", first, both)
 	refresh(2*time.Hour + tel.targets.forget)
 	check("away for too long", first, []string{"gpu/n1/0"})
+}
+
+// TestTargetsTakeTurns spreads pages over the interval, leaves out a slow one and
+// does not catch up on what was missed.
+func TestTargetsTakeTurns(t *testing.T) {
+	c := DefaultConfig().Features
+	for i := range 4 {
+		c.Targets = append(c.Targets, TargetConfig{URL: fmt.Sprintf("http://n%d/metrics", i), Preset: "dcgm", Node: fmt.Sprintf("n%d", i)})
+	}
+	mappings, err := features.NewMappings(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := openTargets(c, mappings, "n0", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, tt := range []struct {
+		at    time.Duration
+		pages string
+		wait  time.Duration
+		slow  bool // the pages are not done until told
+	}{
+		{0, "n0", 5 * time.Second, false},
+		{time.Second, "", 4 * time.Second, false},
+		{5 * time.Second, "n1", 5 * time.Second, true},
+		{10 * time.Second, "n2", 5 * time.Second, false},
+		{15 * time.Second, "n3", 5 * time.Second, false},
+		{20 * time.Second, "n0", 5 * time.Second, false},
+		{25 * time.Second, "", 5 * time.Second, false}, // n1 is still being scraped
+		{2 * time.Minute, "n0 n2 n3", 5 * time.Second, false},
+		{130 * time.Second, "n2", 5 * time.Second, false},
+	} {
+		pages, wait := all.due(start.Add(tt.at), 20*time.Second)
+		var names []string
+		for _, p := range pages {
+			names = append(names, strings.TrimSuffix(strings.TrimPrefix(p.url, "http://"), "/metrics"))
+			if !tt.slow {
+				all.done(p)
+			}
+		}
+		slices.Sort(names)
+		if got := strings.Join(names, " "); got != tt.pages || wait != tt.wait {
+			t.Errorf("after %s: %q and %s, want %q and %s", tt.at, got, wait, tt.pages, tt.wait)
+		}
+	}
 }
 
 func TestOneSourceOfAComponent(t *testing.T) {

@@ -13,8 +13,6 @@ import (
 	"github.com/stratoswarm/forestall/detect"
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
-	"github.com/stratoswarm/forestall/model"
-	"github.com/stratoswarm/forestall/predict"
 )
 
 // telemetry scrapes what this node can see, keeps windows of it and scores
@@ -27,11 +25,10 @@ type telemetry struct {
 	targets  *targets
 	remote   *remoteWrite // nil: remote writes are not received
 	owners   owners
-	store    *features.Store
-	scorer   *predict.Scorer
-	models   map[forestall.Kind]*model.Model
+	lanes    *lanes
 	judged   *judgement
 	recorder *recorder // nil: nothing is recorded
+	refilled refill
 	scrape   time.Duration
 	timeout  time.Duration
 	score    time.Duration // 0: prediction is off
@@ -50,33 +47,46 @@ type telemetry struct {
 	failing  map[string]bool              // sources whose last read went wrong, to log the change only
 }
 
-// Run scrapes and scores until ctx ends.
+// Run scrapes and scores until ctx ends. Scoring many components takes long;
+// no scrape waits for it.
 func (t *telemetry) Run(ctx context.Context) error {
-	scrape := time.NewTicker(t.scrape)
-	defer scrape.Stop()
-	var score <-chan time.Time
-	if t.score > 0 {
-		ticker := time.NewTicker(t.score)
-		defer ticker.Stop()
-		score = ticker.C
-	}
 	ctx, stop := context.WithCancel(ctx)
-	var arriving sync.WaitGroup
-	arriving.Go(func() { t.targets.Run(ctx, t.now) })
-	if t.remote != nil {
-		arriving.Go(func() { t.remote.Run(ctx, t) })
-	}
-	defer arriving.Wait()
+	var all sync.WaitGroup
+	defer all.Wait()
 	defer stop()
-	t.scrapeAll(ctx)
+	if t.recorder != nil {
+		t.refill(ctx, t.recorder.dir)
+		all.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-time.After(max(5*time.Minute, 10*t.scrape)):
+				t.refilled.unheard(t.lanes, t.log)
+			}
+		})
+	}
+	all.Go(func() { t.targets.Run(ctx, t.now) })
+	all.Go(func() { t.scrapePages(ctx) })
+	if t.remote != nil {
+		all.Go(func() { t.remote.Run(ctx, t) })
+	}
+	if t.score > 0 {
+		all.Go(func() { every(ctx, t.score, t.scoreAll) })
+	}
+	t.scrapeNode(ctx)
+	every(ctx, t.scrape, func() { t.scrapeNode(ctx) })
+	return nil
+}
+
+// every calls f at the interval until ctx ends.
+func every(ctx context.Context, interval time.Duration, f func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-scrape.C:
-			t.scrapeAll(ctx)
-		case <-score:
-			t.scoreAll()
+			return
+		case <-ticker.C:
+			f()
 		}
 	}
 }
@@ -88,7 +98,8 @@ func (t *telemetry) Risks() []forestall.Risk {
 	return t.risks
 }
 
-func (t *telemetry) scrapeAll(ctx context.Context) {
+// scrapeNode reads what this engine reads itself.
+func (t *telemetry) scrapeNode(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -98,10 +109,33 @@ func (t *telemetry) scrapeAll(ctx context.Context) {
 	if t.gpus != nil {
 		wg.Go(func() { t.scrapeGPUs(ctx) })
 	}
-	for _, s := range t.targets.list() {
-		wg.Go(func() { t.scrapePage(ctx, s) })
-	}
 	wg.Wait()
+}
+
+// scrapePages reads the targets' pages, each in its turn.
+func (t *telemetry) scrapePages(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-t.targets.changed:
+		}
+		pages, wait := t.targets.due(t.now(), t.scrape)
+		for _, p := range pages {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, t.timeout)
+				defer cancel()
+				t.scrapePage(ctx, p)
+				t.targets.done(p)
+			})
+		}
+		timer.Reset(wait)
+	}
 }
 
 func (t *telemetry) scrapeHost() {
@@ -141,14 +175,16 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
 		if silent.Waited == 0 {
 			latency = notMeasured
 		}
-		if err := t.store.PushMissing(c, start, latency); err != nil {
+		if err := t.lanes.pushMissing(c, start, latency); err != nil {
 			t.log.Warn("reading rejected", "component", c, "error", err)
+		} else {
+			t.recorder.scrape(c, start, nil, latency)
 		}
 		t.sourceState(c.String(), err)
 	case errors.Is(err, gpu.ErrGone):
 		// The device was asked and is not there: that is an observation, all
 		// of its metrics missing, and evidence of its own kind.
-		if err := t.store.PushMissing(c, start, latency); err != nil {
+		if err := t.lanes.pushMissing(c, start, latency); err != nil {
 			t.log.Warn("reading rejected", "component", c, "error", err)
 		} else {
 			t.recorder.scrape(c, start, nil, latency)
@@ -193,7 +229,7 @@ func (t *telemetry) claim(c forestall.Component, source string, alive func() boo
 func (t *telemetry) forget(id, name string) {
 	components := t.owners.release(id)
 	for _, c := range components {
-		t.store.Forget(c)
+		t.lanes.forget(c)
 	}
 	t.judged.forget(components)
 	t.mu.Lock()
@@ -210,7 +246,7 @@ func (t *telemetry) push(samples []forestall.Sample, latency time.Duration) {
 	if len(samples) == 0 {
 		return
 	}
-	err := t.store.Push(samples, latency)
+	err := t.lanes.push(samples, latency)
 	t.sourceState("windows of "+samples[0].Component.String(), err)
 	if err != nil {
 		return
@@ -271,15 +307,16 @@ func (t *telemetry) clearGone(c forestall.Component) {
 
 func (t *telemetry) scoreAll() {
 	now := t.now()
-	risks := slices.DeleteFunc(t.scorer.ScoreAll(now, t.store), func(r forestall.Risk) bool {
+	risks, shadows := t.lanes.score(now)
+	risks = slices.DeleteFunc(risks, func(r forestall.Risk) bool {
 		// A workload's risk is that of what it runs on; no model judges the
 		// telemetry of agents and services yet.
 		return r.Component.NodeName() == ""
 	})
 	incidents, current := t.incidents()
-	t.judged.take(now, risks, incidents, current)
+	t.judged.take(now, risks, shadows, incidents, current)
 	t.setThresholds()
-	t.recorder.scores(risks, t.store)
+	t.recorder.scores(risks, t.lanes)
 	t.mu.Lock()
 	t.risks = risks
 	t.scorings++
@@ -289,9 +326,13 @@ func (t *telemetry) scoreAll() {
 // setThresholds has the next scores graded by the thresholds that hold then.
 func (t *telemetry) setThresholds() {
 	for _, kind := range []forestall.Kind{forestall.KindGPU, forestall.KindNode} {
-		if suspect, failing, ok := t.scorer.Thresholds(kind); ok {
-			suspect, failing = t.judged.threshold(kind, suspect, failing)
-			t.scorer.SetThresholds(kind, suspect, failing)
+		champion, _ := t.lanes.of(kind)
+		if champion == nil {
+			continue
+		}
+		if suspect, failing, ok := champion.scorer.Thresholds(kind); ok {
+			suspect, failing = t.judged.threshold(kind, champion.digest, suspect, failing)
+			champion.scorer.SetThresholds(kind, suspect, failing)
 		}
 	}
 }
@@ -309,5 +350,5 @@ func (t *telemetry) answers(c forestall.Component) bool {
 	t.mu.Lock()
 	gone := t.gone[c] || t.broken[c] || t.failing[c.String()]
 	t.mu.Unlock()
-	return !gone && t.store.With(c, func(*features.Window) {})
+	return !gone && t.lanes.with(c, func(*features.Window) {})
 }

@@ -91,6 +91,20 @@ func BenchmarkScrapeDCGM(b *testing.B) {
 	perSeries(b, 480)
 }
 
+// A page of known series, without HTTP.
+func BenchmarkKnownDCGM(b *testing.B) {
+	page := dcgmNode(b)
+	s := dcgmScraper(b)
+	b.SetBytes(int64(len(page)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.take(page, "text/plain; version=0.0.4", epoch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	perSeries(b, 480)
+}
+
 func benchWindow(b *testing.B) (*Window, []float64) {
 	s, err := NewSchema(forestall.KindGPU, Metrics(forestall.KindGPU), []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute})
 	if err != nil {

@@ -72,9 +72,11 @@ func (c *collector) route(name string, l labels.Labels) (route, error) {
 	if component.IsZero() {
 		return r, nil
 	}
-	for _, one := range c.mapping.rules[name] {
-		if one.matches(l) {
-			r.rules = append(r.rules, one)
+	r.rules = c.mapping.rules[name]
+	for i := range r.rules {
+		if !r.rules[i].matches(l) {
+			r.rules = matching(r.rules, l)
+			break
 		}
 	}
 	r.xid = c.mapping.events[name]
@@ -87,6 +89,16 @@ func (c *collector) route(name string, l labels.Labels) (route, error) {
 		c.state[component] = r.to
 	}
 	return r, nil
+}
+
+func matching(rules []rule, l labels.Labels) []rule {
+	var some []rule
+	for _, one := range rules {
+		if one.matches(l) {
+			some = append(some, one)
+		}
+	}
+	return some
 }
 
 // begin starts a scrape.

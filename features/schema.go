@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -91,6 +92,7 @@ type Schema struct {
 	index    map[string]int // feature name -> position
 	metric   map[string]int // metric name -> position
 	version  string
+	scratch  sync.Pool // *[]moments, one for each metric
 }
 
 // NewSchema crosses metrics with windows. For each metric, in the given order:
@@ -202,6 +204,15 @@ func (s *Schema) Names() []string { return s.names }
 // Version identifies the names and their order: "gpu-" and 12 hexadecimal
 // digits of their SHA-256.
 func (s *Schema) Version() string { return s.version }
+
+// merging returns room for the moments of each metric, of any content.
+func (s *Schema) merging() *[]moments {
+	if have, ok := s.scratch.Get().(*[]moments); ok {
+		return have
+	}
+	made := make([]moments, len(s.metrics))
+	return &made
+}
 
 // Kind returns the kind of component that the schema describes.
 func (s *Schema) Kind() forestall.Kind { return s.kind }

@@ -1,6 +1,7 @@
 package features
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -26,6 +28,7 @@ type ScrapeConfig struct {
 	Mapping  *Mapping          // from Preset or Mappings.Get
 	Timeout  time.Duration     // of one scrape; 0 = 5 s
 	MaxBytes int64             // of the decompressed page; 0 = 8 MiB, at most MaxPageBytes
+	Buffers  *sync.Pool        // of *bytes.Buffer that pages are read into; nil: one of its own
 
 	// Clock times the scrape; nil = time.Now.
 	Clock func() time.Time
@@ -38,11 +41,8 @@ type Scraper struct {
 	*collector
 	cfg    ScrapeConfig
 	client *http.Client
-	routes map[string]route // by the text of the series
+	known  known
 }
-
-// maxRoutes bounds the series of a target whose meaning is remembered.
-const maxRoutes = 1 << 14
 
 // NewScraper checks cfg; errors name the field and what it accepts. The client
 // carries TLS and authentication; its own timeout should be zero.
@@ -74,9 +74,12 @@ func NewScraper(cfg ScrapeConfig, client *http.Client) (*Scraper, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
+	if cfg.Buffers == nil {
+		cfg.Buffers = &sync.Pool{}
+	}
 	return &Scraper{
 		collector: newCollector(cfg.Mapping, cfg.Node, cfg.Labels, cfg.URL, maxTargetComponents),
-		cfg:       cfg, client: client, routes: map[string]route{},
+		cfg:       cfg, client: client,
 	}, nil
 }
 
@@ -92,11 +95,17 @@ func (s *Scraper) Labels() map[string]string { return s.cfg.Labels }
 // the preset's metrics gives an error that wraps [ErrScrape], no samples, and an
 // event for [Scraper.Events].
 func (s *Scraper) Scrape(ctx context.Context, now time.Time) ([][]forestall.Sample, time.Duration, error) {
+	page, ok := s.cfg.Buffers.Get().(*bytes.Buffer)
+	if !ok {
+		page = &bytes.Buffer{}
+	}
+	defer s.cfg.Buffers.Put(page)
+	page.Reset()
 	start := s.cfg.Clock()
-	page, contentType, err := s.get(ctx)
+	contentType, err := s.get(ctx, page)
 	latency := s.cfg.Clock().Sub(start)
 	if err == nil {
-		err = s.take(page, contentType, now)
+		err = s.take(page.Bytes(), contentType, now)
 	}
 	if err != nil {
 		err = fmt.Errorf("%w %s: %w", ErrScrape, s.cfg.URL, err)
@@ -119,7 +128,7 @@ const accept = "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;vers
 	"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.4,*/*;q=0.1"
 
 // get fetches the page, at most MaxBytes of it after decompression.
-func (s *Scraper) get(ctx context.Context) (page []byte, contentType string, err error) {
+func (s *Scraper) get(ctx context.Context, page *bytes.Buffer) (contentType string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, fmt.Errorf("no answer within %s", s.cfg.Timeout))
 	defer cancel()
 	defer func() {
@@ -129,7 +138,7 @@ func (s *Scraper) get(ctx context.Context) (page []byte, contentType string, err
 	}()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.cfg.URL, nil)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	req.Header.Set("Accept", accept)
 	req.Header.Set("Accept-Encoding", "gzip")
@@ -139,34 +148,40 @@ func (s *Scraper) get(ctx context.Context) (page []byte, contentType string, err
 		if e := new(url.Error); errors.As(err, &e) {
 			err = e.Err // without the URL, which the caller adds
 		}
-		return nil, "", err
+		return "", err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, "", fmt.Errorf("status %s", resp.Status)
+		return "", fmt.Errorf("status %s", resp.Status)
 	}
 	body := io.Reader(resp.Body)
 	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
 		gz, err := gzip.NewReader(body)
 		if err != nil {
-			return nil, "", fmt.Errorf("page: %w", err)
+			return "", fmt.Errorf("page: %w", err)
 		}
 		body = gz
 	}
-	page, err = io.ReadAll(io.LimitReader(body, s.cfg.MaxBytes+1))
-	if err != nil {
-		return nil, "", fmt.Errorf("page: %w", err)
+	if _, err = page.ReadFrom(io.LimitReader(body, s.cfg.MaxBytes+1)); err != nil {
+		return "", fmt.Errorf("page: %w", err)
 	}
-	if int64(len(page)) > s.cfg.MaxBytes {
-		return nil, "", fmt.Errorf("page: %w: over the limit of %d bytes", ErrTooLarge, s.cfg.MaxBytes)
+	if int64(page.Len()) > s.cfg.MaxBytes {
+		return "", fmt.Errorf("page: %w: over the limit of %d bytes", ErrTooLarge, s.cfg.MaxBytes)
 	}
-	return page, resp.Header.Get("Content-Type"), nil
+	return resp.Header.Get("Content-Type"), nil
 }
 
-// take parses a page into the components' readings. After an error the
-// readings before it still stand.
+// take reads a page into the components' readings. After an error the readings
+// before it still stand.
 func (s *Scraper) take(page []byte, contentType string, now time.Time) error {
+	text := isText(page, contentType)
 	s.begin()
+	if text && s.known.read(page, s.add) && s.end(now) == nil {
+		return nil
+	}
+	s.abort()
+	s.begin()
+	s.known.begin()
 	series := 0
 	err := Parse(page, contentType, func(one Series) error {
 		series++
@@ -174,30 +189,24 @@ func (s *Scraper) take(page []byte, contentType string, now time.Time) error {
 	})
 	if err == nil {
 		if err = s.end(now); err == nil {
+			s.known.end(page, text)
 			return nil
 		}
 		err = fmt.Errorf("%w: it has %d series and none that preset %s knows", ErrExposition, series, s.mapping.name)
 	}
 	s.abort()
-	clear(s.routes) // they may lead to components that are not kept
+	s.known.forget() // it may lead to components that are not kept
 	return err
 }
 
-func (s *Scraper) visit(one Series) error {
-	if !s.mapping.knows(one.Name) {
-		return nil
-	}
-	r, ok := s.routes[string(one.raw)]
-	if !ok {
-		var err error
-		if r, err = s.route(one.Name, one.Labels()); err != nil {
+func (s *Scraper) visit(one Series) (err error) {
+	k, ok := s.known.find(one.raw)
+	if !ok && s.mapping.knows(one.Name) {
+		if k.what, err = s.route(one.Name, one.Labels()); err != nil {
 			return err
 		}
-		if len(s.routes) == maxRoutes {
-			clear(s.routes)
-		}
-		s.routes[string(one.raw)] = r
 	}
-	s.add(r, one.Value)
+	s.known.keep(k)
+	s.add(k.what, one.Value)
 	return nil
 }

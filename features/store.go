@@ -101,6 +101,9 @@ func (s *Store) push(c forestall.Component, t time.Time, samples []forestall.Sam
 	return nil
 }
 
+// Schema returns the schema of a kind of component, nil if there is none.
+func (s *Store) Schema(kind forestall.Kind) *Schema { return s.schemas[kind] }
+
 func (s *Store) entry(c forestall.Component, schema *Schema) *entry {
 	s.mu.RLock()
 	e := s.windows[c]

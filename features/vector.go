@@ -42,15 +42,18 @@ func (w *Window) Vector(dst []float64) []float64 {
 	block := statsPerMetric + statsPerWindow*len(w.rings)
 	own := dst[block*len(w.current):]
 	w.latest(dst, block, own)
+	scratch := w.schema.merging()
+	defer w.schema.scratch.Put(scratch)
+	merged := *scratch
 	for i := range w.rings {
-		scrapes := w.rings[i].merge(w.last, w.merged)
+		scrapes := w.rings[i].merge(w.last, merged)
 		vanished := 0
-		for m := range w.merged {
-			if w.merged[m].n > 0 && math.IsNaN(w.current[m]) {
+		for m := range merged {
+			if merged[m].n > 0 && math.IsNaN(w.current[m]) {
 				vanished++
 			}
 			at := m*block + statsPerMetric + i*statsPerWindow
-			w.stats(dst[at:at+statsPerWindow], i, m, scrapes)
+			w.stats(dst[at:at+statsPerWindow], i, m, &merged[m], scrapes)
 		}
 		own[statsPerComponent+i] = float64(vanished)
 	}
@@ -80,9 +83,8 @@ func (w *Window) latest(dst []float64, block int, own []float64) {
 	own[atReported] = float64(reported) / float64(len(w.current))
 }
 
-// stats fills the block of metric m and window i from w.merged.
-func (w *Window) stats(dst []float64, i, m int, scrapes float64) {
-	a := &w.merged[m]
+// stats fills the block of metric m and window i from its moments.
+func (w *Window) stats(dst []float64, i, m int, a *moments, scrapes float64) {
 	dst[atMissing] = (scrapes - a.n) / scrapes
 	if a.n == 0 {
 		return
@@ -96,25 +98,4 @@ func (w *Window) stats(dst []float64, i, m int, scrapes float64) {
 	} else {
 		dst[atChange] = a.delta()
 	}
-}
-
-// merge writes the moments of the window that ends at now into dst, one per
-// metric, oldest bucket first, and returns the number of scrapes in it.
-func (r *ring) merge(now int64, dst []moments) (scrapes float64) {
-	clear(dst)
-	newest := now / r.width
-	oldest := newest - bucketsPerWindow + 1
-	for id := max(oldest, 0); id <= newest; id++ {
-		slot := int(id % bucketsPerWindow)
-		if r.id[slot] != id || r.scrapes[slot] == 0 {
-			continue
-		}
-		scrapes += float64(r.scrapes[slot])
-		shift := float64((id-oldest)*r.width) / 1000
-		row := r.buckets[slot*len(dst) : (slot+1)*len(dst)]
-		for m := range row {
-			dst[m].merge(&row[m], shift)
-		}
-	}
-	return scrapes
 }

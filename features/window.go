@@ -25,8 +25,10 @@ var (
 //
 // Each of the schema's windows is a ring of 20 buckets of a twentieth of its
 // length, aligned to the Unix epoch. A bucket keeps the moments of what fell
-// into it, so that memory is fixed (104 bytes x metrics x windows x 20) and a
-// push costs the same however fast scrapes come. A window of length w that ends
+// into it, so that memory is bounded and a push costs the same however fast
+// scrapes come: for each metric, window and bucket 12 bytes, 64 more where the
+// metric has moved within the bucket, 104 instead where it was also missing
+// from some of its scrapes. A window of length w that ends
 // at the newest scrape t holds the buckets (floor(t/b)-20, floor(t/b)] with
 // b = w/20: between 19/20 of w and w. Times count to the millisecond, the
 // resolution of a recorded history.
@@ -46,18 +48,6 @@ type Window struct {
 	previous int64 // ms, the scrape before
 	pushes   int64
 	latency  float64 // seconds, of the newest scrape; NaN = not measured
-
-	merged []moments // scratch of Vector
-}
-
-// ring holds the buckets of one window.
-type ring struct {
-	span    int64                   // ms, the window
-	width   int64                   // ms, one bucket
-	id      [bucketsPerWindow]int64 // floor(ms/width) of what the slot holds
-	scrapes [bucketsPerWindow]int64 // scrapes in the slot; 0 = never used
-	buckets []moments               // slot-major: slot*metrics + metric
-	ewma    []float64               // by metric
 }
 
 // NewWindow returns an empty window under s.
@@ -71,16 +61,9 @@ func NewWindow(s *Schema) *Window {
 		seenAt:   make([]int64, n),
 		changed:  make([]int64, n),
 		latency:  math.NaN(),
-		merged:   make([]moments, n),
 	}
 	for i, span := range s.windows {
-		ms := span.Milliseconds()
-		w.rings[i] = ring{
-			span:    ms,
-			width:   ms / bucketsPerWindow,
-			buckets: make([]moments, bucketsPerWindow*n),
-			ewma:    nans(n),
-		}
+		w.rings[i] = newRing(span, n)
 	}
 	return w
 }
@@ -132,36 +115,6 @@ func (w *Window) note(m int, v float64) {
 		w.reported[m], w.changed[m] = v, w.last
 	}
 	w.seenAt[m] = w.last
-}
-
-// push adds one scrape at now. seenAt says when each metric was reported
-// before.
-func (r *ring) push(now int64, values []float64, seenAt []int64) {
-	id := now / r.width
-	slot := int(id % bucketsPerWindow)
-	row := r.buckets[slot*len(values) : (slot+1)*len(values)]
-	if r.id[slot] != id || r.scrapes[slot] == 0 {
-		clear(row)
-		r.id[slot], r.scrapes[slot] = id, 0
-	}
-	r.scrapes[slot]++
-	t := float64(now-id*r.width) / 1000
-	var alpha float64
-	age := int64(-1) // that alpha is for: metrics mostly share it
-	for m, v := range values {
-		if !finite(v) {
-			continue
-		}
-		row[m].add(t, v)
-		if math.IsNaN(r.ewma[m]) || now-seenAt[m] > r.span {
-			r.ewma[m] = v
-			continue
-		}
-		if d := now - seenAt[m]; d != age {
-			age, alpha = d, -math.Expm1(-2*float64(d)/float64(r.span))
-		}
-		r.ewma[m] += alpha * (v - r.ewma[m])
-	}
 }
 
 // Ready reports whether the shortest window is covered by scrapes, and says in

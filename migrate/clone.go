@@ -29,6 +29,13 @@ func (s *State) clone() State {
 	c.Past = slices.Clone(s.Past)
 	c.Interventions = slices.Clone(s.Interventions)
 	c.Outcomes = slices.Clone(s.Outcomes)
+	c.HeldOut = slices.Clone(s.HeldOut)
+	c.ModelEvents = slices.Clone(s.ModelEvents) // its elements are final
+	c.Models = maps.Clone(s.Models)
+	for kind, r := range c.Models {
+		copied := cloneRoles(*r)
+		c.Models[kind] = &copied
+	}
 	c.Spent = slices.Clone(s.Spent)
 	c.Recent = slices.Clone(s.Recent)
 	c.recent = maps.Clone(s.recent)
@@ -44,6 +51,15 @@ func cloneWorkload(w *WorkloadState) *WorkloadState {
 		c.Head = &head
 	}
 	return &c
+}
+
+func cloneRoles(r forestall.ModelRoles) forestall.ModelRoles {
+	if r.Candidate != nil {
+		candidate := *r.Candidate
+		r.Candidate = &candidate
+	}
+	r.Past = slices.Clone(r.Past)
+	return r
 }
 
 func cloneMigration(m forestall.Migration) forestall.Migration {

@@ -148,6 +148,10 @@ func newCommand(kind string) Command {
 		return new(IncidentClose)
 	case "intervened":
 		return new(Intervened)
+	case "model":
+		return new(ModelStep)
+	case "held_out":
+		return new(HeldOut)
 	case "settled":
 		return new(Settled)
 	}

@@ -85,6 +85,20 @@ func (c *Intervened) apply(s *State, _ stamp) any {
 	return nil
 }
 
+// HeldOut records a decision that the policy left undone on purpose, so that
+// what follows it tells what would follow without it.
+type HeldOut struct {
+	Intervention forestall.Intervention `json:"intervention"` // as it would have been
+}
+
+func (*HeldOut) kind() string { return "held_out" }
+func (*HeldOut) check() error { return nil }
+
+func (c *HeldOut) apply(s *State, _ stamp) any {
+	s.HeldOut = keepLast(s.HeldOut, c.Intervention, maxHistory)
+	return nil
+}
+
 // Settled records what an intervention turned out to be worth.
 type Settled struct {
 	Outcome forestall.Outcome `json:"outcome"`

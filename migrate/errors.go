@@ -20,6 +20,7 @@ var (
 	ErrTarget           = errors.New("unfit target")
 	ErrCapacity         = errors.New("GPUs are not free")
 	ErrNotRevoked       = errors.New("holder may still be leased")
+	ErrModel            = errors.New("model step does not fit")
 )
 
 // ErrNoTarget is wrapped by [Choose] when no node can take a workload. The

@@ -66,7 +66,9 @@ func anyCommand(t *rapid.T, s *State) Command {
 		&FailureSeen{Failure: forestall.Failure{Component: forestall.GPU(node, gpus[0]), Kind: forestall.GPUFailure}},
 		&IncidentClose{forestall.GPU(node, gpus[0]), forestall.GPUFailure},
 		&Intervened{forestall.Intervention{Decision: "d"}},
+		&HeldOut{forestall.Intervention{Decision: "d"}},
 		&Settled{forestall.Outcome{Decision: "d"}},
+		step(rapid.SampledFrom(modelSteps).Draw(t, "step"), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "model")),
 	}).Draw(t, "command")
 }
 

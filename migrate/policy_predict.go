@@ -118,7 +118,7 @@ func (p Policy) checkpoint(w *WorkloadState, st stake, ev Evidence, before Polic
 	d.Price = priceCheckpoint(st, age, p.interval(w), ev.Costs[w.Spec.Name].or(p.cfg.Defaults), w.Spec.CostPerSecond())
 	d.Reasons = []string{riskSentence(st.worst), span(age) + " of work is not saved", priced(d.Price)}
 	if d.Mode == forestall.Act && heldOut(d.ID, p.cfg.HoldOut) {
-		d.Mode = forestall.Observe
+		d.Mode, d.HeldOut = forestall.Observe, true
 		d.Reasons = append(d.Reasons, fmt.Sprintf("held out: %s of these are left undone, so that the model can learn from what follows", percent(p.cfg.HoldOut)))
 	}
 	single := p

@@ -77,6 +77,11 @@ func (s *State) adopt() error {
 			return fmt.Errorf("workload %q is in migration %q, which is not open", name, w.Migration)
 		}
 	}
+	for kind, r := range s.Models {
+		if r == nil || r.Candidate == nil != (r.Step == "") {
+			return fmt.Errorf("the models of %s have no roles, or a candidate no step", kind)
+		}
+	}
 	for id, m := range s.Open {
 		if m == nil || m.ID != id || s.Workloads[m.Workload] == nil {
 			return fmt.Errorf("migration %q has no workload", id)

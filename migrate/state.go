@@ -116,19 +116,22 @@ const (
 // State is everything the ledger holds. It is plain data: a function of the
 // commands applied, in the JSON of docs/format/ledger.md.
 type State struct {
-	Index         uint64                          `json:"index"` // of the last command applied
-	Time          time.Time                       `json:"time"`  // of that command, by the leader's clock
-	Budget        Budget                          `json:"budget"`
-	Nodes         map[string]*Node                `json:"nodes"`
-	Workloads     map[string]*WorkloadState       `json:"workloads"`
-	Open          map[string]*forestall.Migration `json:"open"`   // migrations by ID
-	Closed        []forestall.Migration           `json:"closed"` // bounded, the oldest first
-	Incidents     map[string]Incident             `json:"incidents"`
-	Past          []Incident                      `json:"past"` // closed incidents, bounded
-	Interventions []forestall.Intervention        `json:"interventions"`
-	Outcomes      []forestall.Outcome             `json:"outcomes"`
-	Spent         []time.Time                     `json:"spent"`  // preemptive actions within the budget's window
-	Recent        []string                        `json:"recent"` // IDs of commands that took effect
+	Index         uint64                                   `json:"index"` // of the last command applied
+	Time          time.Time                                `json:"time"`  // of that command, by the leader's clock
+	Budget        Budget                                   `json:"budget"`
+	Nodes         map[string]*Node                         `json:"nodes"`
+	Workloads     map[string]*WorkloadState                `json:"workloads"`
+	Open          map[string]*forestall.Migration          `json:"open"`   // migrations by ID
+	Closed        []forestall.Migration                    `json:"closed"` // bounded, the oldest first
+	Incidents     map[string]Incident                      `json:"incidents"`
+	Past          []Incident                               `json:"past"` // closed incidents, bounded
+	Interventions []forestall.Intervention                 `json:"interventions"`
+	Outcomes      []forestall.Outcome                      `json:"outcomes"`
+	HeldOut       []forestall.Intervention                 `json:"held_out,omitempty"`     // decisions left undone, bounded
+	Models        map[forestall.Kind]*forestall.ModelRoles `json:"models,omitempty"`       // by the kind that they judge; none: as configured
+	ModelEvents   []forestall.ModelEvent                   `json:"model_events,omitempty"` // bounded, the oldest first
+	Spent         []time.Time                              `json:"spent"`                  // preemptive actions within the budget's window
+	Recent        []string                                 `json:"recent"`                 // IDs of commands that took effect
 
 	recent map[string]struct{} // Recent as a set
 }
@@ -168,6 +171,14 @@ func (s *State) Workload(c forestall.Component) *WorkloadState {
 		return w
 	}
 	return nil
+}
+
+// ModelRoles returns which models of a kind have which part.
+func (s *State) ModelRoles(kind forestall.Kind) forestall.ModelRoles {
+	if r := s.Models[kind]; r != nil {
+		return cloneRoles(*r)
+	}
+	return forestall.ModelRoles{}
 }
 
 // Migration returns an open or remembered migration.

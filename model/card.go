@@ -23,23 +23,24 @@ const maxCardBytes = 16 << 20
 // Card says what an ensemble is about. It travels with the trees, as card.json
 // beside model.txt; docs/format/model.md describes its fields.
 type Card struct {
-	Format      int                `json:"format"`
-	Name        string             `json:"name"`
-	Version     string             `json:"version"`                        // shown as Risk.Model
-	Kind        string             `json:"kind,omitempty"`                 // of component it judges: node, gpu, agent, service
-	Schema      string             `json:"schema,omitempty"`               // version of the feature schema it was trained under
-	Features    []string           `json:"features"`                       // those of the trees, in their order
-	Windows     []Duration         `json:"windows,omitempty"`              // of the features, rising
-	Horizon     Duration           `json:"horizon,omitempty"`              // the probability is of a failure within (lead, lead+horizon]; 0 only without a kind: not said
-	Lead        Duration           `json:"lead,omitempty"`                 // what comes sooner is too late to act on
-	Calibration Calibration        `json:"calibration"`                    //
-	Thresholds  *Thresholds        `json:"thresholds,omitempty"`           // nil: the application's own
-	Training    Training           `json:"training"`                       //
-	Trials      *Trials            `json:"trials,omitempty"`               // nil: the parameters were not judged on held-out rows
-	Reliability *Reliability       `json:"reliability,omitempty"`          // nil: the probabilities were not judged on held-out rows
-	Metrics     map[string]float64 `json:"metrics,omitempty"`              // on held-out data, by name
-	Monotone    map[string]int     `json:"monotone_constraints,omitempty"` // feature to +1 or -1
-	TreesSHA256 string             `json:"trees_sha256"`                   // of model.txt, hex
+	Format       int                `json:"format"`
+	Name         string             `json:"name"`
+	Version      string             `json:"version"`                        // shown as Risk.Model
+	Kind         string             `json:"kind,omitempty"`                 // of component it judges: node, gpu, agent, service
+	Schema       string             `json:"schema,omitempty"`               // version of the feature schema it was trained under
+	Features     []string           `json:"features"`                       // those of the trees, in their order
+	Windows      []Duration         `json:"windows,omitempty"`              // of the features, rising
+	Horizon      Duration           `json:"horizon,omitempty"`              // the probability is of a failure within (lead, lead+horizon]; 0 only without a kind: not said
+	Lead         Duration           `json:"lead,omitempty"`                 // what comes sooner is too late to act on
+	Calibration  Calibration        `json:"calibration"`                    //
+	Thresholds   *Thresholds        `json:"thresholds,omitempty"`           // nil: the application's own
+	Training     Training           `json:"training"`                       //
+	Trials       *Trials            `json:"trials,omitempty"`               // nil: the parameters were not judged on held-out rows
+	Reliability  *Reliability       `json:"reliability,omitempty"`          // nil: the probabilities were not judged on held-out rows
+	Distribution *Distribution      `json:"distribution,omitempty"`         // nil: drift cannot be seen
+	Metrics      map[string]float64 `json:"metrics,omitempty"`              // on held-out data, by name
+	Monotone     map[string]int     `json:"monotone_constraints,omitempty"` // feature to +1 or -1
+	TreesSHA256  string             `json:"trees_sha256"`                   // of model.txt, hex
 }
 
 // Training says where a model comes from.
@@ -157,12 +158,29 @@ func (c *Card) Validate() error {
 			return bad("trials", "%v", err)
 		}
 	}
+	if d := c.Distribution; d != nil {
+		if err := d.Validate(len(c.Features)); err != nil {
+			return bad("distribution", "%v", err)
+		}
+	}
 	if r := c.Reliability; r != nil {
 		if err := r.Validate(); err != nil {
 			return bad("reliability", "%v", err)
 		}
 	}
 	return nil
+}
+
+// Digest returns the SHA-256 of the card, in hex. As the card holds the trees'
+// digest, it names a model: what it was trained on, its trees, its calibration
+// and its thresholds. It is that of the card's canonical text, whatever blanks
+// its file has.
+func (c *Card) Digest() (string, error) {
+	text, err := c.encode()
+	if err != nil {
+		return "", err
+	}
+	return Digest(text), nil
 }
 
 // encode returns the card as its file holds it.

@@ -57,6 +57,7 @@ type prediction struct {
 	At          time.Time `json:"at"`
 	Until       time.Time `json:"until"`
 	Probability float64   `json:"p"`
+	Share       float64   `json:"share"` // of the horizon that it speaks for alone: the time since the one before
 	Alarm       bool      `json:"alarm,omitempty"`
 	Model       string    `json:"model,omitempty"`
 }
@@ -113,7 +114,7 @@ func (a *Accuracy) Predict(r forestall.Risk) {
 		h = a.horizon
 	}
 	until := r.Time.Add(a.leads[r.Component.Kind] + h)
-	p := prediction{r.Time, until, r.Probability, r.Grade == forestall.Failing, r.Model}
+	p := prediction{At: r.Time, Until: until, Probability: r.Probability, Alarm: r.Grade == forestall.Failing, Model: r.Model}
 	if p.Alarm {
 		if t.Alarm.Since.IsZero() {
 			t.Alarm.Since = p.At
@@ -121,6 +122,9 @@ func (a *Accuracy) Predict(r forestall.Risk) {
 		t.Alarm.Until, t.Alarm.Model = p.Until, p.Model
 	}
 	if n := len(t.Pending); n == 0 || p.At.Sub(t.Pending[n-1].At) >= h/pendingPerHorizon {
+		if n > 0 {
+			p.Share = min(1, p.At.Sub(t.Pending[n-1].At).Seconds()/h.Seconds())
+		}
 		t.Pending = append(t.Pending, p)
 	}
 }
@@ -143,15 +147,17 @@ func (a *Accuracy) Fail(f forestall.Failure) {
 	}
 	kind := f.Component.Kind
 	a.settle(kind, t, f.Time)
-	version := t.Alarm.Model
+	version, followed := t.Alarm.Model, 0
 	for _, p := range t.Pending {
 		version = p.Model
 		if left := f.Time.Sub(p.At); left > 0 && left >= a.leads[kind] {
 			a.cell(kind, p).count(p, true)
+			followed = 1
 		}
 	}
 	c := a.cell(kind, prediction{At: f.Time, Model: version})
 	c.Failures++
+	c.Followed += followed
 	if !t.Alarm.Since.IsZero() && t.Alarm.Since.Before(f.Time) {
 		lead := f.Time.Sub(t.Alarm.Since)
 		c.Caught++

@@ -209,12 +209,12 @@ func TestBudgetHolds(t *testing.T) {
 
 func reopened(t *testing.T, tally *Tally) *Tally {
 	t.Helper()
-	b, err := Memory{Tallies: map[forestall.Kind]*Tally{forestall.KindGPU: tally}}.Encode()
+	b, err := (&Memory{Tallies: map[string]*Tally{"m1": tally}}).Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
 	fresh := NewTally(0.2)
-	if err := (Memory{Tallies: map[forestall.Kind]*Tally{forestall.KindGPU: fresh}}).Read(bytes.NewReader(b)); err != nil {
+	if err := (&Memory{Tallies: map[string]*Tally{"m1": fresh}}).Read(bytes.NewReader(b)); err != nil {
 		t.Fatal(err)
 	}
 	return fresh

@@ -12,12 +12,13 @@ type Config struct {
 	FailingAt  float64       // probability from which it is Failing
 	Hysteresis float64       // a grade is left only below its threshold x (1 - Hysteresis)
 	Stale      time.Duration // a window whose newest scrape is older is Unknown
-	Reasons    int           // how many reasons a risk gives at most
+	Drift      DriftConfig
+	Reasons    int // how many reasons a risk gives at most
 }
 
 // DefaultConfig returns the configuration that the engine starts from.
 func DefaultConfig() Config {
-	return Config{SuspectAt: 0.1, FailingAt: 0.5, Hysteresis: 0.2, Stale: 30 * time.Second, Reasons: 5}
+	return Config{SuspectAt: 0.1, FailingAt: 0.5, Hysteresis: 0.2, Stale: 30 * time.Second, Drift: DefaultDriftConfig(), Reasons: 5}
 }
 
 // Validate names the first field that is out of its range.
@@ -34,5 +35,5 @@ func (c Config) Validate() error {
 	case c.Reasons < 0:
 		return fmt.Errorf("predict: Reasons is %d; it must not be negative", c.Reasons)
 	}
-	return nil
+	return c.Drift.Validate()
 }

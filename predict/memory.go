@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -25,17 +26,29 @@ const maxMemoryBytes = 1 << 30
 var ErrMemory = errors.New("unreadable record of predictions")
 
 // Memory is what an engine knows of its predictions and must not forget with a
-// restart: those whose outcome is not known yet, what came of the others, and
-// how often each threshold would have alarmed. Fields that are nil are left as
-// they are.
+// restart: those whose outcome is not known yet, what came of the others, how
+// often each threshold would have alarmed, and how the telemetry lay. Fields that
+// are nil are left as they are.
+//
+// What was read of a model that is not at work yet is kept until [Memory.Adopt]
+// finds its place.
 type Memory struct {
 	Accuracy *Accuracy
-	Tallies  map[forestall.Kind]*Tally
+	Tallies  map[string]*Tally // by the digest of the model's card
+	Drifts   map[string]*Drift // likewise
+	Trials   map[forestall.Kind]*Trial
+
+	rest memoryState // read, without a place yet
 }
+
+// keptModels bounds what is kept of models that are not at work.
+const keptModels = 16
 
 type memoryState struct {
 	Accuracy *accuracyState                `json:"accuracy,omitempty"`
-	Tallies  map[forestall.Kind]tallyState `json:"tallies,omitempty"`
+	Tallies  map[string]tallyState         `json:"tallies,omitempty"`
+	Drifts   map[string]driftState         `json:"drifts,omitempty"`
+	Trials   map[forestall.Kind]trialState `json:"trials,omitempty"`
 }
 
 type accuracyState struct {
@@ -46,20 +59,30 @@ type accuracyState struct {
 }
 
 // Encode returns the memory as its file holds it.
-func (m Memory) Encode() ([]byte, error) {
-	var s memoryState
+func (m *Memory) Encode() ([]byte, error) {
+	s := memoryState{
+		Tallies: maps.Clone(m.rest.Tallies), Drifts: maps.Clone(m.rest.Drifts), Trials: maps.Clone(m.rest.Trials),
+	}
 	if m.Accuracy != nil {
 		s.Accuracy = m.Accuracy.state()
 	}
-	s.Tallies = map[forestall.Kind]tallyState{}
-	for kind, t := range m.Tallies {
-		s.Tallies[kind] = t.state()
-	}
+	put(&s.Tallies, m.Tallies, (*Tally).state)
+	put(&s.Drifts, m.Drifts, (*Drift).state)
+	put(&s.Trials, m.Trials, (*Trial).state)
 	body, err := json.Marshal(s)
 	if err != nil {
 		return nil, fmt.Errorf("encode predictions: %w", err)
 	}
 	return sealed(body), nil
+}
+
+func put[K comparable, V, S any](to *map[K]S, from map[K]V, state func(V) S) {
+	for k, v := range from {
+		if *to == nil {
+			*to = map[K]S{}
+		}
+		(*to)[k] = state(v)
+	}
 }
 
 // sealed puts the header before a body.
@@ -70,7 +93,7 @@ func sealed(body []byte) []byte {
 
 // Read takes up what [Memory.Encode] wrote. After an error, which wraps
 // [ErrMemory], nothing has changed.
-func (m Memory) Read(r io.Reader) error {
+func (m *Memory) Read(r io.Reader) error {
 	text, err := io.ReadAll(io.LimitReader(r, maxMemoryBytes+1))
 	if err != nil {
 		return fmt.Errorf("read predictions: %w", err)
@@ -82,10 +105,32 @@ func (m Memory) Read(r io.Reader) error {
 	if m.Accuracy != nil && s.Accuracy != nil {
 		m.Accuracy.adopt(s.Accuracy)
 	}
-	for kind, t := range m.Tallies {
-		t.adopt(s.Tallies[kind])
-	}
+	m.rest = s
+	m.rest.Accuracy = nil
+	m.Adopt()
 	return nil
+}
+
+// Adopt gives what was read and had no place then to those that have come since.
+func (m *Memory) Adopt() {
+	take(m.rest.Tallies, m.Tallies, (*Tally).adopt)
+	take(m.rest.Drifts, m.Drifts, (*Drift).adopt)
+	take(m.rest.Trials, m.Trials, (*Trial).adopt)
+	for len(m.rest.Tallies) > keptModels {
+		delete(m.rest.Tallies, slices.Min(slices.Collect(maps.Keys(m.rest.Tallies))))
+	}
+	for len(m.rest.Drifts) > keptModels {
+		delete(m.rest.Drifts, slices.Min(slices.Collect(maps.Keys(m.rest.Drifts))))
+	}
+}
+
+func take[K comparable, V, S any](from map[K]S, to map[K]V, adopt func(V, S)) {
+	for k, v := range to {
+		if s, ok := from[k]; ok {
+			adopt(v, s)
+			delete(from, k)
+		}
+	}
 }
 
 func decodeMemory(text []byte) (s memoryState, err error) {
@@ -110,9 +155,19 @@ func decodeMemory(text []byte) (s memoryState, err error) {
 			return s, err
 		}
 	}
-	for kind, t := range s.Tallies {
+	for digest, t := range s.Tallies {
 		if err := t.check(); err != nil {
-			return s, fmt.Errorf("tally of %s: %w", kind, err)
+			return s, fmt.Errorf("tally of model %.12s: %w", digest, err)
+		}
+	}
+	for _, t := range s.Trials {
+		if err := t.check(); err != nil {
+			return s, err
+		}
+	}
+	for _, d := range s.Drifts {
+		if err := d.check(); err != nil {
+			return s, err
 		}
 	}
 	return s, nil

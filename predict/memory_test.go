@@ -11,8 +11,8 @@ import (
 	"github.com/stratoswarm/forestall"
 )
 
-func memoryOf(a *Accuracy, t *Tally) Memory {
-	return Memory{Accuracy: a, Tallies: map[forestall.Kind]*Tally{forestall.KindGPU: t}}
+func memoryOf(a *Accuracy, t *Tally) *Memory {
+	return &Memory{Accuracy: a, Tallies: map[string]*Tally{"m1": t}}
 }
 
 // lived returns an accuracy and a tally with something of everything.
@@ -137,7 +137,7 @@ func FuzzMemory(f *testing.F) {
 	_, body, _ := bytes.Cut(b, []byte{'\n'})
 	f.Add(body)
 	f.Add([]byte(`{}`))
-	f.Add([]byte(`{"tallies":{"gpu":{"days":{"3":{"seconds":1,"onsets":[]}}}}}`))
+	f.Add([]byte(`{"tallies":{"m1":{"days":{"3":{"seconds":1,"onsets":[]}}}}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		a, tally := NewAccuracy(time.Hour), NewTally(0.2)
 		m := memoryOf(a, tally)

@@ -15,6 +15,10 @@ import (
 // meant to.
 var ErrModel = errors.New("model does not fit")
 
+// Blind begins the note of a risk that is Unknown because its window is unlike
+// what the model was trained on.
+const Blind = "blind: "
+
 // errSilent is about a component whose scrapes have all been empty.
 var errSilent = errors.New("none of its metrics has been reported for as long as the longest window reaches")
 
@@ -39,6 +43,8 @@ type judge struct {
 	vanished   int        // position of how many it lacks of those the longest window saw
 	fixed      thresholds // the card's or the configuration's
 	thresholds thresholds // in force; the scorer's lock guards them
+	drift      *Drift     // nil: the card does not say how its training data lay
+	blind      float64    // share of what the model weighs from which a window is too strange
 	buffers    sync.Pool  // *buffers
 }
 
@@ -84,6 +90,7 @@ func newJudge(kind forestall.Kind, m *model.Model, schema *features.Schema, cfg 
 		j.thresholds.suspect, j.thresholds.failing = t.Suspect, t.Failing
 	}
 	j.fixed = j.thresholds
+	j.drift, j.blind = newDrift(m, cfg.Drift), cfg.Drift.Blind
 	for _, name := range m.Features() {
 		i, ok := schema.Index(name)
 		if !ok {
@@ -149,7 +156,9 @@ func SchemaFor(m *model.Model, extra ...features.Metric) (*features.Schema, erro
 // Score judges a component from its window at now. The risk is Unknown, with a
 // note that says why, when no model judges its kind, when the window is of
 // another schema, does not yet cover its shortest span, is older than
-// Config.Stale, or has been without any value for its longest span.
+// Config.Stale, or has been without any value for its longest span. It is also Unknown, blind,
+// where it would be Healthy and too much of what the model weighs lies outside
+// of the range that it was trained on.
 func (s *Scorer) Score(c forestall.Component, now time.Time, w *features.Window) forestall.Risk {
 	r := s.judge(c, now, w)
 	s.mu.Lock()
@@ -157,6 +166,11 @@ func (s *Scorer) Score(c forestall.Component, now time.Time, w *features.Window)
 	if r.Grade != forestall.Unknown {
 		r.Grade = s.judges[c.Kind].thresholds.grade(r.Probability, s.grades[c])
 		s.grades[c] = r.Grade
+	}
+	if r.Grade == forestall.Healthy && r.Note != "" {
+		// That nothing is wrong cannot be told from where the model has never
+		// been. An alarm stands: what is extreme is often what is failing.
+		r = forestall.UnknownRisk(c, r.Time, Blind+r.Note)
 	}
 	s.latest[c] = r
 	return r
@@ -194,6 +208,15 @@ func (s *Scorer) Thresholds(kind forestall.Kind) (suspect, failing float64, ok b
 		return 0, 0, false
 	}
 	return j.fixed.suspect, j.fixed.failing, true
+}
+
+// Drift returns what a kind's telemetry is compared with, nil where no model
+// judges the kind or its card does not say how its training data lay.
+func (s *Scorer) Drift(kind forestall.Kind) *Drift {
+	if j := s.judges[kind]; j != nil {
+		return j.drift
+	}
+	return nil
 }
 
 // SetThresholds replaces those of a kind that a model judges, from the next
@@ -236,6 +259,9 @@ func (s *Scorer) judge(c forestall.Component, now time.Time, w *features.Window)
 	return r
 }
 
+// describe returns what a feature of the model is.
+func (j *judge) describe(feature int) features.Feature { return j.schema.Describe(j.place[feature]) }
+
 func (j *judge) score(w *features.Window, reasons int) (forestall.Risk, error) {
 	b := j.buffers.Get().(*buffers)
 	defer j.buffers.Put(b)
@@ -250,7 +276,15 @@ func (j *judge) score(w *features.Window, reasons int) (forestall.Risk, error) {
 	if err != nil {
 		return forestall.Risk{}, err
 	}
+	note := ""
+	if j.drift != nil {
+		j.drift.observe(b.row, w.Last())
+		if share := j.drift.beyond(b.row); share >= j.blind {
+			note = fmt.Sprintf("out of distribution: %.0f %% of what the model weighs lies outside of its training (%s)", 100*share, j.drift.strangest(b.row, j.describe))
+		}
+	}
 	r := forestall.Risk{
+		Note:        note,
 		Horizon:     time.Duration(j.model.Card.Horizon),
 		Probability: min(max(p, 0), 1),
 		Grade:       forestall.Healthy,

@@ -27,6 +27,8 @@ type cell struct {
 
 	Squares     float64 `json:"squares"`  // sum of squared errors
 	Expected    float64 `json:"expected"` // sum of probabilities
+	Hazard      float64 `json:"hazard"`   // failures that they announce: each counts for its share of its horizon
+	Followed    int     `json:"followed"` // failures that followed a prediction in time
 	Failures    int     `json:"failures"`
 	Caught      int     `json:"caught"`
 	FalseAlarms int     `json:"false_alarms"`
@@ -44,11 +46,13 @@ func (c *cell) count(p prediction, failed bool) {
 	}
 	c.Squares += (p.Probability - actual) * (p.Probability - actual)
 	c.Expected += p.Probability
+	c.Hazard += p.Probability * p.Share
 }
 
 func (c *cell) add(o *cell) {
 	c.Of.TP, c.Of.FP, c.Of.TN, c.Of.FN = c.Of.TP+o.Of.TP, c.Of.FP+o.Of.FP, c.Of.TN+o.Of.TN, c.Of.FN+o.Of.FN
 	c.Squares, c.Expected = c.Squares+o.Squares, c.Expected+o.Expected
+	c.Hazard, c.Followed = c.Hazard+o.Hazard, c.Followed+o.Followed
 	c.Failures, c.Caught, c.FalseAlarms = c.Failures+o.Failures, c.Caught+o.Caught, c.FalseAlarms+o.FalseAlarms
 }
 
@@ -96,17 +100,23 @@ func (a *Accuracy) fold() {
 // Scores says how good the matured predictions were. A score that needs
 // evidence which is lacking is NaN.
 type Scores struct {
-	Balanced    float64         // mean of both classes' recall; NaN until both were seen
-	Precision   float64         // share of alarming predictions that a failure followed
-	Recall      float64         // share of the predictions before a failure that alarmed
-	Brier       float64         // mean squared error of the probabilities
-	Matured     int             // predictions
-	Positive    int             // those of them that a failure followed
-	Expected    float64         // sum of their probabilities: as many as Positive when they are calibrated
-	Failures    int             // of components that were judged before
-	Caught      int             // failures with an alarm before them
-	FalseAlarms int             // alarms that ended, and their horizon passed, without a failure
-	LeadTimes   []time.Duration // from the alarm to the failure, the newest last, at most 1,000
+	Balanced    float64 // mean of both classes' recall; NaN until both were seen
+	Precision   float64 // share of alarming predictions that a failure followed
+	Recall      float64 // share of the predictions before a failure that alarmed
+	Brier       float64 // mean squared error of the probabilities
+	Matured     int     // predictions
+	Positive    int     // those of them that a failure followed
+	Expected    float64 // sum of their probabilities: as many as Positive when they are calibrated
+	Failures    int     // of components that were judged before
+	Caught      int     // failures with an alarm before them
+	FalseAlarms int     // alarms that ended, and their horizon passed, without a failure
+	// Failures that followed a prediction in time, and how many the probabilities
+	// announce, each for its share of its horizon: as many when they are
+	// calibrated, whatever the number of predictions.
+	Followed         int
+	ExpectedFailures float64
+
+	LeadTimes []time.Duration // from the alarm to the failure, the newest last, at most 1,000
 
 	Of model.Confusion // matured predictions by whether they alarmed and a failure followed
 }
@@ -117,19 +127,25 @@ func (s Scores) Calibration() float64 { return float64(s.Positive) / s.Expected 
 
 func (a *Accuracy) sum(take func(cellKey) bool) Scores {
 	var all cell
+	var taken []*cell
 	for k, c := range a.cells {
 		if take(k) {
-			all.add(c)
+			taken = append(taken, c)
 		}
+	}
+	slices.SortFunc(taken, (*cell).compare) // sums of floats depend on the order
+	for _, c := range taken {
+		all.add(c)
 	}
 	c := all.Of
 	s := Scores{
-		Balanced:    c.Balanced(),
-		Precision:   c.Precision(),
-		Recall:      c.Recall(),
-		Matured:     c.TP + c.FP + c.TN + c.FN,
-		Positive:    c.TP + c.FN,
-		Expected:    all.Expected,
+		Balanced:  c.Balanced(),
+		Precision: c.Precision(),
+		Recall:    c.Recall(),
+		Matured:   c.TP + c.FP + c.TN + c.FN,
+		Positive:  c.TP + c.FN,
+		Expected:  all.Expected,
+		Followed:  all.Followed, ExpectedFailures: all.Hazard,
 		Failures:    all.Failures,
 		Caught:      all.Caught,
 		FalseAlarms: all.FalseAlarms,

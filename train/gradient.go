@@ -72,12 +72,15 @@ func (g *gradients) pack(p *Params, tree int) {
 	})
 }
 
-// steps returns how many steps a unit may have for a sum to fit into room.
+// steps returns how many steps a unit may have for a sum to fit into room. It is
+// a power of two, so that halves and quarters are not rounded: at even odds each
+// row has a hessian of 1/4, and a leaf of four rows has 1, not a little less.
 func steps(room, sum float64) float64 {
 	if sum == 0 {
 		return 1
 	}
-	return min(room/sum, 1<<40)
+	_, exponent := math.Frexp(min(room/sum, 1<<40))
+	return math.Ldexp(1, exponent-1)
 }
 
 // deriveBlock puts the first and second derivatives of the loss of some rows

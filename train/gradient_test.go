@@ -90,3 +90,32 @@ func TestRefusesWhatOverflows(t *testing.T) {
 		}
 	}
 }
+
+// At even odds each row has a hessian of 1/4, which no number of rows rounds:
+// four failures together are enough for a leaf of 1, wherever they lie.
+func TestQuartersAreExact(t *testing.T) {
+	for first := range 64 {
+		rows := 1000 + 7*first
+		x, label := make([]float64, rows), make([]float64, rows)
+		for i := first; i < first+4; i++ {
+			x[i], label[i] = 1, 1
+		}
+		d, err := NewDataset([]string{"x"}, [][]float64{x}, label, nil, Spec{Objective: Binary})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := DefaultParams()
+		p.Trees, p.MinLeaf, p.MinHessian = 1, 1, 1
+		r, err := Train(t.Context(), d, nil, p, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaves := r.Trees[0].Leaves
+		if len(leaves) != 2 {
+			t.Fatalf("%d rows, failures from row %d on: %d leaves, want 2", rows, first, len(leaves))
+		}
+		if l := leaves[1]; l.Count != 4 || l.Weight != 1 {
+			t.Errorf("%d rows, failures from row %d on: a leaf of %d rows and a hessian of %v, want 4 and 1", rows, first, l.Count, l.Weight)
+		}
+	}
+}

@@ -11,8 +11,8 @@ import (
 type Increment struct {
 	Size  int64   // of the whole state, bytes
 	Dirty []Range // what changed, ascending and apart; everything where no base is known
-	// Content has the bytes of Dirty at their places; elsewhere it is undefined.
-	// It may be read from several goroutines at once until the increment is
+	// Content has the bytes of Dirty at their places; a read elsewhere fails. It
+	// may be read from several goroutines at once until the increment is
 	// settled or the state is captured anew.
 	Content io.ReaderAt
 }
@@ -107,16 +107,12 @@ func (r *Region) capture(ctx context.Context, still bool) (copied int64, err err
 	return Bytes(fresh), nil
 }
 
-// ReadAt reads what was copied.
+// ReadAt reads what was copied, within one range of it.
 func (i *image) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 || off > int64(len(i.bytes)) {
-		return 0, fmt.Errorf("read a copy of %d bytes at %d", len(i.bytes), off)
+	if !covers(i.pending, off, int64(len(p))) {
+		return 0, fmt.Errorf("%d bytes at %d were not captured", len(p), off)
 	}
-	n := copy(p, i.bytes[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
+	return copy(p, i.bytes[off:]), nil
 }
 
 func (i *image) drop() error {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 )
 
 // PageSize is the unit of change in bytes. Where the kernel's pages are larger,
@@ -58,4 +59,11 @@ func align(r Range, size int64) Range {
 	from := r.Offset &^ (PageSize - 1)
 	to := min(size, (r.End()+PageSize-1)&^(PageSize-1))
 	return Range{from, to - from}
+}
+
+// covers reports whether n bytes from off lie within one of the ranges, which
+// are ascending and apart.
+func covers(ranges []Range, off, n int64) bool {
+	i := sort.Search(len(ranges), func(i int) bool { return ranges[i].End() > off })
+	return n == 0 || i < len(ranges) && ranges[i].Offset <= off && off+n <= ranges[i].End()
 }

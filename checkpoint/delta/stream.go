@@ -137,20 +137,15 @@ func (p *pages) page(b []byte) {
 	p.kept = append(p.kept, kept{at, bytes.Clone(b)})
 }
 
-// ReadAt reads changed pages; what lies between them reads as zeros.
+// ReadAt reads changed pages, within one range of them.
 func (p *pages) ReadAt(b []byte, off int64) (int, error) {
-	if off < 0 || off > p.size {
-		return 0, fmt.Errorf("read a stream of %d bytes at %d", p.size, off)
+	if !covers(p.dirty, off, int64(len(b))) {
+		return 0, fmt.Errorf("%d bytes at %d were not captured", len(b), off)
 	}
-	n := int(min(int64(len(b)), p.size-off))
-	clear(b[:n])
-	for i := p.firstEndingAfter(off); i < len(p.kept) && p.kept[i].at < off+int64(n); i++ {
+	n := 0
+	for i := p.firstEndingAfter(off); n < len(b); i++ {
 		k := p.kept[i]
-		from := max(off, k.at)
-		copy(b[from-off:n], k.bytes[from-k.at:])
-	}
-	if n < len(b) {
-		return n, io.EOF
+		n += copy(b[n:], k.bytes[off+int64(n)-k.at:])
 	}
 	return n, nil
 }

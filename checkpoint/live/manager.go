@@ -176,7 +176,7 @@ func (m *Manager) capture(ctx context.Context, names []string) (regions []checkp
 		if err != nil {
 			return nil, at, 0, fmt.Errorf("state %q: %w", name, err)
 		}
-		r := checkpoint.Region{Name: name, Size: inc.Size, Content: inc.Content}
+		r := checkpoint.Region{Name: name, Size: inc.Size, Content: inc.Content, Sparse: true}
 		for _, d := range inc.Dirty {
 			r.Dirty = append(r.Dirty, checkpoint.PageRange(d))
 		}

@@ -124,6 +124,15 @@ func (c migrationsCmd) Run(g *globals) error {
 	return show(g, c.clientFlags, all, err, view.migrations)
 }
 
+type interventionsCmd struct {
+	clientFlags
+}
+
+func (c interventionsCmd) Run(g *globals) error {
+	all, err := c.client().Interventions(g.ctx)
+	return show(g, c.clientFlags, all, err, view.interventions)
+}
+
 type membersCmd struct {
 	clientFlags
 }

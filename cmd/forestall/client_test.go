@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
 )
 
@@ -40,7 +41,8 @@ func TestClientCommands(t *testing.T) {
 	url := answering(t, map[string]any{
 		"/v1/status": someStatus(), "/v1/risk": someRisks(), "/v1/risk/gpu/n1/3": someRisks()[0], "/v1/workloads": someWorkloads(),
 		"/v1/checkpoints": someCheckpoints(), "/v1/checkpoints?workload=train-1": someCheckpoints()[:1], "/v1/migrations": someMigrations(),
-		"/v1/models": someModels(), "/v1/members": []any{}, "/v1/incidents": []any{}, "/v1/workloads/train-1/retire": nil,
+		"/v1/interventions": []api.Intervention{{Intervention: forestall.Intervention{Decision: "checkpoint-w-1", Component: forestall.GPU("n1", 3), Action: forestall.ActionCheckpoint}, HeldOut: true}},
+		"/v1/models":        someModels(), "/v1/models/events": someEvents(), "/v1/models/gpu/rollback": nil, "/v1/members": []any{}, "/v1/incidents": []any{}, "/v1/workloads/train-1/retire": nil,
 		"/v1/workloads/train-1/checkpoint": someCheckpoints()[0], "/v1/store": api.StoreStats{Node: "n1", Checkpoints: 7}, "/v1/store/gc": api.Collected{Freed: 5 << 20},
 		"/v1/checkpoints/" + someCheckpoints()[1].ID: api.Deleted{From: []string{"n1", "n2"}, Failed: []string{"n3: no answer"}},
 	})
@@ -74,6 +76,11 @@ func TestClientCommands(t *testing.T) {
 		{"retire nobody --api " + url, "", "is known to this engine"},
 		{"model --api " + url, "gpu-march 2026-03-01", ""},
 		{"model show --json --api " + url, `"balanced_accuracy": 0.871`, ""},
+		{"interventions --api " + url, "held out", ""},
+		{"model list --api " + url, "2026-04-01", ""},
+		{"model history --api " + url, "rolled back", ""},
+		{"model rollback gpu --reason drift --api " + url, "champion for gpu again", ""},
+		{"model promote disk --api " + url, "", "is not one of node, gpu"},
 		{"members --api " + url, "no members", ""},
 		{"incidents --json --api " + url, "[]", ""},
 		{"incidents --api http://127.0.0.1:1", "", "is `forestall engine` running?"},
@@ -82,15 +89,16 @@ func TestClientCommands(t *testing.T) {
 		t.Run(tt.args, func(t *testing.T) {
 			var out bytes.Buffer
 			var c struct {
-				Status      statusCmd      `cmd:""`
-				Risk        riskCmd        `cmd:""`
-				Workloads   workloadsCmd   `cmd:""`
-				Retire      retireCmd      `cmd:""`
-				Checkpoints checkpointsCmd `cmd:""`
-				Migrations  migrationsCmd  `cmd:""`
-				Model       modelCmd       `cmd:""`
-				Members     membersCmd     `cmd:""`
-				Incidents   incidentsCmd   `cmd:""`
+				Status        statusCmd        `cmd:""`
+				Risk          riskCmd          `cmd:""`
+				Workloads     workloadsCmd     `cmd:""`
+				Retire        retireCmd        `cmd:""`
+				Checkpoints   checkpointsCmd   `cmd:""`
+				Migrations    migrationsCmd    `cmd:""`
+				Model         modelCmd         `cmd:""`
+				Interventions interventionsCmd `cmd:""`
+				Members       membersCmd       `cmd:""`
+				Incidents     incidentsCmd     `cmd:""`
 			}
 			parser, err := kong.New(&c)
 			if err != nil {

@@ -60,6 +60,18 @@ func someStatus() api.Status {
 	}
 }
 
+func refOf(letter, version string) forestall.ModelRef {
+	return forestall.ModelRef{SHA256: strings.Repeat(letter, 64), Name: "m", Version: version}
+}
+
+func someEvents() []forestall.ModelEvent {
+	return []forestall.ModelEvent{
+		{Index: 93, Time: noon.Add(-time.Hour), Kind: forestall.KindGPU, Step: forestall.ModelRolledBack, Model: refOf("b", "2026-04-01"), Instead: refOf("a", "2026-03-01"), By: "n2", Reasons: []string{"its calibration is lost: 9 failures came where 1.2 were expected"}},
+		{Index: 71, Time: noon.Add(-30 * time.Hour), Kind: forestall.KindGPU, Step: forestall.ModelPromoted, Model: refOf("b", "2026-04-01"), Instead: refOf("a", "2026-03-01"), By: "n1, asked for"},
+		{Index: 60, Time: noon.Add(-90 * time.Hour), Kind: forestall.KindGPU, Step: forestall.ModelProposed, Model: refOf("b", "2026-04-01"), By: "n1, asked for"},
+	}
+}
+
 func someModels() []api.ModelStatus {
 	return []api.ModelStatus{
 		{
@@ -71,6 +83,18 @@ func someModels() []api.ModelStatus {
 		},
 		{
 			Kind: forestall.KindGPU, Name: "gpu-march", Version: "2026-03-01", Horizon: 3600, Thresholds: someStatus().Thresholds[:2],
+			Roles: forestall.ModelRoles{
+				Champion: refOf("a", "2026-03-01"), Since: noon.Add(-50 * time.Hour), Past: []forestall.ModelRef{{}, refOf("c", "2026-02-01")},
+				Candidate: &forestall.ModelRef{SHA256: strings.Repeat("b", 64), Name: "gpu-april", Version: "2026-04-01"}, Step: forestall.ModelShadowed, Entered: noon.Add(-26 * time.Hour),
+			},
+			Trouble: "candidate 2026-04-01 bbbbbbbbbbbb: this node does not have its files",
+			Drift: api.ModelDrift{Rows: 11520, Weight: api.Number(0.31), Largest: api.Number(1.2), Features: []api.DriftFeature{
+				{Name: "gpu_temperature_celsius_mean_1h", PSI: 1.2, Weight: 0.2}, {Name: "gpu_power_watts_last", PSI: 0.31, Weight: 0.11},
+			}},
+			Trial: &api.ModelTrial{
+				Model: refOf("b", "2026-04-01"), Nodes: 3, Verdict: "better", Z: 2.4,
+				Reasons: []string{"8640 predictions of 24 components over 26h0m0s, 6 failures", "the challenger is better"},
+			},
 			Recent: api.PredictionScores{
 				Matured: 345600, Positive: 61, Expected: 58.2, Balanced: api.Number(0.871), Recall: api.Number(0.75), Brier: api.Number(0.00013),
 				Failures: 2, Caught: 2, FalseAlarms: 1,
@@ -157,6 +181,8 @@ func TestGoldens(t *testing.T) {
 				{Name: "n3", GPUs: 0},
 			})
 		}},
+		{"model-list", false, func(v view) { v.modelList(someModels()) }},
+		{"model-history", false, func(v view) { v.modelHistory(someEvents()) }},
 		{"models", false, func(v view) { v.models(someModels()) }},
 		{"workloads", false, func(v view) { v.workloads(someWorkloads()) }},
 		{"workloads-none", false, func(v view) { v.workloads(nil) }},

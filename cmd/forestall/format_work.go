@@ -38,6 +38,18 @@ func (v view) checkpoints(all []forestall.Checkpoint) {
 	t.writeOr(v, "No checkpoints yet: none counts, and the engine's node holds none.")
 }
 
+func (v view) interventions(all []api.Intervention) {
+	t := textTable{header: []string{"WHEN", "ACTION", "COMPONENT", "", "DECISION"}}
+	for _, i := range all {
+		done, c := "done", sgrNone
+		if i.HeldOut {
+			done, c = "held out", sgrYellow
+		}
+		t.add(cellOf(v.ago(i.Time)), cellOf(string(i.Action)), cellOf(i.Component.String()), textCell{done, c}, cellOf(i.Decision))
+	}
+	t.writeOr(v, "Nothing was done about a component, and nothing held out.")
+}
+
 func (v view) migrations(all []forestall.Migration) {
 	t := textTable{header: []string{"WHEN", "ACTION", "WORKLOAD", "WAY", "PHASE", ">EPOCH", ">PAUSE", ">TOOK", ">WORTH", "BECAUSE"}}
 	for _, m := range all {

@@ -36,9 +36,12 @@ type cli struct {
 	Members     membersCmd     `cmd:"" group:"Ask an engine" help:"List the cluster's nodes."`
 	Incidents   incidentsCmd   `cmd:"" group:"Ask an engine" help:"List failures, open and closed."`
 
-	Model modelCmd `cmd:"" group:"Ask an engine" help:"Show the models that judge, and what came of their predictions."`
+	Interventions interventionsCmd `cmd:"" group:"Ask an engine" help:"List preemptive checkpoints that were taken or held out."`
+
+	Model modelCmd `cmd:"" group:"Ask an engine" help:"Show, propose, promote and roll back the models that judge."`
 
 	Train     trainCmd     `cmd:"" group:"Train and judge models" help:"Train a model on a table."`
+	Retrain   retrainCmd   `cmd:"" group:"Train and judge models" help:"Train on the newest telemetry and the cluster's own failures, and propose the model."`
 	Predict   predictCmd   `cmd:"" group:"Train and judge models" help:"Score the rows of a table."`
 	Explain   explainCmd   `cmd:"" group:"Train and judge models" help:"Say why rows of a table have the risk that a model gives them."`
 	Evaluate  evaluateCmd  `cmd:"" group:"Train and judge models" help:"Measure a model on a table."`

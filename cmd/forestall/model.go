@@ -2,18 +2,30 @@ package main
 
 import (
 	"fmt"
-	"math"
-	"time"
+	"os"
+	"path/filepath"
 
+	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/model"
 )
 
-// modelCmd is about the models that judge.
+// modelCmd is about the models that judge a cluster.
 type modelCmd struct {
-	Show modelShowCmd `cmd:"" default:"withargs" help:"Show the model of each kind of component: thresholds and why, and what came of its predictions."`
+	Show     modelShowCmd     `cmd:"" default:"withargs" help:"Show the model of each kind: its part, thresholds and why, drift, and what came of its predictions."`
+	List     modelListCmd     `cmd:"" help:"List the models of each kind: champion, candidate and earlier champions."`
+	History  modelHistoryCmd  `cmd:"" help:"List the steps in the lives of models that the cluster agreed on."`
+	Propose  modelProposeCmd  `cmd:"" help:"Propose a model; it runs in the champion's shadow once more than half of the nodes have it."`
+	Promote  modelPromoteCmd  `cmd:"" help:"Make the candidate the champion, whatever its trial has shown."`
+	Reject   modelRejectCmd   `cmd:"" help:"Drop the candidate."`
+	Rollback modelRollbackCmd `cmd:"" help:"Put the champion before in the place of the champion."`
 }
 
-// modelShowCmd shows what judges.
+// Help adds to the command's help.
+func (modelCmd) Help() string {
+	return "A candidate is proposed, runs in shadow beside the champion on every node, and is compared on the same predictions. With model.promote = \"act\" it is promoted when it is better, rejected when it is not, and a champion that loses its calibration or drifts is rolled back; with \"observe\" the operator decides. Each step is an entry in the ledger."
+}
+
 type modelShowCmd struct {
 	clientFlags
 }
@@ -23,64 +35,87 @@ func (c modelShowCmd) Run(g *globals) error {
 	return show(g, c.clientFlags, all, err, view.models)
 }
 
-func (v view) models(all []api.ModelStatus) {
-	if len(all) == 0 {
-		fmt.Fprintln(v.out, "No model judges anything on this node: model.gpu and model.node are \"none\".")
-	}
-	for i, m := range all {
-		if i > 0 {
-			fmt.Fprintln(v.out)
+type modelListCmd struct {
+	clientFlags
+}
+
+func (c modelListCmd) Run(g *globals) error {
+	all, err := c.client().Models(g.ctx)
+	return show(g, c.clientFlags, all, err, view.modelList)
+}
+
+type modelHistoryCmd struct {
+	clientFlags
+}
+
+func (c modelHistoryCmd) Run(g *globals) error {
+	all, err := c.client().ModelEvents(g.ctx)
+	return show(g, c.clientFlags, all, err, view.modelHistory)
+}
+
+type modelProposeCmd struct {
+	apiFlag
+	Dir    string   `arg:"" type:"existingdir" help:"Directory of the model, with model.txt and card.json."`
+	Reason []string `placeholder:"TEXT" help:"Why, for the audit."`
+}
+
+func (c modelProposeCmd) Run(g *globals) error {
+	return proposeModel(g, c.apiFlag, c.Dir, c.Reason)
+}
+
+// proposeModel sends a model's files to an engine.
+func proposeModel(g *globals, f apiFlag, dir string, reasons []string) error {
+	var files api.ModelFiles
+	for name, to := range map[string]*string{model.CardFile: &files.Card, model.TreesFile: &files.Trees} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(v.out, "%s  %s %s, a failure within %s\n", v.paint(m.Kind.String(), sgrBold), textClean(m.Name), textClean(m.Version), textDuration(time.Duration(m.Horizon*float64(time.Second))))
-		for _, t := range m.Thresholds {
-			fmt.Fprintf(v.out, "  %-12s from %s, %s\n", t.Grade, textThreshold(t), textClean(t.Reason))
-		}
-		v.scores(m.Recent)
+		*to = string(b)
 	}
+	files.Reasons = reasons
+	ref, err := f.client().ProposeModel(g.ctx, files)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(g.out, "Proposed %s %s, SHA-256 %s. `forestall model` shows how it does.\n", textClean(ref.Name), textClean(ref.Version), ref.SHA256)
+	return nil
 }
 
-// scores shows what came of the predictions.
-func (v view) scores(s api.PredictionScores) {
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(v.out, "  %-12s %s\n", name, fmt.Sprintf(format, args...))
-	}
-	if s.Matured == 0 {
-		line("predictions", "none of the last 30 days has matured: its horizon has not passed")
-		return
-	}
-	line("predictions", "%d matured in the last 30 days; a failure followed %d, %.3g were expected", s.Matured, s.Positive, s.Expected)
-	line("failures", "%d of %d announced; %s", s.Caught, s.Failures, textCount(s.FalseAlarms, "false alarm"))
-	line("accuracy", "balanced %s, precision %s, recall %s, Brier %s", textNumber(s.Balanced), textNumber(s.Precision), textNumber(s.Recall), textNumber(s.Brier))
+// modelChangeFlags name a step in the life of a kind's models.
+type modelChangeFlags struct {
+	apiFlag
+	Kind   string `arg:"" help:"Kind of component: gpu or node."`
+	SHA256 string `name:"sha256" placeholder:"HEX" help:"Of the model that is meant, or how it begins; another one is refused."`
+	Reason string `placeholder:"TEXT" help:"Why, for the audit."`
 }
 
-// textNumber writes a number that may lack evidence.
-func textNumber(v *float64) string {
-	if v == nil {
-		return "not known"
+func (c modelChangeFlags) change(g *globals, step forestall.ModelStep, done string) error {
+	kind, err := forestall.ParseKind(c.Kind)
+	if err != nil {
+		return err
 	}
-	return fmt.Sprintf("%.3g", *v)
+	if err := c.client().ChangeModel(g.ctx, kind, step, api.ModelChange{SHA256: c.SHA256, Reason: c.Reason}); err != nil {
+		return err
+	}
+	fmt.Fprintf(g.out, "%s; every engine follows the ledger.\n", fmt.Sprintf(done, kind))
+	return nil
 }
 
-// textThreshold writes the probability from which a grade applies.
-func textThreshold(t api.AlarmThreshold) string {
-	if t.At == nil {
-		return "no probability"
-	}
-	return textShare(*t.At)
+type modelPromoteCmd struct{ modelChangeFlags }
+
+func (c modelPromoteCmd) Run(g *globals) error {
+	return c.change(g, forestall.ModelPromoted, "The candidate for %s is the champion")
 }
 
-// textWhy gives the reason of a threshold that a budget sets.
-func textWhy(t api.AlarmThreshold) string {
-	if t.Budget == 0 {
-		return ""
-	}
-	return " (" + t.Reason + ")"
+type modelRejectCmd struct{ modelChangeFlags }
+
+func (c modelRejectCmd) Run(g *globals) error {
+	return c.change(g, forestall.ModelRejected, "The candidate for %s is dropped")
 }
 
-// textShare writes a share in percent, three digits.
-func textShare(p float64) string {
-	if math.IsNaN(p) {
-		return "unknown"
-	}
-	return fmt.Sprintf("%.3g %%", 100*p)
+type modelRollbackCmd struct{ modelChangeFlags }
+
+func (c modelRollbackCmd) Run(g *globals) error {
+	return c.change(g, forestall.ModelRolledBack, "The champion before is the champion for %s again")
 }

@@ -42,7 +42,8 @@ type madeTable struct {
 	schema *features.Schema
 	replay *replay
 	counts train.VectorCounts
-	dir    string // temporary; "": none
+	spread *model.DistributionBuilder // of the rows
+	dir    string                     // temporary; "": none
 }
 
 // prepareTelemetry sets the flags as they are for a table made of telemetry, and
@@ -109,6 +110,7 @@ func (c *trainCmd) makeTable(g *globals) (err error) {
 	if m.replay, err = c.open(g.ctx, m.schema.Kind(), c.Lead, c.Horizon); err != nil {
 		return err
 	}
+	m.spread = model.NewDistributionBuilder(len(m.schema.Names()), c.Seed)
 	reported := make([]bool, len(m.schema.Names()))
 	_, err = createFile(c.Table, func(f *os.File) (int64, error) {
 		w, err := recording.NewWriter(f, recording.Table, m.schema.Kind(), m.schema.Version(), append(slices.Clone(m.schema.Names()), columnLabel, columnHour, columnEvent))
@@ -121,6 +123,7 @@ func (c *trainCmd) makeTable(g *globals) (err error) {
 			if !r.Verdict.Trains() {
 				return nil
 			}
+			m.spread.Add(r.Vector)
 			for i, v := range r.Vector {
 				reported[i] = reported[i] || !math.IsNaN(v)
 			}
@@ -184,6 +187,15 @@ func (m *madeTable) describe(c *trainCmd, card *model.Card) {
 	card.Kind, card.Schema, card.Lead = m.schema.Kind().String(), m.schema.Version(), model.Duration(c.Lead)
 	for _, w := range m.schema.Windows() {
 		card.Windows = append(card.Windows, model.Duration(w))
+	}
+	var place []int
+	for _, name := range card.Features {
+		if i, ok := m.schema.Index(name); ok {
+			place = append(place, i)
+		}
+	}
+	if len(place) == len(card.Features) {
+		card.Distribution = m.spread.Distribution(place)
 	}
 	card.Training.From, card.Training.To = m.replay.begin, m.replay.to
 	card.Training.Notes = fmt.Sprintf("telemetry of %s, a row every %s; %s; ", textCount(len(m.counts.Rows), m.schema.Kind().String()), c.Interval, textCount(len(m.replay.incidents), "incident")) + card.Training.Notes

@@ -51,9 +51,9 @@ var starts = []struct {
 // evalParams are the parameters of both trainers: 100 trees of 31 leaves. What
 // a leaf needs is XGBoost's default, a sum of hessians of 1; XGBoost has no
 // least number of rows, so ours is 1.
-// One training on all rows is what a user gets; a bag of trainings on 90 % of
-// them, their scores averaged, tells the trainers apart better: the luck of a
-// single training is worth more than what differs between them.
+// One training on all rows is what a user gets, but its luck is worth more than
+// what differs between the trainers. So the scores of a bag of trainings, each
+// tree on a random 90 % of the rows, are averaged, of both alike.
 func evalParams(start float64, bag int) []train.Params {
 	p := train.DefaultParams()
 	p.MinHessian, p.MinLeaf, p.Start = 1, 1, start
@@ -94,7 +94,7 @@ func evaluate(ctx context.Context, o options, dir string) (err error) {
 	}
 	fmt.Printf("%s; %s; %s.\n", o.now.Format("2006-01-02"), machine(), versions(px))
 	if o.bag > 1 {
-		fmt.Printf("Each score is the mean of %d trainings on 90 %% of the rows.\n", o.bag)
+		fmt.Printf("Each score is the mean of %d trainings, each tree on a random 90 %% of the rows.\n", o.bag)
 	}
 	var done []studyResult
 	for _, s := range studies() {
@@ -135,11 +135,7 @@ func (s study) run(ctx context.Context, o options, px *peer, dir string, folds [
 		if err != nil {
 			return out, err
 		}
-		if px != nil {
-			if _, err := px.load(t.train, t.test, t.features, runtime.NumCPU()); err != nil {
-				return out, err
-			}
-		}
+		rival := rival{px: px, t: t, dir: at, keep: o.cache != ""}
 		for j, start := range starts {
 			tell("%s %s: from the %s", s.name, f.name, start.name)
 			r := result{fold: f.name, start: start.name, rows: len(t.label), positives: t.positives()}
@@ -155,11 +151,8 @@ func (s study) run(ctx context.Context, o options, px *peer, dir string, folds [
 				if px == nil {
 					continue
 				}
-				if scores, err = px.score(p, start.at == 1, filepath.Join(at, "xgboost.txt")); err != nil {
+				if scores, err = rival.scores(p, start.at == 1); err != nil {
 					return out, err
-				}
-				if len(scores) != r.rows {
-					return out, fmt.Errorf("XGBoost scored %d of %d rows", len(scores), r.rows)
 				}
 				add(theirs, scores)
 			}

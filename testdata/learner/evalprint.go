@@ -40,7 +40,11 @@ func (r studyResult) print(peer bool) {
 }
 
 func cells(d train.Difference) string {
-	return fmt.Sprintf("%.4f | %.4f | %+.4f [%+.4f, %+.4f] | %.2f", d.A, d.B, d.Delta, d.CI.Low, d.CI.High, d.Better)
+	return fmt.Sprintf("%.4f | %.4f | %s | %.2f", d.A, d.B, difference(d), d.Better)
+}
+
+func difference(d train.Difference) string {
+	return fmt.Sprintf("%+.4f [%+.4f, %+.4f]", d.Delta, d.CI.Low, d.CI.High)
 }
 
 // mean returns the means over the folds that began at a start.
@@ -54,7 +58,7 @@ func (r studyResult) mean(start string) (auc, ap train.Difference) {
 	return meanOf(aucs), meanOf(aps)
 }
 
-// meanOf returns the mean of differences on rows of different times. Its
+// meanOf returns the mean of differences on rows of different times or data. Its
 // interval takes them for independent and normal, each with the width of its own
 // interval.
 func meanOf(all []train.Difference) (m train.Difference) {
@@ -91,22 +95,20 @@ func judge(done []studyResult) error {
 		return "FAIL"
 	}
 	fmt.Printf("\n### Against the bars: AUC not below by more than %.3f, AP not by more than %.0f %%; neither below in the mean\n", -aucBar, -100*apBar)
-	fmt.Print("\n| data | start | AUC ours | XGBoost | difference | AP ours | XGBoost | difference | |\n|---|---|---|---|---|---|---|---|---|\n")
-	row := func(name, start string, auc, ap [2]float64, aucBar, apBar float64) {
-		dAUC, dAP := auc[0]-auc[1], ap[0]/ap[1]-1
-		fmt.Printf("| %s | %s | %.4f | %.4f | %+.4f | %.4f | %.4f | %+.1f %% | %s |\n", name, start, auc[0], auc[1], dAUC, ap[0], ap[1], 100*dAP,
-			verdict(dAUC >= aucBar && dAP >= apBar))
+	fmt.Print("\n| data | start | AUC ours | XGBoost | difference [95 %] | AP ours | XGBoost | difference | |\n|---|---|---|---|---|---|---|---|---|\n")
+	row := func(name, start string, auc, ap train.Difference, aucBar, apBar float64) {
+		dAP := ap.A/ap.B - 1
+		fmt.Printf("| %s | %s | %.4f | %.4f | %s | %.4f | %.4f | %+.1f %% | %s |\n", name, start, auc.A, auc.B, difference(auc), ap.A, ap.B, 100*dAP,
+			verdict(auc.Delta >= aucBar && dAP >= apBar))
 	}
 	for _, s := range starts {
-		var auc, ap [2]float64
-		n := float64(len(done))
+		var aucs, aps []train.Difference
 		for _, r := range done {
-			a, p := r.mean(s.name)
-			row(r.study.name, s.name, [2]float64{a.A, a.B}, [2]float64{p.A, p.B}, aucBar, apBar)
-			auc[0], auc[1] = auc[0]+a.A/n, auc[1]+a.B/n
-			ap[0], ap[1] = ap[0]+p.A/n, ap[1]+p.B/n
+			auc, ap := r.mean(s.name)
+			row(r.study.name, s.name, auc, ap, aucBar, apBar)
+			aucs, aps = append(aucs, auc), append(aps, ap)
 		}
-		row("mean", s.name, auc, ap, 0, 0)
+		row("mean", s.name, meanOf(aucs), meanOf(aps), 0, 0)
 	}
 	return err
 }

@@ -33,7 +33,7 @@ type options struct {
 	data   string // directory of the real data sets
 	binary string // bin/forestall
 	out    string // directory for reports
-	cache  string // directory that tables are kept in; "": none
+	cache  string // directory that tables and XGBoost's scores are kept in; "": none
 	bag    int    // trainings whose scores are averaged
 	short  bool   // a smaller table and one round, for trying
 	now    time.Time
@@ -48,8 +48,8 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.data, "data", "", "`directory` of the data sets")
 	flags.StringVar(&o.binary, "binary", "bin/forestall", "the forestall `command`")
 	flags.StringVar(&o.out, "out", "bin/eval", "`directory` for the reports")
-	flags.StringVar(&o.cache, "cache", "", "`directory` in which tables are kept for the next run")
-	flags.IntVar(&o.bag, "bag", 1, "trainings on 90 % of the rows whose scores are averaged; 1: one on all rows")
+	flags.StringVar(&o.cache, "cache", "", "`directory` in which tables and XGBoost's scores are kept for the next run")
+	flags.IntVar(&o.bag, "bag", 5, "trainings whose scores are averaged, each tree on a random 90 % of the rows; 1: one training on all rows")
 	flags.BoolVar(&o.short, "short", false, "100,000 rows and one round")
 	switch args[0] {
 	case "eval", "bench":

@@ -108,13 +108,17 @@ func (p *peer) boost(params train.Params, trees int) (answer, error) {
 // score trains on the table at hand, from the base rate or from even odds, and
 // returns the raw score of each test row by way of a file.
 func (p *peer) score(params train.Params, baseRate bool, file string) ([]float64, error) {
-	_, err := p.ask(map[string]any{
-		"do": "train", "params": peerParams(params), "trees": params.Trees, "base_rate": baseRate, "out": file,
-	})
-	if err != nil {
+	request := scoring(params, baseRate)
+	request["out"] = file
+	if _, err := p.ask(request); err != nil {
 		return nil, err
 	}
 	return readScores(file)
+}
+
+// scoring is the request for a training, without a place for the scores.
+func scoring(params train.Params, baseRate bool) map[string]any {
+	return map[string]any{"do": "train", "params": peerParams(params), "trees": params.Trees, "base_rate": baseRate}
 }
 
 func readScores(file string) (scores []float64, err error) {

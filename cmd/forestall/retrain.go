@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/recording"
+	"github.com/stratoswarm/forestall/train"
+)
+
+// retrainCmd trains a model on the newest telemetry and proposes it.
+type retrainCmd struct {
+	apiFlag
+	Telemetry     string          `required:"" placeholder:"PATH" help:"Recorded telemetry: a directory with all below it, such as the nodes' data_dir/telemetry copied into one."`
+	Out           string          `required:"" placeholder:"DIR" help:"Directory for the model."`
+	Kind          string          `default:"gpu" enum:"gpu,node" help:"Kind of component (${enum}; ${default})."`
+	Days          float64         `default:"30" help:"Train on the last so many days of the telemetry (${default})."`
+	Horizon       time.Duration   `placeholder:"DURATION" help:"By default that of the model that judges now."`
+	Lead          time.Duration   `placeholder:"DURATION" help:"Notice that acting needs; by default that of the model that judges now."`
+	Recovery      time.Duration   `default:"1h" help:"How long after an incident's end the telemetry is not yet normal (${default})."`
+	Interval      time.Duration   `default:"1m" help:"Between the rows of a component (${default})."`
+	Windows       []time.Duration `placeholder:"DURATION,.." help:"Windows of the features; by default those of 'forestall train'."`
+	Incidents     string          `placeholder:"FILE" help:"Further incidents, as 'forestall train' takes them; those of the cluster's ledger are there anyway."`
+	Interventions string          `placeholder:"FILE" help:"What 'forestall migrations --json' printed; by default asked of the engine. Rows that a move followed are left out."`
+	Train         []string        `placeholder:"FLAG" help:"Further flags of 'forestall train', one each: --train=--trees=300 --train=--max-step=1." sep:"none"`
+	Propose       bool            `default:"true" negatable:"" help:"Propose the model to the cluster; --no-propose only writes it."`
+}
+
+// Help adds to the command's help.
+func (retrainCmd) Help() string {
+	return "Sliding retraining: trains on the last days of recorded telemetry with the failures of the cluster's own ledger as labels, the rows after a move left out and an embargo of lead and horizon before the rows that judge, and proposes the model. It then runs in the champion's shadow; see 'forestall model'. Run it from a timer, where telemetry can be read."
+}
+
+func (c retrainCmd) Run(g *globals) error {
+	kind, err := forestall.ParseKind(c.Kind)
+	if err != nil {
+		return err
+	}
+	if !(c.Days > 0) {
+		return fmt.Errorf("--days %v: it must be positive", c.Days)
+	}
+	if err := c.likeChampion(g.ctx, kind); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "forestall-retrain-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	args, why, err := c.arguments(g.ctx, kind, dir)
+	if err != nil {
+		return err
+	}
+	var training trainCmd
+	parser, err := kong.New(&training, kong.Name("forestall train"), kong.Exit(func(int) {}))
+	if err != nil {
+		return err
+	}
+	if _, err := parser.Parse(args); err != nil {
+		return fmt.Errorf("--train: %w", err)
+	}
+	if err := training.Run(g); err != nil {
+		return err
+	}
+	if !c.Propose {
+		return nil
+	}
+	return proposeModel(g, c.apiFlag, c.Out, []string{why})
+}
+
+// likeChampion takes horizon and lead from the model that judges now.
+func (c *retrainCmd) likeChampion(ctx context.Context, kind forestall.Kind) error {
+	if c.Horizon > 0 {
+		return nil
+	}
+	all, err := c.client().Models(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the horizon of the model that judges now: %w; --horizon does without", err)
+	}
+	i := slices.IndexFunc(all, func(m api.ModelStatus) bool { return m.Kind == kind })
+	if i < 0 {
+		return fmt.Errorf("no model judges %s yet; give --horizon", kind)
+	}
+	c.Horizon = time.Duration(all[i].Horizon * float64(time.Second))
+	if c.Lead == 0 {
+		c.Lead = time.Duration(all[i].Lead * float64(time.Second))
+	}
+	return nil
+}
+
+// arguments returns those of the training, whose files it writes to dir, and in
+// words what is trained on.
+func (c *retrainCmd) arguments(ctx context.Context, kind forestall.Kind, dir string) (args []string, why string, err error) {
+	telemetry, err := recording.Read(c.Telemetry, recording.Samples, kind)
+	if err != nil {
+		return nil, "", err
+	}
+	from, to, err := telemetry.Span(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	if start := to.Add(-time.Duration(c.Days * 24 * float64(time.Hour))); start.After(from) {
+		from = start
+	}
+	incidents, n, err := c.incidents(ctx, kind, dir)
+	if err != nil {
+		return nil, "", err
+	}
+	interventions := c.Interventions
+	if interventions == "" {
+		if interventions, err = c.interventions(ctx, dir); err != nil {
+			return nil, "", err
+		}
+	}
+	args = []string{
+		"--telemetry=" + c.Telemetry, "--incidents=" + incidents, "--interventions=" + interventions, "--out=" + c.Out, "--kind=" + c.Kind,
+		"--horizon=" + c.Horizon.String(), "--lead=" + c.Lead.String(), "--recovery=" + c.Recovery.String(), "--interval=" + c.Interval.String(),
+		"--from=" + from.Format(time.RFC3339Nano),
+	}
+	if len(c.Windows) > 0 {
+		var windows []string
+		for _, w := range c.Windows {
+			windows = append(windows, w.String())
+		}
+		args = append(args, "--windows="+strings.Join(windows, ","))
+	}
+	why = fmt.Sprintf("retrained on telemetry from %s to %s with %s", timeText(from), timeText(to), textCount(n, "incident"))
+	return append(args, c.Train...), why, nil
+}
+
+// asks reports whether the engine is asked what has failed: always, but for a
+// model that is only written and has a list of its own.
+func (c *retrainCmd) asks() bool { return c.Propose || c.Incidents == "" }
+
+// incidents writes the file with the ledger's failures and those of --incidents,
+// each once, and returns how many are of the kind.
+func (c *retrainCmd) incidents(ctx context.Context, kind forestall.Kind, dir string) (path string, n int, err error) {
+	var all []forestall.Incident
+	if c.asks() {
+		if all, err = c.client().Incidents(ctx); err != nil {
+			return "", 0, err
+		}
+	}
+	if c.Incidents != "" {
+		more, err := readFile(c.Incidents, train.ReadIncidents)
+		if err != nil {
+			return "", 0, err
+		}
+		all = append(all, more...)
+	}
+	all = distinctIncidents(all)
+	for _, in := range all {
+		if in.Component.Kind == kind {
+			n++
+		}
+	}
+	if n == 0 {
+		return "", 0, fmt.Errorf("neither the cluster's ledger nor --incidents has a failure of a %s: there is nothing to learn from", kind)
+	}
+	path = filepath.Join(dir, "incidents.csv")
+	_, err = createFile(path, func(f *os.File) (int64, error) { return 0, train.WriteIncidents(f, all) })
+	return path, n, err
+}
+
+// distinctIncidents sorts incidents by their start and drops those that are there
+// twice, and partitions: of those the hardware does not fail.
+func distinctIncidents(all []forestall.Incident) []forestall.Incident {
+	all = slices.DeleteFunc(all, func(in forestall.Incident) bool { return in.Kind == forestall.NetworkPartition })
+	slices.SortStableFunc(all, func(a, b forestall.Incident) int {
+		if c := a.Start.Compare(b.Start); c != 0 {
+			return c
+		}
+		return a.Component.Compare(b.Component)
+	})
+	return slices.CompactFunc(all, func(a, b forestall.Incident) bool {
+		return a.Component == b.Component && a.Kind == b.Kind && a.Start.Equal(b.Start)
+	})
+}
+
+func (c *retrainCmd) interventions(ctx context.Context, dir string) (string, error) {
+	var all []forestall.Migration
+	if c.asks() {
+		var err error
+		if all, err = c.client().Migrations(ctx); err != nil {
+			return "", err
+		}
+	}
+	if all == nil {
+		all = []forestall.Migration{}
+	}
+	path := filepath.Join(dir, "interventions.json")
+	_, err := createFile(path, func(f *os.File) (int64, error) { return 0, json.NewEncoder(f).Encode(all) })
+	return path, err
+}

@@ -1,0 +1,154 @@
+package predict
+
+import (
+	"bytes"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// world lets components fail at a hazard that switches between calm and danger,
+// and shows two models what they see of it.
+func world(seed uint64, components int, days float64, p, q func(danger bool, noise float64) float64) (*Trial, time.Time) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	t := NewTrial("champion", "challenger", 0)
+	const step = 10 * time.Minute
+	danger := make([]int, components) // steps left
+	now := t0
+	for range int(days * 24 * 6) {
+		now = now.Add(step)
+		for c := range components {
+			if danger[c]--; danger[c] < 0 && random.Float64() < 0.0005 {
+				danger[c] = 36
+			}
+			hazard := 0.0001
+			if danger[c] > 0 {
+				hazard = 0.02
+			}
+			g := forestall.GPU("n", c)
+			noise := random.Float64()
+			a, b := score(g, now, p(danger[c] > 0, noise)), score(g, now, q(danger[c] > 0, noise))
+			t.Predict(a, b)
+			if random.Float64() < hazard {
+				t.Fail(forestall.Failure{Component: g, Time: now.Add(step / 2)})
+				danger[c] = 0
+			}
+		}
+		t.Mature(now)
+	}
+	return t, now
+}
+
+// TestTrialFindsTheBetter: a model that sees the danger is found better than one
+// that does not, whichever of the two is the challenger, and models that are
+// alike are not told apart by more than chance.
+func TestTrialFindsTheBetter(t *testing.T) {
+	blind := func(bool, float64) float64 { return 0.0025 }
+	sees := func(danger bool, _ float64) float64 {
+		if danger {
+			return 0.1
+		}
+		return 0.0008
+	}
+	rule := DefaultTrialRule()
+	trial, now := world(1, 50, 20, blind, sees)
+	if v, why := rule.Judge(trial.Result(), now); v != Better {
+		t.Errorf("%s: %q", v, why)
+	}
+	trial, now = world(1, 50, 20, sees, blind)
+	if v, why := rule.Judge(trial.Result(), now); v != Worse {
+		t.Errorf("%s: %q", v, why)
+	}
+	noisy := func(_ bool, noise float64) float64 { return 0.002 + 0.001*noise }
+	mirrored := func(_ bool, noise float64) float64 { return 0.003 - 0.001*noise }
+	wrong := 0
+	for seed := range uint64(60) {
+		trial, now := world(seed, 30, 6, noisy, mirrored)
+		if v, _ := rule.Judge(trial.Result(), now); v == Better || v == Worse {
+			wrong++
+		}
+	}
+	t.Logf("%d of 60 trials of models that are alike were decided", wrong)
+	if wrong > 12 { // 10 % are expected
+		t.Errorf("%d of 60 trials of models that are alike were decided", wrong)
+	}
+}
+
+// TestTrialUncalibrated: a challenger that ranks better and is off by far is not
+// promoted.
+func TestTrialUncalibrated(t *testing.T) {
+	s := TrialResult{From: t0, Components: 30, Rows: 9000, Positives: 100, Failures: 10, Gain: 60, GainSquare: 150, LossP: 200, LossQ: 140, ExpectedP: 90, ExpectedQ: 300}
+	rule := DefaultTrialRule()
+	if v, why := rule.Judge(s, t0.Add(5*day)); v != Undecided {
+		t.Errorf("%s: %q", v, why)
+	}
+	s.ExpectedP = 700 // the champion is off by more
+	if v, why := rule.Judge(s, t0.Add(5*day)); v != Better {
+		t.Errorf("%s: %q", v, why)
+	}
+}
+
+// TestTrialAddsUp: the results of engines that share the components between them
+// add up to the result of one engine that has all.
+func TestTrialAddsUp(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		whole := NewTrial("a", "b", 0)
+		parts := []*Trial{NewTrial("a", "b", 0), NewTrial("a", "b", 0)}
+		for s := range rapid.IntRange(1, 60).Draw(rt, "steps") {
+			now := t0.Add(time.Duration(s) * 10 * time.Minute)
+			for g := range 4 {
+				c := forestall.GPU("n", g)
+				p, q := rapid.Float64Range(0, 1).Draw(rt, "p"), rapid.Float64Range(0, 1).Draw(rt, "q")
+				fails := rapid.IntRange(0, 20).Draw(rt, "fails") == 0
+				for _, x := range []*Trial{whole, parts[g%2]} {
+					x.Predict(score(c, now, p), score(c, now, q))
+					if fails {
+						x.Fail(forestall.Failure{Component: c, Time: now.Add(time.Minute)})
+					}
+				}
+			}
+			for _, x := range append(parts, whole) {
+				x.Mature(now)
+			}
+		}
+		sum := TrialResult{Champion: "a", Challenger: "b"}
+		sum.Add(parts[0].Result())
+		sum.Add(parts[1].Result())
+		sum.Add(TrialResult{Champion: "a", Challenger: "c", Rows: 1000}) // of another trial
+		near := cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-6*(1+math.Abs(a)) })
+		if d := cmp.Diff(whole.Result(), sum, near); d != "" {
+			rt.Fatal(d)
+		}
+		b, err := (&Memory{Trials: map[forestall.Kind]*Trial{forestall.KindGPU: whole}}).Encode()
+		if err != nil {
+			rt.Fatal(err)
+		}
+		again, other := NewTrial("a", "b", 0), NewTrial("a", "c", 0)
+		for _, x := range []*Trial{again, other} {
+			if err := (&Memory{Trials: map[forestall.Kind]*Trial{forestall.KindGPU: x}}).Read(bytes.NewReader(b)); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		if d := cmp.Diff(whole.Result(), again.Result()); d != "" || other.Result().Rows != 0 {
+			rt.Fatalf("after a restart: %s; of another trial %d rows", d, other.Result().Rows)
+		}
+	})
+}
+
+func TestCalibrationLost(t *testing.T) {
+	for _, c := range []struct {
+		failures int
+		expected float64
+		lost     bool
+	}{{0, 0, false}, {0, 1, false}, {0, 5, true}, {1, 0.1, false}, {4, 0.5, true}, {10, 6, false}, {30, 20, false}, {50, 20, true}, {8, 20, true}, {12, 20, false}} {
+		if lost, why := CalibrationLost(c.failures, c.expected); lost != c.lost {
+			t.Errorf("%s: lost %v", why, lost)
+		}
+	}
+}
