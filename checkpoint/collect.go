@@ -24,7 +24,7 @@ func (d *Dir) GC(ctx context.Context) (freed int64, err error) {
 	defer d.gcing.Unlock()
 	d.inbox.expire(d.opt.Now().Add(-leaseTime))
 	d.beginGC()
-	if err := d.markAll(ctx); err != nil {
+	if err := d.markAll(ctx, nil); err != nil {
 		return 0, fmt.Errorf("collect unused chunks: %w", err)
 	}
 	packs := d.packs.numbers()
@@ -75,12 +75,15 @@ func (d *Dir) beginGC() {
 
 // markAll visits what every manifest on disk needs, also of those that were left
 // out when the store was opened, and what is held.
-func (d *Dir) markAll(ctx context.Context) error {
+//
+// With bad it reports there what cannot be read and which chunks are missing,
+// and goes on, ignoring what is held.
+func (d *Dir) markAll(ctx context.Context, bad func(error)) error {
 	ids, err := os.ReadDir(d.manifestPath(""))
 	if err != nil {
 		return err
 	}
-	m := visitor{d: d, ctx: ctx}
+	m := visitor{d: d, ctx: ctx, bad: bad}
 	for _, e := range ids {
 		if _, err := parseHash(e.Name()); err != nil {
 			continue // not a manifest
@@ -98,11 +101,19 @@ func (d *Dir) markAll(ctx context.Context) error {
 			err = errors.New("the content is not what the name says")
 		}
 		if err != nil {
-			return corrupt(path, "%v; restore it from a replica or remove it", err)
+			err = corrupt(path, "%v; restore it from a replica or delete it", err)
+		} else if err = m.root(r); err != nil {
+			err = fmt.Errorf("manifest %s: %w; restore it from a replica or delete it", path, err)
 		}
-		if err := m.root(r); err != nil {
-			return fmt.Errorf("manifest %s: %w; restore it from a replica or remove it", path, err)
+		switch {
+		case err != nil && (bad == nil || !errors.Is(err, ErrCorrupt)):
+			return err
+		case err != nil:
+			bad(err)
 		}
+	}
+	if bad != nil {
+		return nil
 	}
 	// What was held while the manifests were read may have been deleted before
 	// its turn came. What is held from now on is listed, hence was read.
@@ -134,6 +145,7 @@ func (d *Dir) freshRoots() (out []root) {
 type visitor struct {
 	d   *Dir
 	ctx context.Context
+	bad func(error) // nil: nobody wants to know
 	buf []byte
 }
 
@@ -147,7 +159,9 @@ func (m *visitor) root(r root) error {
 func (m *visitor) extents(list []extent) {
 	for i, x := range list {
 		if i == 0 || x.hash != list[i-1].hash {
-			m.d.index.mark(x.hash, visited)
+			if _, ok := m.d.index.mark(x.hash, visited); !ok && m.bad != nil {
+				m.bad(corrupt(m.d.path, "chunk %s is missing", x.hash))
+			}
 		}
 	}
 }

@@ -8,14 +8,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stratoswarm/forestall"
 )
 
-const crashChildEnv = "FORESTALL_TEST_CRASH_STORE"
+const (
+	crashChildEnv = "FORESTALL_TEST_CRASH_STORE"
+	crashAtEnv    = "FORESTALL_TEST_CRASH_AT" // file operation before which it kills itself
+)
 
 // crashChild saves ever new states into the store at dir until it is killed. It
 // prints an ID once its checkpoint is acknowledged.
@@ -24,7 +30,13 @@ func crashChild(dir string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	d, err := OpenDir(filepath.Join(dir, "store"), small())
+	var fsys fileSystem = osFS{}
+	if at, err := strconv.ParseInt(os.Getenv(crashAtEnv), 10, 64); err == nil {
+		k := killFS{fsys, new(atomic.Int64)}
+		k.left.Store(at)
+		fsys = k
+	}
+	d, err := openDirOn(fsys, filepath.Join(dir, "store"), small())
 	if err != nil {
 		fail(err)
 	}
@@ -98,10 +110,10 @@ func TestKilledWhileSaving(t *testing.T) {
 
 // killedRun lets a child save, kills it some time after its first
 // acknowledgement, and returns what it acknowledged.
-func killedRun(t *testing.T, dir string, after time.Duration) map[string]uint64 {
+func killedRun(t *testing.T, dir string, after time.Duration, env ...string) map[string]uint64 {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), crashChildEnv+"="+dir)
+	cmd.Env = append(append(os.Environ(), crashChildEnv+"="+dir), env...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
@@ -120,7 +132,7 @@ func killedRun(t *testing.T, dir string, after time.Duration) map[string]uint64 
 			continue // the line in which it died
 		}
 		if len(got) == 0 {
-			time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+			defer time.AfterFunc(after, func() { _ = cmd.Process.Kill() }).Stop()
 		}
 		got[id] = seq
 	}
@@ -144,5 +156,86 @@ func checkState(t *testing.T, d *Dir, cp forestall.Checkpoint) {
 		if b := must[[]byte](t)(os.ReadFile(filepath.Join(target, fmt.Sprint(f)))); string(b) != noise(cp.Sequence-f/3, 30<<10) {
 			t.Errorf("checkpoint %d holds another state in file %d", cp.Sequence, f)
 		}
+	}
+}
+
+// killFS kills the process before its file operation number at.
+type killFS struct {
+	fileSystem
+	left *atomic.Int64
+}
+
+func (k killFS) step() {
+	if k.left.Add(-1) == 0 {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // until it has
+	}
+}
+
+func (k killFS) Create(path string) (storeFile, error) {
+	k.step()
+	f, err := k.fileSystem.Create(path)
+	return killFile{f, k}, err
+}
+func (k killFS) Rename(from, to string) error { k.step(); return k.fileSystem.Rename(from, to) }
+func (k killFS) Remove(path string) error     { k.step(); return k.fileSystem.Remove(path) }
+func (k killFS) SyncDir(path string) error    { k.step(); return k.fileSystem.SyncDir(path) }
+
+type killFile struct {
+	storeFile
+	k killFS
+}
+
+func (f killFile) WriteAt(b []byte, at int64) (int, error) {
+	f.k.step()
+	return f.storeFile.WriteAt(b, at)
+}
+func (f killFile) Sync() error  { f.k.step(); return f.storeFile.Sync() }
+func (f killFile) Close() error { f.k.step(); return f.storeFile.Close() }
+
+// TestKilledAtEveryOperation kills a process that saves and prunes before its
+// first file operation, its second, and so on, each time in the store that the
+// one before left.
+func TestKilledAtEveryOperation(t *testing.T) {
+	t.Parallel()
+	dir := memoryDir(t)
+	acknowledged, newest := make(map[string]uint64), uint64(0)
+	last := 80
+	if testing.Short() {
+		last = 12
+	}
+	for at := 1; at <= last; at++ {
+		for id, seq := range killedRun(t, dir, time.Minute, fmt.Sprintf("%s=%d", crashAtEnv, at)) {
+			acknowledged[id] = seq
+			newest = max(newest, seq)
+		}
+		d, err := OpenDir(filepath.Join(dir, "store"), small())
+		if err != nil {
+			t.Fatalf("killed at operation %d: %v", at, err)
+		}
+		noTemporaryFiles(t, d)
+		for id, seq := range acknowledged {
+			if seq%2 == 0 || seq == newest {
+				if _, err := d.Get(id); err != nil {
+					t.Errorf("acknowledged checkpoint %d: %v", seq, err)
+				}
+			}
+		}
+		for _, cp := range must[[]forestall.Checkpoint](t)(d.List("w")) {
+			if cp.Sequence+6 > newest {
+				checkState(t, d, cp)
+			}
+		}
+		if _, _, err := d.Prune(t.Context(), time.Nanosecond, time.Now(), nil); err != nil {
+			t.Error(err)
+		}
+		clear(acknowledged) // only the newest is kept
+		closeDir(t, d)
+		if t.Failed() {
+			t.Fatalf("killed at operation %d", at)
+		}
+	}
+	if newest < uint64(last)/20 {
+		t.Errorf("only %d checkpoints were acknowledged", newest)
 	}
 }

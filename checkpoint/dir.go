@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,15 +18,17 @@ import (
 
 // The layout of a store.
 const (
-	markerFile  = "FORESTALL-CHECKPOINTS" // says that the directory is a store, and its version
-	lockName    = "LOCK"                  // flock'ed by the process that has it open; holds its pid
-	packDir     = "packs"                 // packs/ID
-	chunkDir    = "chunks"                // chunks/ab/abcd...: one file each, of version 1
-	manifestDir = "manifests"             // manifests/ID
-	fenceDir    = "fences"                // fences/WORKLOAD
-	rotDir      = "corrupt"               // what failed its hash, put aside
-	stageDir    = "stage"                 // frozen copies; emptied at open
-	tmpDir      = "tmp"                   // files being written; emptied at open
+	markerFile    = "FORESTALL-CHECKPOINTS" // says that the directory is a store, and its version
+	scrubFile     = "scrub"                 // how far the verification of all chunks has come
+	catalogueFile = "catalogue"             // the manifests and fences that there are
+	lockName      = "LOCK"                  // flock'ed by the process that has it open; holds its pid
+	packDir       = "packs"                 // packs/ID
+	chunkDir      = "chunks"                // chunks/ab/abcd...: one file each, of version 1
+	manifestDir   = "manifests"             // manifests/ID
+	fenceDir      = "fences"                // fences/WORKLOAD
+	rotDir        = "corrupt"               // what failed its hash, put aside
+	stageDir      = "stage"                 // frozen copies; emptied at open
+	tmpDir        = "tmp"                   // files being written; emptied at open
 )
 
 // Version 2 of the store has packs; version 1 is read, and becomes version 2.
@@ -51,14 +54,21 @@ type Dir struct {
 
 	inbox     inbox // chunks that peers have sent and no manifest needs yet
 	gcing     sync.Mutex
+	scrubbing sync.Mutex
 	restoring keyed // by target
 
-	mu          sync.Mutex
-	closed      bool
+	recorded map[hash]forestall.Epoch // fences in the catalogue when it was opened, by hash of the workload's name
+
+	mu        sync.Mutex
+	closed    bool
+	catalogue catalogue
+
 	checkpoints map[string]forestall.Checkpoint // by ID
-	lanes       map[string]*lane                // by workload
-	holds       map[*hold]struct{}              // what GC must keep besides
-	leasesTurn  time.Time                       // when leases last grew old
+	damaged     map[string]error                // manifests that are lost or cannot be read
+	pinned      map[string]bool
+	lanes       map[string]*lane   // by workload
+	holds       map[*hold]struct{} // what GC must keep besides
+	leasesTurn  time.Time          // when leases last grew old
 }
 
 // OpenDir opens the store at path, creating it in an empty or missing
@@ -84,12 +94,12 @@ func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 	if d.lock, err = acquire(filepath.Join(path, lockName)); err != nil {
 		return nil, err
 	}
-	if err := d.load(version); err != nil {
+	if d.codec, err = newCodec(opt); err != nil {
 		d.lock.Close()
 		return nil, err
 	}
-	if d.codec, err = newCodec(opt); err != nil {
-		d.lock.Close()
+	if err := d.load(version); err != nil {
+		d.release()
 		return nil, err
 	}
 	return d, nil
@@ -101,6 +111,8 @@ func newDir(fsys fileSystem, path string, opt Options) *Dir {
 		pace:        pace{rate: opt.BackgroundRate, now: opt.Now},
 		packs:       packSet{dir: filepath.Join(path, packDir)},
 		checkpoints: make(map[string]forestall.Checkpoint),
+		damaged:     make(map[string]error),
+		pinned:      make(map[string]bool),
 		lanes:       make(map[string]*lane),
 		holds:       make(map[*hold]struct{}),
 		leasesTurn:  opt.Now(),
@@ -123,9 +135,18 @@ func (d *Dir) Close() error {
 	}
 	d.closed = true
 	d.inbox.expire(d.opt.Now().Add(leaseTime))
+	return d.release()
+}
+
+// release closes what is open.
+func (d *Dir) release() error {
 	d.packs.close()
 	d.codec.close()
-	return d.lock.Close()
+	var err error
+	if d.catalogue.f != nil {
+		err = d.catalogue.f.Close()
+	}
+	return errors.Join(err, d.lock.Close())
 }
 
 // inspect creates path and returns the version of the store that is there, 0 for
@@ -134,18 +155,19 @@ func inspect(path string) (version int, err error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return 0, fmt.Errorf("create checkpoint store: %w", err)
 	}
-	b, err := os.ReadFile(filepath.Join(path, markerFile))
-	if err == nil {
-		switch string(b) {
-		case marker:
-			return 2, nil
-		case markerV1:
-			return 1, nil
-		}
-		return 0, fmt.Errorf("%w: %s says %.60q; this program reads %q", ErrNotStore, filepath.Join(path, markerFile), b, marker)
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	file := filepath.Join(path, markerFile)
+	b, err := os.ReadFile(file)
+	switch {
+	case err == nil && string(b) == marker:
+		return 2, nil
+	case err == nil && string(b) == markerV1:
+		return 1, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return 0, fmt.Errorf("open checkpoint store: %w", err)
+	case isStore(path, b): // the marker is damaged or has gone
+		return 2, restoreMarker(file, b)
+	case err == nil:
+		return 0, fmt.Errorf("%w: %s says %.60q; this program reads %q", ErrNotStore, file, b, marker)
 	}
 	names, err := os.ReadDir(path)
 	if err != nil {
@@ -154,12 +176,48 @@ func inspect(path string) (version int, err error) {
 	for _, e := range names {
 		// A crash while creating leaves the first names without the marker.
 		switch e.Name() {
-		case lockName, tmpDir, stageDir, packDir, manifestDir, fenceDir, rotDir, "lost+found":
+		case lockName, tmpDir, stageDir, packDir, chunkDir, manifestDir, fenceDir, rotDir, catalogueFile, scrubFile, "lost+found":
 		default:
 			return 0, fmt.Errorf("%w: %s holds %q; give checkpoint_storage an empty or a new directory", ErrNotStore, path, e.Name())
 		}
 	}
 	return 0, nil
+}
+
+// isStore reports whether path is a store of this version although its marker
+// is no good: it has a catalogue of this version, or the marker is not that of
+// another version and there are a store's directories.
+func isStore(path string, marker []byte) bool {
+	b, err := os.ReadFile(filepath.Join(path, catalogueFile))
+	if err == nil {
+		if _, _, err = decodeCatalogue(b); err == nil {
+			return true
+		}
+	}
+	if otherVersion.Match(marker) {
+		return false
+	}
+	for _, dir := range []string{packDir, manifestDir, fenceDir} {
+		if fi, err := os.Stat(filepath.Join(path, dir)); err != nil || !fi.IsDir() {
+			return false
+		}
+	}
+	return true
+}
+
+var otherVersion = regexp.MustCompile(`^forestall checkpoint store [0-9]+\n$`)
+
+// restoreMarker moves a damaged marker aside and writes a new one.
+func restoreMarker(file string, was []byte) error {
+	if len(was) > 0 {
+		if err := os.Rename(file, file+".damaged"); err != nil {
+			return fmt.Errorf("open checkpoint store: %w", err)
+		}
+	}
+	if err := os.WriteFile(file, []byte(marker), 0o600); err != nil {
+		return fmt.Errorf("open checkpoint store: %w", err)
+	}
+	return syncDir(filepath.Dir(file))
 }
 
 func acquire(path string) (*os.File, error) {
@@ -199,12 +257,12 @@ func (d *Dir) load(version int) error {
 			return fmt.Errorf("open checkpoint store: %w", d.diskFull(err))
 		}
 	}
-	if version < 2 {
-		if err := d.replace(filepath.Join(d.path, markerFile), []byte(marker)); err != nil {
-			return err
-		}
+	known, err := d.readCatalogue(version == 2)
+	if err != nil {
+		return err
 	}
-	if err := d.loadFences(); err != nil {
+	d.recorded = known.fences
+	if err := d.loadFences(version, known); err != nil {
 		return err
 	}
 	if err := d.loadPacks(); err != nil {
@@ -213,28 +271,16 @@ func (d *Dir) load(version int) error {
 	if err := d.loadLoose(); err != nil {
 		return err
 	}
-	return d.loadManifests()
-}
-
-func (d *Dir) loadManifests() error {
-	names, err := os.ReadDir(filepath.Join(d.path, manifestDir))
-	if err != nil {
-		return fmt.Errorf("list checkpoints: %w", err)
+	if err := d.loadManifests(known); err != nil {
+		return err
 	}
-	for _, e := range names {
-		id := e.Name()
-		if _, err := parseHash(id); err != nil {
-			d.opt.Logger.Warn("foreign file among the manifests", "path", d.manifestPath(id))
-			continue
-		}
-		h, err := d.readHeader(id)
-		if err != nil {
-			d.opt.Logger.Error("checkpoint left out: its manifest cannot be read", "error", err)
-			continue
-		}
-		d.checkpoints[id] = h.checkpoint(id)
+	if err := d.writeCatalogue(d.inventory(known)); err != nil {
+		return err
 	}
-	return nil
+	if version == 2 {
+		return nil
+	}
+	return d.replace(filepath.Join(d.path, markerFile), []byte(marker))
 }
 
 func (d *Dir) readHeader(id string) (header, error) {
@@ -276,7 +322,7 @@ func (d *Dir) lane(workload string) *lane {
 	defer d.mu.Unlock()
 	l := d.lanes[workload]
 	if l == nil {
-		l = new(lane)
+		l = &lane{fence: d.recorded[nameHash(workload)]}
 		d.lanes[workload] = l
 	}
 	return l

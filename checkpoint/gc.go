@@ -14,6 +14,9 @@ import (
 // affected.
 func (d *Dir) Delete(ctx context.Context, id string) error {
 	cp, err := d.Get(id)
+	if errors.Is(err, ErrCorrupt) {
+		return d.deleteDamaged(id)
+	}
 	if err != nil {
 		return err
 	}
@@ -27,12 +30,31 @@ func (d *Dir) Delete(ctx context.Context, id string) error {
 	d.mu.Lock()
 	delete(d.checkpoints, id)
 	d.mu.Unlock()
-	if err := d.removeDurably(d.manifestPath(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err = d.note(recordDrop, id)
+	if err == nil {
+		err = d.removeDurably(d.manifestPath(id))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.mu.Lock()
 		d.checkpoints[id] = cp
 		d.mu.Unlock()
 		return fmt.Errorf("delete checkpoint: %w", err)
 	}
+	return nil
+}
+
+// deleteDamaged drops a checkpoint whose manifest is lost or cannot be read.
+func (d *Dir) deleteDamaged(id string) error {
+	err := d.note(recordDrop, id)
+	if err == nil {
+		err = d.removeDurably(d.manifestPath(id))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete checkpoint: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.damaged, id)
 	return nil
 }
 

@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashChildEnv); dir != "" {
 		crashChild(dir)
 	}
+	if path := os.Getenv(gcChildEnv); path != "" {
+		gcChild(path)
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -145,6 +148,18 @@ func prose(n int) string {
 		fmt.Fprintf(&b, "step %d loss %.6f\n", i, 1/float64(i+1))
 	}
 	return string(b.Bytes()[:n])
+}
+
+// memoryDir returns a directory that needs no disk, where there is such a thing:
+// for tests whose durability is not the kernel's.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "checkpoint-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // state makes a directory with a little of everything.

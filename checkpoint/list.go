@@ -9,11 +9,15 @@ import (
 	"github.com/stratoswarm/forestall"
 )
 
-// Get returns the checkpoint with that ID; the error wraps [ErrNotFound].
+// Get returns the checkpoint with that ID; the error wraps [ErrNotFound], and
+// [ErrCorrupt] too when the store had it and its manifest is lost or damaged.
 func (d *Dir) Get(id string) (forestall.Checkpoint, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	cp, ok := d.checkpoints[id]
+	if err := d.damaged[id]; err != nil && !ok {
+		return cp, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
 	if !ok {
 		return cp, fmt.Errorf("%w: no %.64q in %s", ErrNotFound, id, d.path)
 	}

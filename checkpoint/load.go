@@ -1,11 +1,15 @@
 package checkpoint
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -108,4 +112,90 @@ func (d *Dir) eachLoose(visit func(hash, fs.FileInfo) error) error {
 		}
 	}
 	return nil
+}
+
+// loadManifests reads the headers of the manifests. One that cannot be read is
+// left out; one that the catalogue lists and that has gone is missed; one that
+// it says was dropped is removed.
+func (d *Dir) loadManifests(known stock) error {
+	dir := filepath.Join(d.path, manifestDir)
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("list checkpoints: %w", err)
+	}
+	removed := false
+	for _, e := range names {
+		id, err := parseHash(e.Name())
+		if err != nil {
+			d.opt.Logger.Warn("foreign file among the manifests", "path", d.manifestPath(e.Name()))
+			continue
+		}
+		kept, listed := known.manifests[id]
+		if listed && !kept {
+			if err := d.fs.Remove(d.manifestPath(e.Name())); err != nil {
+				return fmt.Errorf("remove dropped checkpoint: %w", err)
+			}
+			removed = true
+			continue
+		}
+		if known.read && !listed {
+			d.opt.Logger.Warn("checkpoint was not in the catalogue", "checkpoint", e.Name())
+		}
+		delete(known.manifests, id)
+		h, err := d.readHeader(e.Name())
+		if err != nil {
+			d.opt.Logger.Error("checkpoint left out: its manifest cannot be read", "error", err)
+			d.damaged[e.Name()] = err
+			continue
+		}
+		d.checkpoints[e.Name()] = h.checkpoint(e.Name())
+	}
+	for id, kept := range known.manifests {
+		if kept {
+			err := corrupt(d.manifestPath(id.String()), "the manifest has vanished; fetch the checkpoint from a replica or delete it")
+			d.opt.Logger.Error("checkpoint is lost", "error", err)
+			d.damaged[id.String()] = err
+		}
+	}
+	for id, on := range known.pinned {
+		if on {
+			d.pinned[id.String()] = true
+		}
+	}
+	if !removed {
+		return nil
+	}
+	return d.fs.SyncDir(dir)
+}
+
+// inventory returns the records of a catalogue of what is there, and of what is
+// missed.
+func (d *Dir) inventory(known stock) (records []record) {
+	add := func(kind byte, id string) {
+		if h, err := parseHash(id); err == nil {
+			records = append(records, record{kind: kind, id: h})
+		}
+	}
+	for id := range d.checkpoints {
+		add(recordAdd, id)
+	}
+	for id := range d.damaged {
+		add(recordAdd, id)
+	}
+	for id := range d.pinned {
+		add(recordPin, id)
+	}
+	fences := maps.Clone(known.fences)
+	for workload, l := range d.lanes {
+		if l.bad == nil && l.fence > 0 {
+			fences[nameHash(workload)] = max(fences[nameHash(workload)], l.fence)
+		}
+	}
+	for name, e := range fences {
+		records = append(records, record{recordFence, name, e})
+	}
+	slices.SortFunc(records, func(a, b record) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), bytes.Compare(a.id[:], b.id[:]))
+	})
+	return records
 }

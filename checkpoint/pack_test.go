@@ -5,8 +5,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stratoswarm/forestall"
@@ -272,4 +274,44 @@ func TestIndex(t *testing.T) {
 			t.Fatalf("chunk %d after the sweep: %v", i, ok)
 		}
 	}
+}
+
+// FuzzCatalogue feeds the reader of catalogues anything: what it accepts must
+// survive being written and read again.
+func FuzzCatalogue(f *testing.F) {
+	b := catalogueHeader(2)
+	b = record{kind: recordAdd, id: hash{1}}.append(b)
+	b = record{kind: recordFence, id: hash{2}, epoch: 7}.append(b)
+	f.Add(b)
+	f.Add(b[:len(b)-3])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		records, _, err := decodeCatalogue(b)
+		if err != nil {
+			return
+		}
+		again := catalogueHeader(len(records))
+		for _, r := range records {
+			again = r.append(again)
+		}
+		got, damaged, err := decodeCatalogue(again)
+		if err != nil || damaged > 0 || !slices.Equal(got, records) {
+			t.Fatalf("%v comes back as %v (%d damaged, %v)", records, got, damaged, err)
+		}
+	})
+}
+
+// FuzzSmallFiles feeds the readers of fences and scrub cursors anything.
+func FuzzSmallFiles(f *testing.F) {
+	f.Add(encodeFence("w", 7))
+	f.Add(scrubCursor{hash{3}, time.Unix(5, 6)}.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if e, err := decodeFence("w", b); err == nil && !fenceOfV1(b) && !bytes.Equal(encodeFence("w", e), b) {
+			t.Fatal("an accepted fence is encoded otherwise")
+		}
+		if s, err := decodeScrubCursor(b); err == nil {
+			if again, err := decodeScrubCursor(s.encode()); err != nil || again != s {
+				t.Fatalf("%+v comes back as %+v (%v)", s, again, err)
+			}
+		}
+	})
 }

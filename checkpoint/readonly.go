@@ -35,23 +35,37 @@ func OpenDirReadOnly(path string, opt Options) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint store: %w", err)
 	}
-	if _, err := inspect(path); err != nil {
+	version, err := inspect(path)
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
 	d := newDir(readOnlyFS{}, path, opt)
 	d.lock = f
-	for _, load := range []func() error{d.loadFences, d.loadPacks, d.loadLoose, d.loadManifests} {
-		if err := load(); err != nil {
-			f.Close()
-			return nil, err
-		}
-	}
+	d.catalogue.f, d.catalogue.gone = readOnlyFile{}, make(map[hash]bool)
 	if d.codec, err = newCodec(opt); err != nil {
 		f.Close()
 		return nil, err
 	}
+	if err := d.loadRead(version); err != nil {
+		d.release()
+		return nil, err
+	}
 	return d, nil
+}
+
+// loadRead is load without what changes the store.
+func (d *Dir) loadRead(version int) error {
+	known, err := d.readCatalogue(version == 2)
+	if err != nil {
+		return err
+	}
+	d.recorded = known.fences
+	var fences error
+	if version == 2 { // those of version 1 are written anew as they are read
+		fences = d.loadFences(version, known)
+	}
+	return errors.Join(fences, d.loadPacks(), d.loadLoose(), d.loadManifests(known))
 }
 
 // readOnlyFS refuses every change.
@@ -63,6 +77,15 @@ func (readOnlyFS) Create(string) (storeFile, error) { return nil, ErrReadOnly }
 func (readOnlyFS) Rename(string, string) error      { return ErrReadOnly }
 func (readOnlyFS) Remove(string) error              { return ErrReadOnly }
 func (readOnlyFS) SyncDir(string) error             { return ErrReadOnly }
+
+// readOnlyFile stands for the catalogue.
+type readOnlyFile struct{}
+
+var _ storeFile = readOnlyFile{}
+
+func (readOnlyFile) WriteAt([]byte, int64) (int, error) { return 0, ErrReadOnly }
+func (readOnlyFile) Sync() error                        { return ErrReadOnly }
+func (readOnlyFile) Close() error                       { return nil }
 
 // Difference is what one checkpoint has and another has not.
 type Difference struct {

@@ -197,9 +197,13 @@ func (d *Dir) commitRaw(id string, b []byte, h header, refuse func(*lane, header
 	if err := d.replace(d.manifestPath(id), b); err != nil {
 		return forestall.Checkpoint{}, err
 	}
+	if err := d.note(recordAdd, id); err != nil {
+		d.opt.Logger.Warn("the catalogue lacks a checkpoint until the next start", "checkpoint", id, "error", err)
+	}
 	cp := h.checkpoint(id)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.checkpoints[id] = cp
+	delete(d.damaged, id)
 	return cp, nil
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// span is the unit in which workers hash, in bytes: large enough that handing
+// portion is the unit in which workers hash, in bytes: large enough that handing
 // it out costs nothing, small enough that what had to be copied for it is still
 // in the core's own cache.
-const span = 512 << 10
+const portion = 512 << 10
 
 // hasher finds changed pages by comparing each page's XXH3-128 with that of the
 // last mark: 16 bytes are kept per page, 4 MiB per GiB.
@@ -49,10 +49,10 @@ func (h *hasher) mark(ctx context.Context) ([]Range, error) {
 	if first {
 		h.sums = make([]xxh3.Uint128, (h.size+PageSize-1)/PageSize)
 	}
-	spans := make([][]Range, (h.size+span-1)/span)
-	err := h.each(ctx, len(spans), func(i int, buf []byte) error {
+	parts := make([][]Range, (h.size+portion-1)/portion)
+	err := h.each(ctx, len(parts), func(i int, buf []byte) error {
 		var err error
-		spans[i], err = h.markSpan(int64(i)*span, buf)
+		parts[i], err = h.markPortion(int64(i)*portion, buf)
 		return err
 	})
 	if err != nil {
@@ -63,7 +63,7 @@ func (h *hasher) mark(ctx context.Context) ([]Range, error) {
 		return whole(h.size), nil
 	}
 	var out []Range
-	for _, s := range spans {
+	for _, s := range parts {
 		for _, r := range s {
 			out = appendRange(out, r)
 		}
@@ -71,8 +71,8 @@ func (h *hasher) mark(ctx context.Context) ([]Range, error) {
 	return out, nil
 }
 
-func (h *hasher) markSpan(at int64, buf []byte) (changed []Range, err error) {
-	b, err := h.src.view(buf, at, min(span, h.size-at))
+func (h *hasher) markPortion(at int64, buf []byte) (changed []Range, err error) {
+	b, err := h.src.view(buf, at, min(portion, h.size-at))
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (h *hasher) markSpan(at int64, buf []byte) (changed []Range, err error) {
 }
 
 // each calls do for 0 to n-1 from several goroutines until one fails. buf is
-// the goroutine's own, of span bytes, or nil where the source needs none.
+// the goroutine's own, of portion bytes, or nil where the source needs none.
 func (h *hasher) each(ctx context.Context, n int, do func(i int, buf []byte) error) error {
 	var (
 		wg     sync.WaitGroup
@@ -109,7 +109,7 @@ func (h *hasher) each(ctx context.Context, n int, do func(i int, buf []byte) err
 		wg.Go(func() {
 			var buf []byte
 			if !h.src.direct() {
-				buf = make([]byte, span)
+				buf = make([]byte, portion)
 			}
 			for i, ok := take(); ok; i, ok = take() {
 				if err := do(i, buf); err != nil {

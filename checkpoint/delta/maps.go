@@ -79,14 +79,14 @@ func parseMapping(line string) (m Mapping, err error) {
 	return m, nil
 }
 
-// privateMemory refuses extents that are not wholly memory of pid alone.
-func privateMemory(pid int, at []extent) error {
+// privateMemory refuses spans that are not wholly memory of pid alone.
+func privateMemory(pid int, at []Span) error {
 	maps, err := Mappings(pid)
 	if err != nil {
 		return err
 	}
 	for _, e := range at {
-		from := e.start
+		from := e.Start
 		for _, m := range maps {
 			if m.Start > from || from >= m.End {
 				continue
@@ -96,7 +96,7 @@ func privateMemory(pid int, at []extent) error {
 			}
 			from = m.End
 		}
-		if from < e.end {
+		if from < e.End {
 			return fmt.Errorf("%w: nothing is mapped at %x", ErrRemapped, from)
 		}
 	}

@@ -21,7 +21,7 @@ func OpenMemory(b []byte, opt Options) (*Region, error) {
 	}
 	r := &Region{name: fmt.Sprintf("%d bytes of memory", len(b)), size: int64(len(b)), src: memory(b)}
 	from := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b))))
-	at := []extent{{from, from + uint64(len(b))}}
+	at := []Span{{from, from + uint64(len(b))}}
 	err := r.choose(opt,
 		candidate{WriteProtect, func() (detector, error) { return openWriteProtect(os.Getpid(), nil, at) }},
 		candidate{SoftDirty, func() (detector, error) { return openSoftDirty(os.Getpid(), at) }},

@@ -80,14 +80,15 @@ func enableAsync(f *os.File) error {
 type writeProtect struct {
 	uffd    *os.File
 	pagemap *os.File
-	at      []extent // one after the other they are the region
+	pid     int
+	at      []Span // one after the other they are the region
 	marked  bool
 	vec     []pageRegion
 }
 
-// openWriteProtect follows pid's memory at the extents. uffd is a userfaultfd
+// openWriteProtect follows pid's memory at the spans. uffd is a userfaultfd
 // of pid; nil: one of this process is opened.
-func openWriteProtect(pid int, uffd *os.File, at []extent) (_ detector, err error) {
+func openWriteProtect(pid int, uffd *os.File, at []Span) (_ detector, err error) {
 	if uffd == nil {
 		if err := privateMemory(pid, at); err != nil {
 			return nil, err
@@ -96,7 +97,7 @@ func openWriteProtect(pid int, uffd *os.File, at []extent) (_ detector, err erro
 			return nil, err
 		}
 	}
-	w := &writeProtect{uffd: uffd, at: at, vec: make([]pageRegion, 4096)}
+	w := &writeProtect{uffd: uffd, pid: pid, at: at, vec: make([]pageRegion, 4096)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -107,9 +108,9 @@ func openWriteProtect(pid int, uffd *os.File, at []extent) (_ detector, err erro
 	}
 	for _, e := range at {
 		e = e.pages()
-		reg := struct{ start, length, mode, ioctls uint64 }{e.start, e.end - e.start, uffdModeWP, 0}
+		reg := struct{ start, length, mode, ioctls uint64 }{e.Start, e.End - e.Start, uffdModeWP, 0}
 		if err := ioctl(uffd, uffdioRegister, unsafe.Pointer(&reg)); err != nil {
-			return nil, fmt.Errorf("register %x-%x with userfaultfd: %w", e.start, e.end, err)
+			return nil, fmt.Errorf("register %x-%x with userfaultfd: %w", e.Start, e.End, err)
 		}
 	}
 	return w, nil

@@ -25,15 +25,16 @@ const (
 
 // softDirty finds written pages by their soft-dirty bits.
 type softDirty struct {
+	pid     int
 	pagemap io.ReaderAt
 	clear   func() error // all bits of the process
 	closers []io.Closer
-	at      []extent
+	at      []Span
 	marked  bool
-	used    []bool // by page of the extents: whether it held anything at the last mark
+	used    []bool // by page of the spans: whether it held anything at the last mark
 }
 
-func openSoftDirty(pid int, at []extent) (detector, error) {
+func openSoftDirty(pid int, at []Span) (detector, error) {
 	if err := privateMemory(pid, at); err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func openSoftDirty(pid int, at []extent) (detector, error) {
 		return nil, err
 	}
 	return &softDirty{
-		pagemap: pagemap, at: at, closers: []io.Closer{pagemap, name},
+		pid: pid, pagemap: pagemap, at: at, closers: []io.Closer{pagemap, name},
 		clear: func() error { return os.WriteFile(filepath.Join(dir, "clear_refs"), []byte("4"), 0) },
 	}, nil
 }
@@ -80,6 +81,11 @@ func (s *softDirty) close() (err error) {
 func (s *softDirty) mark(ctx context.Context) (out []Range, err error) {
 	first := !s.marked
 	s.marked = false
+	if s.pid != os.Getpid() {
+		if err := privateMemory(s.pid, s.at); err != nil {
+			return nil, err
+		}
+	}
 	page := int64(os.Getpagesize())
 	var size, pages int64
 	for _, e := range s.at {
@@ -93,8 +99,8 @@ func (s *softDirty) mark(ctx context.Context) (out []Range, err error) {
 	var base, n int64
 	for _, e := range s.at {
 		all := e.pages()
-		for at := all.start; at < all.end; {
-			b := buf[:min(int64(len(buf)), int64(all.end-at)/page*entryLen)]
+		for at := all.Start; at < all.End; {
+			b := buf[:min(int64(len(buf)), int64(all.End-at)/page*entryLen)]
 			if _, err := s.pagemap.ReadAt(b, int64(at)/page*entryLen); err != nil {
 				return nil, fmt.Errorf("%w: read the page map at %x: %w", ErrRemapped, at, err)
 			}
@@ -103,8 +109,8 @@ func (s *softDirty) mark(ctx context.Context) (out []Range, err error) {
 				used := entry&(entryPresent|entrySwapped) != 0
 				// A discarded page reads as zeros and has no bit to say so.
 				if entry&entrySoftDirty != 0 && used || used != s.used[n] {
-					from, to := max(at, e.start), min(at+uint64(page), e.end)
-					out = appendRange(out, align(Range{base + int64(from-e.start), int64(to - from)}, size))
+					from, to := max(at, e.Start), min(at+uint64(page), e.End)
+					out = appendRange(out, align(Range{base + int64(from-e.Start), int64(to - from)}, size))
 				}
 				s.used[n] = used
 			}
@@ -161,7 +167,7 @@ func probeSoftDirty() (err error) {
 	}
 	defer func() { err = errors.Join(err, unix.Munmap(b)) }()
 	from := uint64(uintptr(unsafe.Pointer(&b[0])))
-	det, err := openSoftDirty(os.Getpid(), []extent{{from, from + uint64(len(b))}})
+	det, err := openSoftDirty(os.Getpid(), []Span{{from, from + uint64(len(b))}})
 	if err != nil {
 		return err
 	}

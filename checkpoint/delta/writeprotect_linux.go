@@ -18,6 +18,11 @@ import (
 func (w *writeProtect) mark(ctx context.Context) (out []Range, err error) {
 	first := !w.marked
 	w.marked = false
+	if w.pid != os.Getpid() {
+		if err := privateMemory(w.pid, w.at); err != nil {
+			return nil, err
+		}
+	}
 	var base, size int64
 	for _, e := range w.at {
 		size += e.length()
@@ -34,8 +39,8 @@ func (w *writeProtect) mark(ctx context.Context) (out []Range, err error) {
 			if p.categories&pageWritten == 0 && p.categories&pageSwapped != 0 {
 				return
 			}
-			from, to := max(p.start, e.start), min(p.end, e.end)
-			out = appendRange(out, align(Range{base + int64(from-e.start), int64(to - from)}, size))
+			from, to := max(p.start, e.Start), min(p.end, e.End)
+			out = appendRange(out, align(Range{base + int64(from-e.Start), int64(to - from)}, size))
 		})
 		if err != nil {
 			return nil, err
@@ -53,10 +58,10 @@ func (w *writeProtect) mark(ctx context.Context) (out []Range, err error) {
 
 // scan visits the pages of e that have any of the categories, after flipping
 // those in inverted.
-func (w *writeProtect) scan(e extent, anyOf, inverted, flags uint64, visit func(pageRegion)) error {
-	for at := e.start; at < e.end; {
+func (w *writeProtect) scan(e Span, anyOf, inverted, flags uint64, visit func(pageRegion)) error {
+	for at := e.Start; at < e.End; {
 		arg := scanArg{
-			flags: flags, start: at, end: e.end, inverted: inverted, anyOf: anyOf,
+			flags: flags, start: at, end: e.End, inverted: inverted, anyOf: anyOf,
 			vec: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(w.vec)))), vecLen: uint64(len(w.vec)),
 			returnedFlags: pageWritten | pagePresent | pageSwapped | pageHuge,
 		}
@@ -65,15 +70,15 @@ func (w *writeProtect) scan(e extent, anyOf, inverted, flags uint64, visit func(
 		runtime.KeepAlive(w.vec)
 		switch {
 		case errno == unix.EPERM || errno == unix.ESRCH || errno == unix.ENOMEM:
-			return fmt.Errorf("%w: PAGEMAP_SCAN of %x-%x: %w", ErrRemapped, at, e.end, errno)
+			return fmt.Errorf("%w: PAGEMAP_SCAN of %x-%x: %w", ErrRemapped, at, e.End, errno)
 		case errno != 0:
-			return fmt.Errorf("PAGEMAP_SCAN of %x-%x: %w", at, e.end, errno)
+			return fmt.Errorf("PAGEMAP_SCAN of %x-%x: %w", at, e.End, errno)
 		}
 		for _, p := range w.vec[:n] {
 			visit(p)
 		}
 		if arg.walkEnd <= at {
-			return fmt.Errorf("PAGEMAP_SCAN of %x-%x stands still", at, e.end)
+			return fmt.Errorf("PAGEMAP_SCAN of %x-%x stands still", at, e.End)
 		}
 		at = arg.walkEnd
 	}
@@ -82,9 +87,9 @@ func (w *writeProtect) scan(e extent, anyOf, inverted, flags uint64, visit func(
 
 // splitHuge makes the kernel map huge pages by their small ones, so that one
 // write does not report 2 MiB: protecting a part of a huge page splits it.
-func (w *writeProtect) splitHuge(e extent) error {
-	var huge []extent
-	err := w.scan(e, pageHuge, 0, scanMustAsync, func(p pageRegion) { huge = append(huge, extent{p.start, p.end}) })
+func (w *writeProtect) splitHuge(e Span) error {
+	var huge []Span
+	err := w.scan(e, pageHuge, 0, scanMustAsync, func(p pageRegion) { huge = append(huge, Span{p.start, p.end}) })
 	if err != nil || len(huge) == 0 {
 		return err
 	}
@@ -94,9 +99,9 @@ func (w *writeProtect) splitHuge(e extent) error {
 	}
 	page := uint64(os.Getpagesize())
 	for _, h := range huge {
-		for at := h.start &^ (size - 1); at < h.end; at += size {
-			first := max(at, h.start)
-			if err := w.scan(extent{first, first + page}, pageWritten|pagePresent, pagePresent, scanProtect, func(pageRegion) {}); err != nil {
+		for at := h.Start &^ (size - 1); at < h.End; at += size {
+			first := max(at, h.Start)
+			if err := w.scan(Span{first, first + page}, pageWritten|pagePresent, pagePresent, scanProtect, func(pageRegion) {}); err != nil {
 				return err
 			}
 		}
@@ -125,7 +130,7 @@ func probeWriteProtect() (err error) {
 	}
 	defer func() { err = errors.Join(err, unix.Munmap(b)) }()
 	from := uint64(uintptr(unsafe.Pointer(&b[0])))
-	det, err := openWriteProtect(os.Getpid(), nil, []extent{{from, from + uint64(len(b))}})
+	det, err := openWriteProtect(os.Getpid(), nil, []Span{{from, from + uint64(len(b))}})
 	if err != nil {
 		return err
 	}

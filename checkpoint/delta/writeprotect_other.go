@@ -13,4 +13,4 @@ var errNoWriteProtect = fmt.Errorf("asynchronous write protection is not known o
 
 func probeWriteProtect() error { return errNoWriteProtect }
 
-func openWriteProtect(int, *os.File, []extent) (detector, error) { return nil, errNoWriteProtect }
+func openWriteProtect(int, *os.File, []Span) (detector, error) { return nil, errNoWriteProtect }
