@@ -31,6 +31,7 @@ type Backend struct {
 	Cluster     Cluster
 	Workloads   Workloads
 	Checkpoints Checkpoints
+	Keeper      Keeper // nil: checkpoints are neither taken nor dropped by request
 	Heartbeats  Heartbeats
 	Models      Models
 	Injector    Injector // nil: GPUs are not simulated, /v1/sim/inject does not exist

@@ -42,6 +42,9 @@ func (s *Server) routes() http.Handler {
 	s.registerWorkloads(api)
 	s.registerHeartbeats(api)
 	s.registerModels(api)
+	if s.backend.Keeper != nil {
+		s.registerKeeper(api)
+	}
 	if s.backend.Injector != nil {
 		s.registerInject(api)
 	}

@@ -43,7 +43,7 @@ func New(cfg Config, backend Backend) (*Server, error) {
 		return nil, err
 	}
 	if backend.Risks == nil || backend.Cluster == nil || backend.Workloads == nil || backend.Checkpoints == nil || backend.Heartbeats == nil {
-		return nil, errors.New("api: Backend needs Risks, Cluster, Workloads, Checkpoints and Heartbeats; only Injector may be nil")
+		return nil, errors.New("api: Backend needs Risks, Cluster, Workloads, Checkpoints and Heartbeats; only Keeper and Injector may be nil")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()

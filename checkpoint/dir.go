@@ -92,6 +92,22 @@ func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
+	d := newDir(fsys, path, opt)
+	if d.lock, err = acquire(filepath.Join(path, lockName)); err != nil {
+		return nil, err
+	}
+	if d.codec, err = newCodec(opt); err != nil {
+		d.lock.Close()
+		return nil, err
+	}
+	if err := d.load(version); err != nil {
+		d.release()
+		return nil, err
+	}
+	return d, nil
+}
+
+func newDir(fsys fileSystem, path string, opt Options) *Dir {
 	d := &Dir{
 		path: path, opt: opt, fs: fsys,
 		pace:        pace{rate: opt.BackgroundRate, now: opt.Now},
@@ -105,18 +121,7 @@ func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 	}
 	d.inbox.chunks = make(map[hash]packChunk)
 	d.bufs.New = func() any { return new([]byte) }
-	if d.lock, err = acquire(filepath.Join(path, lockName)); err != nil {
-		return nil, err
-	}
-	if d.codec, err = newCodec(opt); err != nil {
-		d.lock.Close()
-		return nil, err
-	}
-	if err := d.load(version); err != nil {
-		d.release()
-		return nil, err
-	}
-	return d, nil
+	return d
 }
 
 // Path returns the store's absolute directory.

@@ -26,9 +26,12 @@ type Options struct {
 	// BackgroundRate bounds what GC and scrub read and write, in bytes per
 	// second; 0: as fast as it goes.
 	BackgroundRate int64
-	Workers        int              // chunks read, hashed and compressed at once
-	Now            func() time.Time // the clock
-	Logger         *slog.Logger
+	// OnRead is told the bytes of content of each chunk that was read and verified,
+	// by several goroutines at once: a restore's progress. May be nil.
+	OnRead  func(bytes int)
+	Workers int              // chunks read, hashed and compressed at once
+	Now     func() time.Time // the clock
+	Logger  *slog.Logger
 }
 
 // minCut and maxCut bound the chunks of files.

@@ -85,6 +85,9 @@ func (d *Dir) readChunk(dst []byte, h hash) ([]byte, error) {
 	if err != nil {
 		return nil, d.rotten(h, s, file, err)
 	}
+	if d.opt.OnRead != nil {
+		d.opt.OnRead(len(dst))
+	}
 	return dst, nil
 }
 

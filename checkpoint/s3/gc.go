@@ -82,18 +82,13 @@ func (s *Store) collect(ctx context.Context) (done Collected, err error) {
 		return done, err
 	}
 	// First what exists, then what is needed: what appears in between is not garbage.
-	sizes := make(map[string]int64)
-	for _, dir := range []string{packDir, recordDir} {
-		err := s.bucket.list(ctx, dir, func(name string, size int64) {
-			if isName(name) { // or it is another program's
-				sizes[dir+name] = size
-				done.Objects++
-				done.Bytes += size
-			}
-		})
-		if err != nil {
-			return done, err
-		}
+	sizes, err := s.objects(ctx)
+	if err != nil {
+		return done, err
+	}
+	for _, size := range sizes {
+		done.Objects++
+		done.Bytes += size
 	}
 	needed, err := s.needed(ctx)
 	if err != nil {
@@ -129,6 +124,42 @@ func (s *Store) collect(ctx context.Context) (done Collected, err error) {
 	}
 	done.Aborted, err = s.bucket.abandoned(ctx, packDir, now.Add(-s.cfg.Grace))
 	return done, err
+}
+
+// Garbage counts what a GC would find, and changes nothing.
+func (s *Store) Garbage(ctx context.Context) (found Collected, err error) {
+	sizes, err := s.objects(ctx)
+	if err != nil {
+		return found, err
+	}
+	needed, err := s.needed(ctx)
+	if err != nil {
+		return found, err
+	}
+	for key, size := range sizes {
+		found.Objects++
+		found.Bytes += size
+		if !needed[key] {
+			found.Marked++
+		}
+	}
+	return found, nil
+}
+
+// objects lists the packs and records there are, with their sizes.
+func (s *Store) objects(ctx context.Context) (map[string]int64, error) {
+	sizes := make(map[string]int64)
+	for _, dir := range []string{packDir, recordDir} {
+		err := s.bucket.list(ctx, dir, func(name string, size int64) {
+			if isName(name) { // or it is another program's
+				sizes[dir+name] = size
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return sizes, nil
 }
 
 // writePlan replaces the plan that was read, and returns the time by the

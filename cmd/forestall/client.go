@@ -124,21 +124,6 @@ func (c workloadsCmd) Run(g *globals) error {
 	return show(g, c.clientFlags, all, err, view.workloads)
 }
 
-type checkpointsCmd struct {
-	clientFlags
-	Workload string `short:"w" placeholder:"NAME" help:"Only those of this workload."`
-}
-
-// Help adds to the command's help.
-func (checkpointsCmd) Help() string {
-	return "Listed is what the engine's own node holds, and of each workload the newest that counts, wherever it is held. For what another node holds, ask its engine."
-}
-
-func (c checkpointsCmd) Run(g *globals) error {
-	all, err := c.client().Checkpoints(g.ctx, c.Workload)
-	return show(g, c.clientFlags, all, err, view.checkpoints)
-}
-
 type migrationsCmd struct {
 	clientFlags
 }

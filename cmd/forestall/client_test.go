@@ -41,8 +41,11 @@ func TestClientCommands(t *testing.T) {
 	url := answering(t, map[string]any{
 		"/v1/status": someStatus(), "/v1/risk": someRisks(), "/v1/risk/gpu/n1/3": someRisks()[0], "/v1/workloads": someWorkloads(),
 		"/v1/checkpoints": someCheckpoints(), "/v1/checkpoints?workload=train-1": someCheckpoints()[:1], "/v1/migrations": someMigrations(),
-		"/v1/fleet": someFleet(), "/v1/interventions": []api.Intervention{{Intervention: forestall.Intervention{Decision: "checkpoint-w-1", Component: forestall.GPU("n1", 3), Action: forestall.ActionCheckpoint}, HeldOut: true}},
-		"/v1/models": someModels(), "/v1/models/events": someEvents(), "/v1/models/gpu/rollback": nil, "/v1/members": []any{}, "/v1/incidents": []any{}, "/v1/workloads/train-1/retire": nil,
+		"/v1/fleet":         someFleet(),
+		"/v1/interventions": []api.Intervention{{Intervention: forestall.Intervention{Decision: "checkpoint-w-1", Component: forestall.GPU("n1", 3), Action: forestall.ActionCheckpoint}, HeldOut: true}},
+		"/v1/models":        someModels(), "/v1/models/events": someEvents(), "/v1/models/gpu/rollback": nil, "/v1/members": []any{}, "/v1/incidents": []any{}, "/v1/workloads/train-1/retire": nil,
+		"/v1/workloads/train-1/checkpoint": someCheckpoints()[0], "/v1/store": api.StoreStats{Node: "n1", Checkpoints: 7}, "/v1/store/gc": api.Collected{Freed: 5 << 20},
+		"/v1/checkpoints/" + someCheckpoints()[1].ID: api.Deleted{From: []string{"n1", "n2"}, Failed: []string{"n3: no answer"}},
 	})
 	degraded := answering(t, map[string]any{"/v1/status": lost})
 	tests := []struct {
@@ -59,6 +62,14 @@ func TestClientCommands(t *testing.T) {
 		{"workloads --api " + url, "service/index", ""},
 		{"checkpoints --api " + url, "48 MiB", ""},
 		{"checkpoints --workload train-1 --json --api " + url, `"sequence": 92`, ""},
+		{"checkpoints create train-1 --label x --api " + url, "before-move", ""},
+		{"checkpoints show 5fa03c --api " + url, "epoch 41, sequence 92", ""},
+		{"checkpoints stats --api " + url, "7 checkpoints", ""},
+		{"checkpoints gc --api " + url, "5.0 MiB freed", ""},
+		{"checkpoints delete 0b0b --dry-run --api " + url, "would drop 0b0b0b0b0b0b", ""},
+		{"checkpoints delete 0b0b --api " + url, "may be still there: n3: no answer", "exit status 1"},
+		{"checkpoints delete 0b0c --api " + url, "", "none begins with 0b0c"},
+		{"checkpoints create nobody --api " + url, "", "is known to this engine"},
 		{"migrations --api " + url, "n1 > n2", ""},
 		{"retire train-1 --api " + url, "train-1 is retired: its run is being stopped", ""},
 		{"retire train-1 --api " + url, "Take its [[workload]] out", ""},
@@ -108,7 +119,7 @@ func TestClientCommands(t *testing.T) {
 				t.Errorf("output lacks %q:\n%s", tt.out, &out)
 			}
 			var status exitCode
-			if strings.Contains(tt.err, "exit status") && (!errors.As(err, &status) || status != exitDegraded) {
+			if strings.Contains(tt.err, "exit status 3") && (!errors.As(err, &status) || status != exitDegraded) {
 				t.Errorf("error %v, want exit status %d", err, exitDegraded)
 			}
 		})

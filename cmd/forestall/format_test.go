@@ -14,6 +14,8 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/checkpoint"
+	"github.com/stratoswarm/forestall/checkpoint/s3"
 )
 
 var update = flag.Bool("update", false, "write the golden files in testdata/format anew")
@@ -201,6 +203,32 @@ func TestGoldens(t *testing.T) {
 		{"workloads", false, func(v view) { v.workloads(someWorkloads()) }},
 		{"workloads-none", false, func(v view) { v.workloads(nil) }},
 		{"checkpoints", false, func(v view) { v.checkpoints(someCheckpoints()) }},
+		{"checkpoint", false, func(v view) {
+			v.checkpoint(checkpointDetail{someCheckpoints()[0], []checkpoint.StateInfo{{Name: "optimizer", Files: 2, Size: 32 << 20}, {Name: "weights", Files: 1, Size: 16 << 20}}})
+		}},
+		{"checkpoints-diff", false, func(v view) {
+			all := someCheckpoints()
+			v.difference(checkpoint.Difference{From: all[0], To: all[0], Added: []string{"new"}, Changed: []string{"a\x1b[2J"}, Removed: []string{"old"}, Same: 4, Bytes: 12345})
+		}},
+		{"checkpoints-verify", false, func(v view) {
+			all := someCheckpoints()
+			v.verdicts([]verdict{{Checkpoint: all[0]}, {Checkpoint: all[1], Error: "verify checkpoint 0b0b: corrupt checkpoint data\nand more"}})
+		}},
+		{"checkpoints-delete", false, func(v view) {
+			all := someCheckpoints()
+			v.droppedOnes([]dropped{{all[0], api.Deleted{From: []string{"n1", "s3://b/p"}, Failed: []string{"n2: no answer"}}}}, false)
+			v.droppedOnes([]dropped{{Checkpoint: all[1]}}, true)
+		}},
+		{"checkpoints-stats", false, func(v view) {
+			v.storeStats(api.StoreStats{Node: "n1", Path: "/var/lib/forestall/checkpoints", Checkpoints: 2016, Workloads: 3, Chunks: 81234, ChunkBytes: 7 << 30, Packs: 120, PackBytes: 8 << 30, StateBytes: 2 << 40, FreeBytes: -1})
+			v.collected(api.Collected{Freed: 5 << 20})
+			v.collectedS3(s3.Collected{Objects: 12, Bytes: 300 << 20, Marked: 3, Removed: 1, Freed: 2 << 20, Aborted: 1})
+		}},
+		{"restore", false, func(v view) {
+			cp := someCheckpoints()[0]
+			v.restored(restored{Checkpoint: cp, To: "/srv/agent", State: "weights"})
+			v.restored(restored{Checkpoint: cp, To: "/srv/agent", DryRun: true, Changes: &checkpoint.Changes{Added: []string{"x"}, Removed: []string{"y"}, Same: 7}})
+		}},
 		{"migrations", false, func(v view) { v.migrations(someMigrations()) }},
 		{"incidents", false, func(v view) {
 			v.incidents([]forestall.Incident{

@@ -31,7 +31,8 @@ type cli struct {
 	Fleet       fleetCmd       `cmd:"" group:"Ask an engine" help:"Is the fleet good? One number, its trend, and each node's risk as a whole."`
 	Workloads   workloadsCmd   `cmd:"" group:"Ask an engine" help:"List workloads, where they run and their newest checkpoints."`
 	Retire      retireCmd      `cmd:"" group:"Ask an engine" help:"Stop a workload for good; its newest checkpoint is kept."`
-	Checkpoints checkpointsCmd `cmd:"" group:"Ask an engine" help:"List checkpoints."`
+	Checkpoints checkpointsCmd `cmd:"" group:"Ask an engine" help:"List, take, compare, verify, carry and drop checkpoints."`
+	Restore     restoreCmd     `cmd:"" group:"Ask an engine" help:"Restore a checkpoint into a directory, verified and in one step."`
 	Migrations  migrationsCmd  `cmd:"" group:"Ask an engine" help:"List moves, recoveries and starts, with reasons and phases."`
 	Members     membersCmd     `cmd:"" group:"Ask an engine" help:"List the cluster's nodes."`
 	Incidents   incidentsCmd   `cmd:"" group:"Ask an engine" help:"List failures, open and closed."`

@@ -1,0 +1,160 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// Keeper takes and drops checkpoints.
+type Keeper interface {
+	// CreateCheckpoint has the node that runs the workload take a checkpoint and
+	// returns it once it counts.
+	CreateCheckpoint(ctx context.Context, workload, label string) (forestall.Checkpoint, error)
+	// DeleteCheckpoint drops a checkpoint from this node, its live peers and the
+	// off-site store. The newest that counts of a workload is refused: ErrInvalid.
+	DeleteCheckpoint(ctx context.Context, id string) (Deleted, error)
+	// CollectGarbage removes what no checkpoint of this node's store needs.
+	CollectGarbage(ctx context.Context) (Collected, error)
+	// StoreStats counts what this node's store holds.
+	StoreStats(ctx context.Context) (StoreStats, error)
+}
+
+// Deleted says where a checkpoint was dropped, and where it could not be.
+type Deleted struct {
+	From   []string `json:"from" doc:"nodes, and the URL of the off-site store"`
+	Failed []string `json:"failed" doc:"where it may be still, and why"`
+}
+
+// Collected is what a garbage collection did.
+type Collected struct {
+	Freed int64 `json:"freed_bytes"`
+}
+
+// StoreStats is what a node's store holds.
+type StoreStats struct {
+	Node        string `json:"node"`
+	Path        string `json:"path"`
+	Checkpoints int    `json:"checkpoints"`
+	Workloads   int    `json:"workloads"`
+	Chunks      int    `json:"chunks"`
+	ChunkBytes  int64  `json:"chunk_bytes" doc:"of the chunks as they are stored, compressed"`
+	Packs       int    `json:"packs"`
+	PackBytes   int64  `json:"pack_bytes" doc:"of the pack files, with what GC has not reclaimed yet"`
+	StateBytes  int64  `json:"state_bytes" doc:"of all states that could be restored"`
+	FreeBytes   int64  `json:"free_bytes" doc:"of the file system; -1: unknown"`
+}
+
+// createBody is what a new checkpoint is to be called.
+type createBody struct {
+	Label string `json:"label,omitempty" maxLength:"1024" doc:"free text, shown in lists"`
+}
+
+func (s *Server) registerKeeper(api huma.API) {
+	long := func(op huma.Operation) huma.Operation {
+		op.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
+			_, w := humago.Unwrap(c)
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // it takes as long as it takes
+			next(c)
+		}}
+		return op
+	}
+	op := operation(http.MethodPost, "/v1/workloads/{name}/checkpoint", "create-checkpoint", "Take a checkpoint of a workload now; answers once it counts",
+		http.StatusNotFound, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
+	huma.Register(api, long(op), func(ctx context.Context, in *struct {
+		Name string `path:"name" doc:"of the workload, without its kind" example:"train-7"`
+		Body createBody
+	},
+	) (*one[forestall.Checkpoint], error) {
+		if err := forestall.CheckName(in.Name); err != nil {
+			return nil, answer(err)
+		}
+		cp, err := s.backend.Keeper.CreateCheckpoint(ctx, in.Name, in.Body.Label)
+		if err != nil {
+			return nil, answer(err)
+		}
+		return &one[forestall.Checkpoint]{cp}, nil
+	})
+
+	op = operation(http.MethodDelete, "/v1/checkpoints/{id}", "delete-checkpoint", "Drop a checkpoint wherever it is held; the newest that counts of a workload is refused",
+		http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
+	huma.Register(api, long(op), func(ctx context.Context, in *struct {
+		ID string `path:"id" pattern:"^[0-9a-f]{64}$" doc:"of the checkpoint, 64 hex digits"`
+	},
+	) (*one[Deleted], error) {
+		d, err := s.backend.Keeper.DeleteCheckpoint(ctx, in.ID)
+		if err != nil {
+			return nil, answer(err)
+		}
+		return &one[Deleted]{d}, nil
+	})
+
+	op = operation(http.MethodPost, "/v1/store/gc", "collect-garbage", "Remove what no checkpoint of this node's store needs", http.StatusUnsupportedMediaType)
+	huma.Register(api, long(op), func(ctx context.Context, _ *struct{ Body struct{} }) (*one[Collected], error) {
+		c, err := s.backend.Keeper.CollectGarbage(ctx)
+		if err != nil {
+			return nil, answer(err)
+		}
+		return &one[Collected]{c}, nil
+	})
+
+	op = operation(http.MethodGet, "/v1/store", "get-store", "What this node's store of checkpoints holds")
+	huma.Register(api, op, func(ctx context.Context, _ *struct{}) (*one[StoreStats], error) {
+		stats, err := s.backend.Keeper.StoreStats(ctx)
+		if err != nil {
+			return nil, answer(err)
+		}
+		return &one[StoreStats]{stats}, nil
+	})
+}
+
+// CreateCheckpoint has a workload's node take a checkpoint and returns it once
+// it counts; the context alone limits the time.
+func (c *Client) CreateCheckpoint(ctx context.Context, workload, label string) (forestall.Checkpoint, error) {
+	if err := forestall.CheckName(workload); err != nil {
+		return forestall.Checkpoint{}, err
+	}
+	return patient[forestall.Checkpoint](ctx, c, http.MethodPost, "/v1/workloads/"+workload+"/checkpoint", createBody{label})
+}
+
+// DeleteCheckpoint drops a checkpoint wherever it is held.
+func (c *Client) DeleteCheckpoint(ctx context.Context, id string) (Deleted, error) {
+	return patient[Deleted](ctx, c, http.MethodDelete, "/v1/checkpoints/"+id, nil)
+}
+
+// CollectGarbage removes what no checkpoint of the engine's own store needs.
+func (c *Client) CollectGarbage(ctx context.Context) (Collected, error) {
+	return patient[Collected](ctx, c, http.MethodPost, "/v1/store/gc", struct{}{})
+}
+
+// StoreStats counts what the engine's own store holds.
+func (c *Client) StoreStats(ctx context.Context) (StoreStats, error) {
+	return patient[StoreStats](ctx, c, http.MethodGet, "/v1/store", nil)
+}
+
+// patient asks without a limit of time but the context's.
+func patient[T any](ctx context.Context, c *Client, method, path string, body any) (v T, err error) {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return v, fmt.Errorf("encode the body for %s: %w", path, err)
+	}
+	if body == nil {
+		b = nil
+	}
+	slow := &Client{base: c.base, http: &http.Client{}}
+	answer, err := slow.do(ctx, method, path, b)
+	if err != nil {
+		return v, err
+	}
+	if err := json.Unmarshal(answer, &v); err != nil {
+		return v, fmt.Errorf("read the answer of %s%s, which may be of another version: %w", c.base, path, err)
+	}
+	return v, nil
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/checkpoint"
+)
+
+type checkpointsCmd struct {
+	List   checkpointsListCmd   `cmd:"" default:"withargs" help:"List checkpoints (the default command)."`
+	Show   checkpointsShowCmd   `cmd:"" help:"Show a checkpoint and the states in it."`
+	Diff   checkpointsDiffCmd   `cmd:"" help:"Compare two checkpoints: which files differ, and how many bytes are new."`
+	Create checkpointsCreateCmd `cmd:"" help:"Take a checkpoint of a workload now, or of a directory into a store."`
+	Verify checkpointsVerifyCmd `cmd:"" help:"Read every byte of checkpoints and compare the hashes."`
+	Delete checkpointsDeleteCmd `cmd:"" help:"Drop checkpoints."`
+	GC     checkpointsGCCmd     `cmd:"" name:"gc" help:"Remove what no checkpoint needs any more."`
+	Stats  checkpointsStatsCmd  `cmd:"" help:"Show what a store holds."`
+	Export checkpointsExportCmd `cmd:"" help:"Copy a checkpoint into a file or another store."`
+	Import checkpointsImportCmd `cmd:"" help:"Take a checkpoint from a file or another store."`
+}
+
+// whichFlags choose checkpoints.
+type whichFlags struct {
+	Workload string    `short:"w" placeholder:"NAME" help:"Only those of this workload."`
+	Label    string    `placeholder:"PATTERN" help:"Only those with such a label: before*."`
+	Epoch    uint64    `placeholder:"N" help:"Only those that this epoch wrote."`
+	Since    momentArg `placeholder:"TIME" help:"Only states of then or later: 2026-11-26T09:00:00Z, \"2026-11-26 09:00\" (local), or an age such as 2h."`
+	Until    momentArg `placeholder:"TIME" help:"Only states of then or before."`
+}
+
+// pick leaves what the flags want, in its order.
+func (f whichFlags) pick(now time.Time, all []forestall.Checkpoint) ([]forestall.Checkpoint, error) {
+	since, err := f.Since.time(now, "--since")
+	if err != nil {
+		return nil, err
+	}
+	until, err := f.Until.time(now, "--until")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := path.Match(f.Label, ""); err != nil {
+		return nil, fmt.Errorf("--label %q: %w", f.Label, err)
+	}
+	out := []forestall.Checkpoint{}
+	for _, cp := range all {
+		match := f.Label == ""
+		if !match {
+			match, _ = path.Match(f.Label, cp.Label)
+		}
+		if match && (f.Workload == "" || cp.Workload == f.Workload) && (f.Epoch == 0 || cp.Epoch == forestall.Epoch(f.Epoch)) &&
+			(since.IsZero() || !cp.Time.Before(since)) && (until.IsZero() || !cp.Time.After(until)) {
+			out = append(out, cp)
+		}
+	}
+	return out, nil
+}
+
+// momentArg is a moment as people write it; "" is none.
+type momentArg string
+
+func (m momentArg) time(now time.Time, flag string) (time.Time, error) {
+	s := string(m)
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	return time.Time{}, fmt.Errorf(`%s %q: write 2026-11-26T09:00:00Z, "2026-11-26 09:00" or an age such as 2h`, flag, s)
+}
+
+type checkpointsListCmd struct {
+	clientFlags
+	storeFlag
+	whichFlags
+}
+
+// Help adds to the command's help.
+func (checkpointsListCmd) Help() string {
+	return "Without --store an engine is asked: listed is what its own node holds, and of each workload the newest that counts, wherever it is held. For what another node holds, ask its engine."
+}
+
+func (c checkpointsListCmd) Run(g *globals) error {
+	all, err := c.list(g)
+	if err == nil {
+		all, err = c.pick(g.now(), all)
+	}
+	return show(g, c.clientFlags, all, err, view.checkpoints)
+}
+
+func (c checkpointsListCmd) list(g *globals) ([]forestall.Checkpoint, error) {
+	if c.Store == "" {
+		return c.client().Checkpoints(g.ctx, c.Workload)
+	}
+	s, err := c.open(g, reading)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	return s.List(g.ctx, c.Workload)
+}
+
+type checkpointsShowCmd struct {
+	clientFlags
+	storeFlag
+	ID string `arg:"" help:"The ID, or its beginning, of at least 4 digits."`
+}
+
+// checkpointDetail is what `checkpoints show` prints.
+type checkpointDetail struct {
+	forestall.Checkpoint
+	States []checkpoint.StateInfo `json:"states,omitempty"` // of a directory store
+}
+
+func (c checkpointsShowCmd) Run(g *globals) error {
+	d, err := c.detail(g)
+	return show(g, c.clientFlags, d, err, view.checkpoint)
+}
+
+func (c checkpointsShowCmd) detail(g *globals) (d checkpointDetail, err error) {
+	if c.Store == "" {
+		all, err := c.client().Checkpoints(g.ctx, "")
+		if err != nil {
+			return d, err
+		}
+		d.Checkpoint, err = byPrefix(all, c.ID, "the engine's node holds")
+		return d, err
+	}
+	s, err := c.open(g, reading)
+	if err != nil {
+		return d, err
+	}
+	defer s.close()
+	if d.Checkpoint, err = s.resolve(g.ctx, c.ID); err != nil || s.dir == nil {
+		return d, err
+	}
+	d.States, err = s.dir.States(d.ID)
+	return d, err
+}
+
+type checkpointsDiffCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+	neededStore
+	From string `arg:"" help:"ID of the earlier one, or its beginning."`
+	To   string `arg:"" help:"ID of the later one, or its beginning."`
+}
+
+func (c checkpointsDiffCmd) Run(g *globals) error {
+	d, err := c.diff(g)
+	return show(g, clientFlags{JSON: c.JSON}, d, err, view.difference)
+}
+
+func (c checkpointsDiffCmd) diff(g *globals) (d checkpoint.Difference, err error) {
+	s, err := c.open(g, reading)
+	if err != nil {
+		return d, err
+	}
+	defer s.close()
+	ids := make([]string, 2)
+	for i, arg := range []string{c.From, c.To} {
+		cp, err := s.resolve(g.ctx, arg)
+		if err != nil {
+			return d, err
+		}
+		ids[i] = cp.ID
+	}
+	dir, done, err := s.local(g.ctx, ids...)
+	if err != nil {
+		return d, err
+	}
+	defer done()
+	return dir.Diff(g.ctx, ids[0], ids[1])
+}
+
+type checkpointsVerifyCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+	neededStore
+	whichFlags
+	IDs []string `arg:"" optional:"" name:"id" help:"IDs or their beginnings; without any, all that the flags choose."`
+}
+
+// Help adds to the command's help.
+func (checkpointsVerifyCmd) Help() string {
+	return "A directory may be verified while its engine runs. The exit status is 1 when a checkpoint is not whole."
+}
+
+// verdict is what became of one checkpoint.
+type verdict struct {
+	forestall.Checkpoint
+	Error string `json:"error,omitempty"`
+}
+
+func (c checkpointsVerifyCmd) Run(g *globals) error {
+	s, err := c.open(g, reading)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	chosen, err := s.choose(g, c.whichFlags, c.IDs)
+	if err != nil {
+		return err
+	}
+	out := []verdict{}
+	bad := 0
+	for i, cp := range chosen {
+		bar := newProgress(g, fmt.Sprintf("verify %s (%d of %d)", shortID(cp.ID), i+1, len(chosen)), cp.Size)
+		s.onRead = bar.add
+		err := s.verify(g.ctx, cp.ID)
+		bar.end(err == nil)
+		if g.ctx.Err() != nil {
+			return context.Cause(g.ctx)
+		}
+		v := verdict{Checkpoint: cp}
+		if err != nil {
+			v.Error = err.Error()
+			bad++
+		}
+		out = append(out, v)
+	}
+	if err := show(g, clientFlags{JSON: c.JSON}, out, nil, view.verdicts); err != nil {
+		return err
+	}
+	if bad > 0 {
+		return exitCode(1)
+	}
+	return nil
+}
+
+type checkpointsStatsCmd struct {
+	clientFlags
+	storeFlag
+}
+
+func (c checkpointsStatsCmd) Run(g *globals) error {
+	if c.Store == "" {
+		s, err := c.client().StoreStats(g.ctx)
+		return show(g, c.clientFlags, s, err, view.storeStats)
+	}
+	s, err := c.open(g, reading)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if s.dir == nil {
+		return errors.New("of a store in S3, `forestall checkpoints gc --dry-run` tells the number and size of the objects")
+	}
+	stats, err := s.dir.Stats()
+	return show(g, c.clientFlags, statsOf(stats), err, view.storeStats)
+}

@@ -1,0 +1,285 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/checkpoint"
+)
+
+type checkpointsCreateCmd struct {
+	clientFlags
+	storeFlag
+	Workload string `arg:"" help:"The workload's name, without its kind: train-7."`
+	Label    string `placeholder:"TEXT" help:"Free text, shown in lists."`
+	Source   string `type:"existingdir" placeholder:"DIR" help:"With --store: the directory to save; nothing may write to it meanwhile."`
+}
+
+// Help adds to the command's help.
+func (checkpointsCreateCmd) Help() string {
+	return "Without --store the workload's engine has it write its state down, and the command returns once the checkpoint counts."
+}
+
+func (c checkpointsCreateCmd) Run(g *globals) error {
+	cp, err := c.create(g)
+	return show(g, c.clientFlags, []forestall.Checkpoint{cp}, err, view.checkpoints)
+}
+
+func (c checkpointsCreateCmd) create(g *globals) (cp forestall.Checkpoint, err error) {
+	if c.Store == "" {
+		if c.Source != "" {
+			return cp, errors.New("--source needs --store: an engine knows its workloads' state directories")
+		}
+		return c.client().CreateCheckpoint(g.ctx, c.Workload, c.Label)
+	}
+	if c.Source == "" {
+		return cp, errors.New("--store needs --source DIR: what is to be saved")
+	}
+	s, err := c.open(g, writing)
+	if err != nil {
+		return cp, err
+	}
+	defer s.close()
+	if s.dir == nil {
+		return cp, errors.New("a bucket takes checkpoints from a directory store: create it in one, then `forestall checkpoints export --to s3://...`")
+	}
+	epoch, err := s.dir.Fenced(c.Workload)
+	if err != nil {
+		return cp, err
+	}
+	if newest, err := s.List(g.ctx, c.Workload); err == nil && len(newest) > 0 {
+		epoch = max(epoch, newest[0].Epoch)
+	}
+	return s.dir.Save(g.ctx, checkpoint.Snapshot{Workload: c.Workload, Epoch: epoch, Label: c.Label, Source: c.Source})
+}
+
+type checkpointsDeleteCmd struct {
+	clientFlags
+	storeFlag
+	DryRun bool     `name:"dry-run" short:"n" help:"Only list what would be dropped."`
+	IDs    []string `arg:"" name:"id" help:"IDs or their beginnings."`
+}
+
+// Help adds to the command's help.
+func (checkpointsDeleteCmd) Help() string {
+	return "Without --store the engine drops them on all live nodes and in the off-site store. The newest that counts of a workload is refused. Their space is free after the next GC."
+}
+
+// dropped is what became of one checkpoint.
+type dropped struct {
+	forestall.Checkpoint
+	api.Deleted
+}
+
+func (c checkpointsDeleteCmd) Run(g *globals) error {
+	var all []forestall.Checkpoint
+	var s *opened
+	var err error
+	where := "the engine's node holds"
+	if c.Store == "" {
+		all, err = c.client().Checkpoints(g.ctx, "")
+	} else if s, err = c.open(g, access(!c.DryRun)); err == nil {
+		defer s.close()
+		where = s.name + " holds"
+		all, err = s.List(g.ctx, "")
+	}
+	if err != nil {
+		return err
+	}
+	var chosen []forestall.Checkpoint
+	for _, id := range c.IDs {
+		cp, err := byPrefix(all, id, where)
+		if err != nil {
+			return err
+		}
+		chosen = append(chosen, cp)
+	}
+	out := []dropped{}
+	failed := false
+	for _, cp := range chosen {
+		d := dropped{Checkpoint: cp, Deleted: api.Deleted{From: []string{}, Failed: []string{}}}
+		switch {
+		case c.DryRun:
+		case s == nil:
+			if d.Deleted, err = c.client().DeleteCheckpoint(g.ctx, cp.ID); err != nil {
+				return err
+			}
+		default:
+			if err := s.Delete(g.ctx, cp.ID); err != nil {
+				return err
+			}
+			d.From = []string{s.name}
+		}
+		failed = failed || len(d.Failed) > 0
+		out = append(out, d)
+	}
+	if err := show(g, c.clientFlags, out, nil, func(v view, all []dropped) { v.droppedOnes(all, c.DryRun) }); err != nil {
+		return err
+	}
+	if failed {
+		return exitCode(1)
+	}
+	return nil
+}
+
+type checkpointsGCCmd struct {
+	clientFlags
+	storeFlag
+	DryRun bool `name:"dry-run" short:"n" help:"Of a store in S3: only count what is garbage."`
+}
+
+// Help adds to the command's help.
+func (checkpointsGCCmd) Help() string {
+	return "Engines do this by themselves. In S3 garbage is marked first, and removed by a GC a day later if it is garbage still."
+}
+
+func (c checkpointsGCCmd) Run(g *globals) error {
+	if c.Store == "" {
+		if c.DryRun {
+			return errors.New("--dry-run is for stores in S3")
+		}
+		done, err := c.client().CollectGarbage(g.ctx)
+		return show(g, c.clientFlags, done, err, view.collected)
+	}
+	s, err := c.open(g, access(!c.DryRun))
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if s.s3 != nil {
+		collect := s.s3.GC
+		if c.DryRun {
+			collect = s.s3.Garbage
+		}
+		done, err := collect(g.ctx)
+		return show(g, c.clientFlags, done, err, view.collectedS3)
+	}
+	if c.DryRun {
+		return errors.New("--dry-run is for stores in S3")
+	}
+	freed, err := s.dir.GC(g.ctx)
+	return show(g, c.clientFlags, api.Collected{Freed: freed}, err, view.collected)
+}
+
+type checkpointsExportCmd struct {
+	neededStore
+	ID string `arg:"" help:"The ID, or its beginning."`
+	To string `required:"" placeholder:"FILE|DIR|s3://..." help:"A file that does not exist yet, a store's directory, or a bucket."`
+}
+
+func (c checkpointsExportCmd) Run(g *globals) error {
+	s, err := c.open(g, reading)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	cp, err := s.resolve(g.ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	if err := carry(g, s, c.To, cp); err != nil {
+		return err
+	}
+	fmt.Fprintf(g.out, "checkpoint %s of %s is in %s\n", shortID(cp.ID), cp.Workload, c.To)
+	return nil
+}
+
+// carry copies a checkpoint into another store or a file.
+func carry(g *globals, from *opened, to string, cp forestall.Checkpoint) error {
+	dir, done, err := from.local(g.ctx, cp.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
+	p, err := dir.Parcel(cp.ID)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	bar := newProgress(g, "copy "+shortID(cp.ID), int64(len(p.Chunks)))
+	count(p, bar)
+	err = sendTo(g, to, p)
+	bar.end(err == nil)
+	return err
+}
+
+func sendTo(g *globals, to string, p *checkpoint.Parcel) error {
+	if isStore(to) {
+		s, err := storeFlag{to}.open(g, writing)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		return s.Put(g.ctx, p)
+	}
+	return writeNew(to, func(f *os.File) error { return checkpoint.WriteParcel(g.ctx, f, p) })
+}
+
+// isStore tells a store from a file: a bucket, or a directory.
+func isStore(to string) bool {
+	fi, err := os.Stat(to)
+	return len(to) > 5 && to[:5] == "s3://" || err == nil && fi.IsDir()
+}
+
+// writeNew makes a file that either is whole and durable, or not there.
+func writeNew(name string, write func(*os.File) error) (err error) {
+	if _, err := os.Lstat(name); err == nil {
+		return fmt.Errorf("%s is there already; give another name", name)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // it has gone where all went well
+	defer f.Close()
+	if err := write(f); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+type checkpointsImportCmd struct {
+	neededStore
+	From string `arg:"" placeholder:"FILE" help:"A file that export has written."`
+}
+
+func (c checkpointsImportCmd) Run(g *globals) error {
+	f, err := os.Open(c.From)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	p, err := checkpoint.ReadParcel(f, fi.Size())
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.From, err)
+	}
+	s, err := c.open(g, writing)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	bar := newProgress(g, "take "+shortID(p.ID), int64(len(p.Chunks)))
+	count(p, bar)
+	if s.dir != nil {
+		err = s.dir.Take(g.ctx, p)
+	} else {
+		err = s.Put(g.ctx, p)
+	}
+	bar.end(err == nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.From, err)
+	}
+	fmt.Fprintf(g.out, "checkpoint %s of %s is in %s\n", shortID(p.ID), p.Workload, c.Store)
+	return nil
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/checkpoint"
+	"github.com/stratoswarm/forestall/checkpoint/s3"
+)
+
+// storeFlag names a store that a command looks into by itself.
+type storeFlag struct {
+	Store string `placeholder:"DIR|s3://BUCKET/PREFIX" help:"Look into this store instead of asking an engine: a checkpoint_storage directory, or a bucket (?endpoint=URL&region=NAME; keys from the AWS_ variables)."`
+}
+
+// neededStore is storeFlag where an engine cannot help.
+type neededStore struct {
+	Store string `default:"/var/lib/forestall/checkpoints" env:"FORESTALL_STORE" placeholder:"DIR|s3://BUCKET/PREFIX" help:"The store: a checkpoint_storage directory, also while its engine runs, or a bucket (?endpoint=URL&region=NAME; keys from the AWS_ variables); ${default}."`
+}
+
+func (f neededStore) open(g *globals, how access) (*opened, error) {
+	return storeFlag{f.Store}.open(g, how)
+}
+
+// access says what a command does with a store.
+type access bool
+
+const (
+	reading access = false // a directory may be in use by its engine
+	writing access = true
+)
+
+// opened is a store that the command has open.
+type opened struct {
+	checkpoint.Store
+	name   string
+	dir    *checkpoint.Dir // nil: it is in S3
+	s3     *s3.Store       // nil: it is a directory
+	onRead func(bytes int)
+}
+
+func (f storeFlag) open(g *globals, how access) (*opened, error) {
+	o := &opened{name: f.Store}
+	if strings.HasPrefix(f.Store, "s3://") {
+		cfg := s3.DefaultConfig()
+		if err := cfg.ParseURL(f.Store); err != nil {
+			return nil, fmt.Errorf("--store: %w", err)
+		}
+		cfg.ReadOnly = how == reading
+		s, err := s3.Open(g.ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		o.Store, o.s3 = s, s
+		return o, nil
+	}
+	opt := checkpoint.DefaultOptions()
+	opt.Logger = slog.New(slog.NewTextHandler(g.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	opt.OnRead = o.told
+	open := checkpoint.OpenDir
+	if how == reading {
+		open = checkpoint.OpenDirReadOnly
+	}
+	d, err := open(f.Store, opt)
+	if errors.Is(err, checkpoint.ErrLocked) {
+		return nil, fmt.Errorf("%w; to change what a running engine has, leave --store out", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.Store, o.dir = checkpoint.Local(d), d
+	return o, nil
+}
+
+func (o *opened) told(n int) {
+	if o.onRead != nil {
+		o.onRead(n)
+	}
+}
+
+func (o *opened) close() {
+	if o.dir != nil {
+		o.dir.Close()
+	}
+}
+
+// resolve finds a checkpoint by the beginning of its ID.
+func (o *opened) resolve(ctx context.Context, id string) (forestall.Checkpoint, error) {
+	all, err := o.List(ctx, "")
+	if err != nil {
+		return forestall.Checkpoint{}, err
+	}
+	return byPrefix(all, id, o.name+" holds")
+}
+
+// shortest is how much of an ID must be given.
+const shortest = 4
+
+func byPrefix(all []forestall.Checkpoint, id, where string) (found forestall.Checkpoint, err error) {
+	if len(id) < shortest {
+		return found, fmt.Errorf("%q: give at least %d digits of the ID", id, shortest)
+	}
+	n := 0
+	for _, cp := range all {
+		if strings.HasPrefix(cp.ID, strings.ToLower(id)) {
+			found = cp
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return found, fmt.Errorf("%w: of the %s that %s none begins with %s", checkpoint.ErrNotFound, textCount(len(all), "checkpoint"), where, id)
+	case 1:
+		return found, nil
+	}
+	return found, fmt.Errorf("%d checkpoints that %s begin with %s; give more digits", n, where, id)
+}
+
+// choose returns the checkpoints with these IDs or, without any, those that
+// the flags want.
+func (o *opened) choose(g *globals, which whichFlags, ids []string) ([]forestall.Checkpoint, error) {
+	if len(ids) == 0 {
+		all, err := o.List(g.ctx, which.Workload)
+		if err != nil {
+			return nil, err
+		}
+		return which.pick(g.now(), all)
+	}
+	var out []forestall.Checkpoint
+	for _, id := range ids {
+		cp, err := o.resolve(g.ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, cp)
+	}
+	return which.pick(g.now(), out)
+}
+
+// local returns a directory store that holds these checkpoints: the opened one,
+// or a temporary one into which they are brought, verified.
+func (o *opened) local(ctx context.Context, ids ...string) (*checkpoint.Dir, func(), error) {
+	if o.dir != nil {
+		return o.dir, func() {}, nil
+	}
+	tmp, err := os.MkdirTemp("", "forestall-store-")
+	if err != nil {
+		return nil, nil, err
+	}
+	opt := checkpoint.DefaultOptions()
+	opt.OnRead = o.told
+	d, err := checkpoint.OpenDir(filepath.Join(tmp, "store"), opt)
+	if err != nil {
+		os.RemoveAll(tmp)
+		return nil, nil, err
+	}
+	done := func() {
+		d.Close()
+		os.RemoveAll(tmp)
+	}
+	for _, id := range ids {
+		if err := checkpoint.Copy(ctx, checkpoint.Local(d), o.Store, id); err != nil {
+			done()
+			return nil, nil, err
+		}
+	}
+	return d, done, nil
+}
+
+func (o *opened) verify(ctx context.Context, id string) error {
+	d, done, err := o.local(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return d.Verify(ctx, id)
+}
+
+func statsOf(s checkpoint.Stats) api.StoreStats {
+	return api.StoreStats{
+		Path: s.Path, Checkpoints: s.Checkpoints, Workloads: s.Workloads, Chunks: s.Chunks, ChunkBytes: s.ChunkBytes,
+		Packs: s.Packs, PackBytes: s.PackBytes, StateBytes: s.StateBytes, FreeBytes: s.FreeBytes,
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/checkpoint"
+)
+
+type restoreCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+	neededStore
+	whichFlags
+	ID     string `arg:"" optional:"" help:"The ID, or its beginning; without it the newest that the flags choose."`
+	To     string `required:"" type:"path" placeholder:"DIR" help:"The directory that is to become the state. What it holds is replaced, in one step."`
+	State  string `placeholder:"NAME" help:"Only this state, a name at the top of the checkpoint; the rest of the directory stays."`
+	DryRun bool   `name:"dry-run" short:"n" help:"Read and verify everything, say what would change, write nothing."`
+}
+
+// Help adds to the command's help.
+func (restoreCmd) Help() string {
+	return "Every byte is verified before the directory changes; it is the old state or the new at any moment, also across a crash. " +
+		"A state directory of a running workload is not to be restored into: stop the workload, or let the engine recover it."
+}
+
+// restored is what a restore did or would do.
+type restored struct {
+	Checkpoint forestall.Checkpoint `json:"checkpoint"`
+	To         string               `json:"to"`
+	State      string               `json:"state,omitempty"`
+	DryRun     bool                 `json:"dry_run"`
+	Changes    *checkpoint.Changes  `json:"changes,omitempty"` // of a dry run
+}
+
+func (c restoreCmd) Run(g *globals) error {
+	r, err := c.restore(g)
+	return show(g, clientFlags{JSON: c.JSON}, r, err, view.restored)
+}
+
+func (c restoreCmd) restore(g *globals) (r restored, err error) {
+	s, err := c.open(g, reading)
+	if err != nil {
+		return r, err
+	}
+	defer s.close()
+	r = restored{To: c.To, State: c.State, DryRun: c.DryRun}
+	if r.Checkpoint, err = c.choose(g, s); err != nil {
+		return r, err
+	}
+	bar := newProgress(g, "restore "+shortID(r.Checkpoint.ID), r.Checkpoint.Size)
+	s.onRead = bar.add
+	err = c.carryOut(g, s, &r)
+	if c.Store != "" && s.dir != nil && errors.Is(err, checkpoint.ErrCorrupt) {
+		// An engine's GC may have moved chunks since the store was opened.
+		again, oerr := c.open(g, reading)
+		if oerr == nil {
+			defer again.close()
+			err = c.carryOut(g, again, &r)
+		}
+	}
+	bar.end(err == nil)
+	return r, err
+}
+
+func (c restoreCmd) choose(g *globals, s *opened) (cp forestall.Checkpoint, err error) {
+	var ids []string
+	if c.ID != "" {
+		ids = []string{c.ID}
+	}
+	all, err := s.choose(g, c.whichFlags, ids)
+	if err != nil {
+		return cp, err
+	}
+	if len(all) == 0 {
+		return cp, fmt.Errorf("%w: %s has none that the flags choose; `forestall checkpoints list --store %s` shows what there is", checkpoint.ErrNotFound, s.name, s.name)
+	}
+	return newestOf(all)
+}
+
+func (c restoreCmd) carryOut(g *globals, s *opened, r *restored) error {
+	id := r.Checkpoint.ID
+	d, done, err := s.local(g.ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	switch {
+	case c.DryRun:
+		changes, err := d.Preview(g.ctx, id, c.State, c.To)
+		r.Changes = &changes
+		return err
+	case c.State != "":
+		return d.RestoreState(g.ctx, id, c.State, c.To)
+	}
+	return d.Restore(g.ctx, id, c.To)
+}
+
+func (v view) restored(r restored) {
+	what := fmt.Sprintf("checkpoint %s of %s, taken %s", shortID(r.Checkpoint.ID), r.Checkpoint.Workload, v.ago(r.Checkpoint.Time))
+	if r.State != "" {
+		what = "state " + r.State + " of " + what
+	}
+	if c := r.Changes; c != nil {
+		v.changes(*c)
+		fmt.Fprintf(v.out, "Every byte of %s is whole. Restoring it to %s would add %d, change %d and remove %d; %d stay as they are.\n",
+			textClean(what), textClean(r.To), len(c.Added), len(c.Changed), len(c.Removed), c.Same)
+		return
+	}
+	fmt.Fprintf(v.out, "%s is %s: %s, verified.\n", textClean(r.To), textClean(what), textBytes(r.Checkpoint.Size))
+}

@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/checkpoint"
+)
+
+// keeper takes and drops checkpoints for the API.
+type keeper struct{ *Engine }
+
+var _ api.Keeper = keeper{}
+
+func (k keeper) CreateCheckpoint(ctx context.Context, name, label string) (cp forestall.Checkpoint, err error) {
+	w, ok := k.workloadState(name)
+	if !ok {
+		return cp, fmt.Errorf("workload %q: %w; see `forestall workloads`", name, api.ErrNotFound)
+	}
+	if !w.Running {
+		return cp, fmt.Errorf("workload %s does not run, its state cannot change: %w", name, api.ErrInvalid)
+	}
+	return order(ctx, k.Engine, w.Node, "/peer/order/checkpoint", checkpointOrder{name, w.Epoch, label}, k.checkpointNow)
+}
+
+func (k keeper) DeleteCheckpoint(ctx context.Context, id string) (done api.Deleted, err error) {
+	done = api.Deleted{From: []string{}, Failed: []string{}}
+	for _, head := range k.heads() {
+		if head == id {
+			return done, fmt.Errorf("checkpoint %s is the newest that counts of its workload, a recovery would need it: %w", short(id), api.ErrInvalid)
+		}
+	}
+	drop := func(where string, s checkpoint.Store) {
+		switch err := s.Delete(ctx, id); {
+		case err == nil:
+			done.From = append(done.From, where)
+		case !errors.Is(err, checkpoint.ErrNotFound):
+			done.Failed = append(done.Failed, where+": "+err.Error())
+		}
+	}
+	drop(k.name, checkpoint.Local(k.chunks))
+	for _, p := range k.checkpointPeers() {
+		drop(p.Name, checkpoint.Remote(p, k.client, checkpoint.DefaultReplicatorConfig().Timeout))
+	}
+	if k.offsite != nil {
+		if s, err := k.offsite.Open(ctx); err != nil {
+			done.Failed = append(done.Failed, "off-site: "+err.Error())
+		} else {
+			drop(s.String(), s)
+		}
+	}
+	if len(done.From) == 0 && len(done.Failed) == 0 {
+		return done, fmt.Errorf("checkpoint %s: %w", short(id), api.ErrNotFound)
+	}
+	k.log.Info("checkpoint deleted", "checkpoint", id, "from", done.From, "failed", done.Failed)
+	return done, nil
+}
+
+func (k keeper) CollectGarbage(ctx context.Context) (api.Collected, error) {
+	freed, err := k.chunks.GC(ctx)
+	return api.Collected{Freed: freed}, err
+}
+
+func (k keeper) StoreStats(context.Context) (api.StoreStats, error) {
+	s, err := k.chunks.Stats()
+	return api.StoreStats{
+		Node: k.name, Path: s.Path, Checkpoints: s.Checkpoints, Workloads: s.Workloads, Chunks: s.Chunks, ChunkBytes: s.ChunkBytes,
+		Packs: s.Packs, PackBytes: s.PackBytes, StateBytes: s.StateBytes, FreeBytes: s.FreeBytes,
+	}, err
+}
