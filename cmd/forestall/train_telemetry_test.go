@@ -180,6 +180,7 @@ func TestTrainOnTelemetryErrors(t *testing.T) {
 	fails(t, "--telemetry needs --incidents", "train", "--telemetry", hour, "--horizon", "2m", "--out", out)
 	fails(t, "--label is for a --table", trainHour(hour, out, "--label", "x")...)
 	fails(t, "--windows: feature schema", trainHour(hour, out, "--windows", "1h,1m")...)
+	fails(t, `--sets: "detail" is not one of the sets of metrics details, context, history`, trainHour(hour, out, "--sets", "detail")...)
 	fails(t, "it holds no samples of kind node", trainHour(hour, out, "--kind", "node")...)
 	if _, err := os.Stat(out); !os.IsNotExist(err) {
 		t.Errorf("a failed training left %s: %v", out, err)
