@@ -1,6 +1,7 @@
 package live_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -250,6 +251,85 @@ func TestCreateAfterFailures(t *testing.T) {
 	}
 	if string(a.memory) != was || a.state.Step != 5 {
 		t.Fatal("the change before the failure was lost")
+	}
+}
+
+// A checkpoint counts when it was pushed. One that could not be pushed is the
+// base of the next one all the same.
+func TestPush(t *testing.T) {
+	store, a := openStore(t), newAgent(1<<20)
+	var pushed []string
+	down := errors.New("the peers are away")
+	err := down
+	m := manage(t, store, a, func(c *live.Config) {
+		c.Push = func(_ context.Context, id string) ([]string, error) {
+			pushed = append(pushed, id)
+			return []string{"n1", "n2"}, err
+		}
+	})
+	if _, err := m.Create(context.Background(), ""); !errors.Is(err, down) {
+		t.Fatalf("error %v", err)
+	}
+	if _, ok := m.Last(); ok {
+		t.Error("a checkpoint that was not pushed counts")
+	}
+	err = nil
+	a.memory[0] ^= 1
+	cp := create(t, m, "")
+	if cp.Added > 64<<10 || len(cp.Replicas) != 2 || len(pushed) != 2 || pushed[1] != cp.ID {
+		t.Errorf("checkpoint %+v, pushed %v", cp, pushed)
+	}
+}
+
+// Over many increments, with old checkpoints dropped and their chunks collected
+// in between, every checkpoint that is left is what the states were then.
+func TestManyIncrements(t *testing.T) {
+	opt := checkpoint.DefaultOptions()
+	opt.ChunkSize = 64 << 10
+	store, err := checkpoint.OpenDir(filepath.Join(t.TempDir(), "store"), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAgent(1 << 20)
+	m := manage(t, store, a, nil)
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	was := map[string][]byte{} // memory by checkpoint
+	for i := range 80 {
+		a.state.Step, a.state.Notes[fmt.Sprint(i%7)] = i, strings.Repeat("x", rng.IntN(9000))
+		for range rng.IntN(12) {
+			at := rng.IntN(len(a.memory) / 4096)
+			for j := at * 4096; j < (at+1)*4096; j++ {
+				a.memory[j] = byte(rng.Uint32())
+			}
+		}
+		cp := create(t, m, "")
+		was[cp.ID] = bytes.Clone(a.memory)
+		if i%10 != 9 {
+			continue
+		}
+		keep := func(cp forestall.Checkpoint) bool { return cp.Sequence%4 == 0 }
+		if _, _, err := store.Prune(context.Background(), 0, time.Now(), keep); err != nil {
+			t.Fatal(err)
+		}
+		kept, err := store.Timeline("agent-7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cp := range kept {
+			if err := m.Restore(context.Background(), cp.ID); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(a.memory, was[cp.ID]) || a.state.Step != int(cp.Sequence)-1 {
+				t.Fatalf("checkpoint %d is not what the states were", cp.Sequence)
+			}
+		}
 	}
 }
 
