@@ -7,11 +7,12 @@ import (
 	"unsafe"
 )
 
-// OpenMemory follows changes of b by the cheapest method that it finds to work. b is memory
-// of this process that is neither moved nor unmapped until Close: a Go slice (Go's collector does not move what it
-// holds) or a mapping. b's beginning should be a page's: otherwise each changed
-// page is reported as two. Memory that others can write too (a shared mapping)
-// is always hashed, because the kernel's bits are those of this process alone.
+// OpenMemory follows changes of b by the cheapest method that it finds to work.
+// b is memory of this process that is neither moved nor unmapped until Close: a
+// Go slice (Go's collector does not move what it holds) or a mapping. b's
+// beginning should be a page's: otherwise each changed page is reported as two.
+// Memory that others can write too (a shared mapping) is always hashed, because
+// the kernel's bits are those of this process alone.
 func OpenMemory(b []byte, opt Options) (*Region, error) {
 	if err := opt.check(); err != nil {
 		return nil, err
