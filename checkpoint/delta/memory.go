@@ -7,11 +7,12 @@ import (
 	"unsafe"
 )
 
-// OpenMemory follows changes of b, memory of this process that is neither moved
-// nor unmapped until Close: a Go slice (Go's collector does not move what it
-// holds) or a mapping. b's beginning should be a page's: otherwise each changed
-// page is reported as two. Memory that others can write too (a shared mapping)
-// is always hashed, because the kernel's bits are those of this process alone.
+// OpenMemory follows changes of b by the cheapest method that it finds to work.
+// b is memory of this process that is neither moved nor unmapped until Close: a
+// Go slice (Go's collector does not move what it holds) or a mapping. b's
+// beginning should be a page's: otherwise each changed page is reported as two.
+// Memory that others can write too (a shared mapping) is always hashed, because
+// the kernel's bits are those of this process alone.
 func OpenMemory(b []byte, opt Options) (*Region, error) {
 	if err := opt.check(); err != nil {
 		return nil, err
@@ -23,8 +24,18 @@ func OpenMemory(b []byte, opt Options) (*Region, error) {
 	from := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b))))
 	at := []Span{{from, from + uint64(len(b))}}
 	err := r.choose(opt,
-		candidate{WriteProtect, func() (detector, error) { return openWriteProtect(os.Getpid(), nil, at) }},
-		candidate{SoftDirty, func() (detector, error) { return openSoftDirty(os.Getpid(), at) }},
+		candidate{WriteProtect, func() (detector, error) {
+			if err := probeWriteProtect(); err != nil {
+				return nil, err
+			}
+			return openWriteProtect(os.Getpid(), nil, at)
+		}},
+		candidate{SoftDirty, func() (detector, error) {
+			if err := probeSoftDirty(); err != nil {
+				return nil, err
+			}
+			return openSoftDirty(os.Getpid(), at)
+		}},
 		candidate{Hash, func() (detector, error) { return newHasher(r.src, r.size), nil }},
 	)
 	if err != nil {

@@ -83,6 +83,7 @@ type writeProtect struct {
 	pid     int
 	at      []Span // one after the other they are the region
 	marked  bool
+	huge    bool // huge pages were seen: each mark splits them first
 	vec     []pageRegion
 }
 

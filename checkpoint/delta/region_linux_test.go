@@ -73,6 +73,42 @@ func TestMarkOfHugePages(t *testing.T) {
 	})
 }
 
+// The kernel may put small pages together into a huge one at any time. Nothing is
+// missed then, and soon one write is one page again.
+func TestMarkOfCollapsedPages(t *testing.T) {
+	const size, huge = 16 << 20, 2 << 20
+	b := mapping(t, size)
+	for i := 0; i < len(b); i += PageSize {
+		b[i] = 1
+	}
+	from := huge - int(uintptr(unsafe.Pointer(&b[0]))%huge) // of a huge page within b
+	methods(t, b, func(t *testing.T, r *Region) {
+		mark(t, r)
+		for i := from; i < from+huge; i += PageSize {
+			b[i]++
+		}
+		const collapse = 25 // MADV_COLLAPSE, Linux 6.1
+		if err := unix.Madvise(b[from:from+huge], collapse); err != nil {
+			t.Skipf("the kernel does not put pages together: %v", err)
+		}
+		want := []Range{{int64(from), huge}}
+		if diff := cmp.Diff(want, mark(t, r)); diff != "" {
+			t.Fatalf("all written, then put together (-want +got):\n%s", diff)
+		}
+		var got []Range
+		for range 3 {
+			b[from+9*PageSize]++
+			got = mark(t, r)
+			if !covers(got, int64(from+9*PageSize), 1) {
+				t.Fatalf("page 9 was written, %v is reported", got)
+			}
+		}
+		if diff := cmp.Diff([]Range{{int64(from + 9*PageSize), PageSize}}, got); diff != "" {
+			t.Fatalf("at last (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestSharedMemoryIsHashed(t *testing.T) {
 	b, err := unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON)
 	if err != nil {

@@ -28,12 +28,13 @@ func (w *writeProtect) mark(ctx context.Context) (out []Range, err error) {
 		size += e.length()
 	}
 	for _, e := range w.at {
-		if first {
+		if first || w.huge {
 			if err := w.splitHuge(e.pages()); err != nil {
 				return nil, err
 			}
 		}
 		err := w.scan(e.pages(), pageWritten|pagePresent, pagePresent, scanProtect|scanMustAsync, func(p pageRegion) {
+			w.huge = w.huge || p.categories&pageHuge != 0
 			// A page that is neither here nor written was swapped out or protected
 			// before it was ever used.
 			if p.categories&pageWritten == 0 && p.categories&pageSwapped != 0 {
@@ -86,13 +87,16 @@ func (w *writeProtect) scan(e Span, anyOf, inverted, flags uint64, visit func(pa
 }
 
 // splitHuge makes the kernel map huge pages by their small ones, so that one
-// write does not report 2 MiB: protecting a part of a huge page splits it.
+// write does not report 2 MiB: protecting a part of a huge page splits it. The
+// kernel may make new ones of pages that were all written since a mark; they
+// are split at the mark after the one that meets them.
 func (w *writeProtect) splitHuge(e Span) error {
 	var huge []Span
 	err := w.scan(e, pageHuge, 0, scanMustAsync, func(p pageRegion) { huge = append(huge, Span{p.start, p.end}) })
 	if err != nil || len(huge) == 0 {
 		return err
 	}
+	w.huge = true
 	size, err := hugePageSize()
 	if err != nil {
 		return err

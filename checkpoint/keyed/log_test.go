@@ -1,13 +1,16 @@
 package keyed_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -216,6 +219,92 @@ func TestLogCompacts(t *testing.T) {
 	}
 	if v, err := again.Replicate(t.Context(), "new", nil); err != nil || v.Sequence != 83 {
 		t.Fatalf("version %s, error %v", v, err)
+	}
+}
+
+const childEnv = "FORESTALL_KEYED_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		writeForEver(dir)
+	}
+	os.Exit(m.Run())
+}
+
+// writeForEver says of each write that it was acknowledged.
+func writeForEver(dir string) {
+	l, err := keyed.OpenLog(dir, 1, quiet)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	for i := 0; ; i++ {
+		v, err := l.Replicate(context.Background(), fmt.Sprint("k", i%5), fmt.Append(bytes.Repeat([]byte("."), 300_000), i))
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(v.Sequence)
+	}
+}
+
+// A process that is killed while it writes, and compacts, loses nothing that was
+// acknowledged.
+func TestLogOfAKilledProcess(t *testing.T) {
+	dir := t.TempDir()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	var acked uint64
+	for range 8 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), childEnv+"="+dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for range 1 + rng.IntN(40) {
+			if !lines.Scan() {
+				t.Fatal("the process ended by itself")
+			}
+			if _, err := fmt.Sscan(lines.Text(), &acked); err != nil {
+				t.Fatal(lines.Text())
+			}
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		for lines.Scan() { // acknowledged before it died
+			if _, err := fmt.Sscan(lines.Text(), &acked); err != nil {
+				t.Fatal(lines.Text())
+			}
+		}
+		_ = cmd.Wait()
+		l, err := keyed.OpenLog(dir, 1, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var newest uint64
+		for i := range 5 {
+			e, err := l.ReadConsistent(t.Context(), fmt.Sprint("k", i))
+			if errors.Is(err, keyed.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			newest = max(newest, e.Sequence)
+		}
+		if newest < acked {
+			t.Fatalf("write %d was acknowledged; the newest that is there is %d", acked, newest)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -25,10 +25,13 @@ type Config struct {
 	Hold func(ctx context.Context) (release func(), err error)
 	// FailureRate says how often the program fails, for Pace; nil: unknown.
 	FailureRate func() checkpoint.FailureRate
-	Rounds      delta.Rounds   // of copying before the hold
-	Jitter      func() float64 // in [0,1): spreads programs that were started together
-	Now         func() time.Time
-	Logger      *slog.Logger
+	// Push brings a checkpoint to other machines and returns who holds it, as
+	// [checkpoint.Replicator.Push] does; nil: the store alone has it.
+	Push   func(ctx context.Context, id string) (replicas []string, err error)
+	Rounds delta.Rounds   // of copying before the hold
+	Jitter func() float64 // in [0,1): spreads programs that were started together
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // DefaultConfig returns a checkpoint of workload every 5 minutes, kept for 7

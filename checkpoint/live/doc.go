@@ -11,7 +11,6 @@
 //     all that is copied and written; every checkpoint is whole to restore.
 //   - The [Manager] takes checkpoints on request and by itself, and restores.
 //
-// What it does not do: it copies nothing to other machines (a replicator or the
-// engine does) and finds no checkpoint in the past (package checkpoint's
-// History does).
+// What it does not do: it copies nothing to other machines but by Config.Push,
+// and finds no checkpoint in the past: package checkpoint's Points does.
 package live

@@ -3,18 +3,13 @@ package live_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/checkpoint"
 	"github.com/stratoswarm/forestall/checkpoint/delta"
@@ -253,6 +248,33 @@ func TestCreateAfterFailures(t *testing.T) {
 	}
 }
 
+// A checkpoint counts when it was pushed. One that could not be pushed is the
+// base of the next one all the same.
+func TestPush(t *testing.T) {
+	store, a := openStore(t), newAgent(1<<20)
+	var pushed []string
+	down := errors.New("the peers are away")
+	err := down
+	m := manage(t, store, a, func(c *live.Config) {
+		c.Push = func(_ context.Context, id string) ([]string, error) {
+			pushed = append(pushed, id)
+			return []string{"n1", "n2"}, err
+		}
+	})
+	if _, err := m.Create(context.Background(), ""); !errors.Is(err, down) {
+		t.Fatalf("error %v", err)
+	}
+	if _, ok := m.Last(); ok {
+		t.Error("a checkpoint that was not pushed counts")
+	}
+	err = nil
+	a.memory[0] ^= 1
+	cp := create(t, m, "")
+	if cp.Added > 64<<10 || len(cp.Replicas) != 2 || len(pushed) != 2 || pushed[1] != cp.ID {
+		t.Errorf("checkpoint %+v, pushed %v", cp, pushed)
+	}
+}
+
 // When the base was dropped, the next checkpoint is whole.
 func TestCreateWithoutItsBase(t *testing.T) {
 	store, a := openStore(t), newAgent(1<<20)
@@ -299,118 +321,5 @@ func TestClosed(t *testing.T) {
 	}
 	if err := m.Restore(context.Background(), "x"); !errors.Is(err, checkpoint.ErrClosed) {
 		t.Errorf("restore: %v", err)
-	}
-}
-
-func TestRun(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "store")
-	synctest.Test(t, func(t *testing.T) {
-		store, err := checkpoint.OpenDir(dir, checkpoint.DefaultOptions())
-		if err != nil {
-			t.Fatal(err)
-		}
-		a := newAgent(64 << 10)
-		m := manage(t, store, a, func(c *live.Config) { c.Retention = time.Hour })
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- m.Run(ctx) }()
-		time.Sleep(3*time.Hour + time.Second)
-		synctest.Wait()
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		kept, err := store.Timeline("agent-7")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := kept[len(kept)-1].Sequence; got != 37 {
-			t.Errorf("%d checkpoints in 3 h, want one every 5 min", got)
-		}
-		if len(kept) < 12 || len(kept) > 14 {
-			t.Errorf("%d are kept, want those of the last hour", len(kept))
-		}
-		for i := range kept[1:] {
-			if gap := kept[i+1].Time.Sub(kept[i].Time); gap > 5*time.Minute {
-				t.Errorf("%v between two checkpoints", gap)
-			}
-		}
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestConfigValidate(t *testing.T) {
-	for _, tc := range []struct {
-		want   string
-		change func(*live.Config)
-	}{
-		{"workload", func(c *live.Config) { c.Workload = "" }},
-		{"pace", func(c *live.Config) { c.Pace.Longest = 0 }},
-		{"retention", func(c *live.Config) { c.Retention = 0 }},
-		{"rounds", func(c *live.Config) { c.Rounds.Most = -1 }},
-		{"Jitter", func(c *live.Config) { c.Jitter = nil }},
-	} {
-		c := live.DefaultConfig("w")
-		tc.change(&c)
-		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("%s: %v", tc.want, err)
-		}
-	}
-}
-
-// Checkpoints taken while goroutines write are each one moment: a counter in the
-// value and one in every page of the memory agree. Each is restored elsewhere.
-func TestCheckpointsBesideWriters(t *testing.T) {
-	store, a := openStore(t), newAgent(4<<20)
-	m := manage(t, store, a, nil)
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			a.mu.Lock()
-			a.state.Step++
-			for i := 0; i < 64; i++ {
-				copy(a.memory[(a.state.Step*7+i*13)%1024*4096:], fmt.Sprintf("%20d", a.state.Step))
-			}
-			copy(a.memory, fmt.Sprintf("%20d", a.state.Step))
-			a.mu.Unlock()
-		}
-	}()
-	var all []forestall.Checkpoint
-	for range 8 {
-		all = append(all, create(t, m, ""))
-	}
-	close(stop)
-	<-stopped
-	for _, cp := range all {
-		b := newAgent(4 << 20)
-		other := manage(t, store, b, nil)
-		if err := other.Restore(context.Background(), cp.ID); err != nil {
-			t.Fatal(err)
-		}
-		if got, want := string(b.memory[:20]), fmt.Sprintf("%20d", b.state.Step); b.state.Step > 0 && got != want {
-			t.Fatalf("checkpoint %d mixes moments: memory %q, value %q", cp.Sequence, got, want)
-		}
-	}
-	// The last one is what the memory was, to the last byte: nothing was written
-	// after the writers had stopped.
-	last := create(t, m, "")
-	dir := t.TempDir()
-	if err := store.Restore(context.Background(), last.ID, dir); err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.ReadFile(filepath.Join(dir, "memory"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(a.memory, file); diff != "" {
-		t.Fatal("the region's file is not the memory")
 	}
 }

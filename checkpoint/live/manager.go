@@ -97,11 +97,11 @@ func (m *Manager) Last() (forestall.Checkpoint, bool) {
 	return m.last, m.last.ID != ""
 }
 
-// Create takes a checkpoint of all states and returns once it is durable: its
-// ID, Size, bytes Added, how long it Took and the Pause. It is incremental over
-// the one before. Errors are those of the hold, of the states, and of
-// [checkpoint.Dir.SaveRegions]; after one, the next checkpoint has everything
-// that this one would have had.
+// Create takes a checkpoint of all states and returns once it is durable, and
+// pushed where Config says so: its ID, Size, bytes Added, how long it Took and
+// the Pause. It is incremental over the one before. Errors are those of the
+// hold, of the states, of [checkpoint.Dir.SaveRegions] and of the push; after
+// one, the next checkpoint has everything that this one would have had.
 func (m *Manager) Create(ctx context.Context, label string) (forestall.Checkpoint, error) {
 	if err := m.take(ctx); err != nil {
 		return forestall.Checkpoint{}, fmt.Errorf("checkpoint %s: %w", m.cfg.Workload, err)
@@ -116,6 +116,11 @@ func (m *Manager) Create(ctx context.Context, label string) (forestall.Checkpoin
 	}
 	if err != nil {
 		return forestall.Checkpoint{}, fmt.Errorf("checkpoint %s: %w", m.cfg.Workload, err)
+	}
+	if m.cfg.Push != nil {
+		if cp.Replicas, err = m.cfg.Push(ctx, cp.ID); err != nil {
+			return forestall.Checkpoint{}, fmt.Errorf("checkpoint %s: %.12s is in this store alone: %w", m.cfg.Workload, cp.ID, err)
+		}
 	}
 	cp.Took = m.cfg.Now().Sub(began)
 	m.mu.Lock()
