@@ -105,12 +105,12 @@ func (d *Dir) markAll(ctx context.Context, bad func(error)) error {
 		if err != nil {
 			return err
 		}
-		r, err := decodeRoot(b)
+		r, err := d.decodeRoot(path, b)
 		if err == nil && manifestID(b) != e.Name() {
-			err = errors.New("the content is not what the name says")
+			err = corrupt(path, "the content is not what the name says")
 		}
 		if err != nil {
-			err = corrupt(path, "%v; restore it from a replica or delete it", err)
+			err = fmt.Errorf("%w; restore it from a replica or delete it", err)
 		} else if err = m.root(r); err != nil {
 			err = fmt.Errorf("manifest %s: %w; restore it from a replica or delete it", path, err)
 		}

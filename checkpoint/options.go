@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"runtime"
 	"time"
+
+	"github.com/stratoswarm/forestall/checkpoint/seal"
 )
 
 // The compressions of Options.Compression.
@@ -27,6 +29,7 @@ type Options struct {
 	// second; 0: as fast as it goes.
 	BackgroundRate int64
 	Workers        int              // chunks read, hashed and compressed at once
+	Keys           *seal.Keyring    // what seals the chunks and manifests written; nil: nothing is sealed
 	Now            func() time.Time // the clock
 	Logger         *slog.Logger
 }
