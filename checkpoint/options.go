@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"runtime"
 	"time"
+
+	"github.com/stratoswarm/forestall/checkpoint/seal"
 )
 
 // The compressions of Options.Compression.
@@ -30,6 +32,7 @@ type Options struct {
 	// by several goroutines at once: a restore's progress. May be nil.
 	OnRead  func(bytes int)
 	Workers int              // chunks read, hashed and compressed at once
+	Keys    *seal.Keyring    // what seals the chunks and manifests written; nil: nothing is sealed
 	Now     func() time.Time // the clock
 	Logger  *slog.Logger
 }
