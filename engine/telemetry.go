@@ -74,10 +74,15 @@ func (t *telemetry) Run(ctx context.Context) error {
 	if t.remote != nil {
 		all.Go(func() { t.remote.Run(ctx, t) })
 	}
-	if t.score > 0 {
-		all.Go(func() { every(ctx, t.score, t.scoreAll) })
-	}
 	t.scrapeNode(ctx)
+	if t.score > 0 {
+		all.Go(func() {
+			if t.refilled.any() { // there is something to judge
+				t.scoreAll()
+			}
+			every(ctx, t.score, t.scoreAll)
+		})
+	}
 	every(ctx, t.scrape, func() { t.scrapeNode(ctx) })
 	return nil
 }
