@@ -20,6 +20,11 @@ const (
 	EventExit              EventKind = "exit"               // a supervised process ended; Code is its status
 	EventFellOffBus        EventKind = "fell_off_bus"       // the device vanished
 	EventScrapeError       EventKind = "scrape_error"       // a source could not be read: says nothing about the hardware
+	EventMachineCheck      EventKind = "machine_check"      // the processor or firmware reported a hardware error; Code counts reports
+	EventDiskError         EventKind = "disk_error"         // a disk failed a request or does not answer; Code counts messages
+	EventLinkDown          EventKind = "link_down"          // a network interface lost its link or hangs; Code counts messages
+	EventPCIeError         EventKind = "pcie_error"         // a PCIe port reported errors (AER); Code counts messages
+	EventKernelStall       EventKind = "kernel_stall"       // a CPU or task is stuck; Code counts messages
 	EventTelemetryCollapse EventKind = "telemetry_collapse" // a device that was asked gave no answer while its source works: evidence, no failure
 )
 

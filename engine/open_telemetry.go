@@ -40,6 +40,10 @@ func (e *Engine) openTelemetry() (err error) {
 		if t.host, err = features.NewHost(e.name, features.HostOptions{}); err != nil {
 			return fmt.Errorf("read this host's telemetry: %w; set features.host = false to do without", err)
 		}
+		e.closers = append(e.closers, t.host)
+		if err := t.host.KernelLog(); err != nil {
+			e.log.Info("the kernel's log is not read: it tells of XIDs, machine checks, failing disks and links", "reason", err)
+		}
 	}
 	mappings, err := features.NewMappings(e.cfg.Features.Map)
 	if err != nil {

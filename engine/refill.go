@@ -37,7 +37,7 @@ func (t *telemetry) refill(ctx context.Context, dir string) {
 	start := t.now()
 	samples, err := t.refilled.play(ctx, dir, start, t.lanes)
 	switch {
-	case errors.Is(err, recording.ErrEmpty) || ctx.Err() != nil:
+	case ctx.Err() != nil || err == nil && samples == 0:
 		return
 	case err != nil:
 		t.log.Warn("windows could not all be refilled from the recording; they fill with time", "dir", dir, "components", len(t.refilled.components), "error", err)
@@ -95,6 +95,13 @@ func (r *refill) play(ctx context.Context, dir string, now time.Time, into *lane
 		return true
 	})
 	return samples, nil
+}
+
+// any reports whether a component was refilled.
+func (r *refill) any() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.components) > 0
 }
 
 // unheard forgets the components that were refilled and have not been scraped

@@ -202,7 +202,7 @@ func (r *remoteWrite) flush(t *telemetry, now time.Time) {
 			t.push(s.Samples, s.Latency)
 		}
 	}
-	t.take(events)
+	t.take("remote write", events)
 	for _, target := range r.writer.Expire(now.Add(-r.forget)) {
 		t.forget("remote write of "+target, "remote write of "+target)
 	}

@@ -31,12 +31,15 @@ type telemetry struct {
 	recorder *recorder // nil: nothing is recorded
 	refilled refill
 	past     *past // nil: nothing is known
-	scrape   time.Duration
-	timeout  time.Duration
-	score    time.Duration // 0: prediction is off
-	now      func() time.Time
-	log      *slog.Logger
-	metrics  *metrics
+	twins    twins
+
+	kernelLost uint64 // records of the kernel's log, scrapeHost's
+	scrape     time.Duration
+	timeout    time.Duration
+	score      time.Duration // 0: prediction is off
+	now        func() time.Time
+	log        *slog.Logger
+	metrics    *metrics
 
 	failed    func(forestall.Failure) // told each failure that an event proves
 	incidents func() (incidents []forestall.Incident, current bool)
@@ -71,10 +74,15 @@ func (t *telemetry) Run(ctx context.Context) error {
 	if t.remote != nil {
 		all.Go(func() { t.remote.Run(ctx, t) })
 	}
-	if t.score > 0 {
-		all.Go(func() { every(ctx, t.score, t.scoreAll) })
-	}
 	t.scrapeNode(ctx)
+	if t.score > 0 {
+		all.Go(func() {
+			if t.refilled.any() { // there is something to judge
+				t.scoreAll()
+			}
+			every(ctx, t.score, t.scoreAll)
+		})
+	}
 	every(ctx, t.scrape, func() { t.scrapeNode(ctx) })
 	return nil
 }
@@ -147,7 +155,21 @@ func (t *telemetry) scrapeHost() {
 	if err == nil {
 		t.push(samples, t.now().Sub(start))
 	}
-	t.take(t.host.Events())
+	t.take("host", t.hostEvents())
+}
+
+// hostEvents returns what the host has seen; simulated GPUs are none that its
+// kernel's log speaks of.
+func (t *telemetry) hostEvents() []forestall.Event {
+	if lost := t.host.LostKernelRecords(); lost > t.kernelLost {
+		t.log.Warn("the kernel overwrote lines of its log before they were read; events may be missing", "times", lost-t.kernelLost)
+		t.kernelLost = lost
+	}
+	events := t.host.Events()
+	if _, simulated := t.gpus.(*gpu.Sim); simulated {
+		events = slices.DeleteFunc(events, func(e forestall.Event) bool { return e.Component.Kind == forestall.KindGPU })
+	}
+	return events
 }
 
 // scrapeGPUs reads the node's GPUs at once, under one time, and sets them beside
@@ -169,7 +191,7 @@ func (t *telemetry) scrapeGPUs(ctx context.Context) {
 	for i, samples := range groups {
 		t.push(samples, latencies[i])
 	}
-	t.take(t.gpus.Events())
+	t.take("gpu", t.gpus.Events())
 }
 
 // scrapeGPU reads one GPU and returns its samples; none if it gave none, which
@@ -194,7 +216,7 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int, start time.Time) (
 		// of its metrics missing, and evidence of its own kind.
 		t.pushMissing(c, start, latency)
 		if t.firstGone(c) {
-			t.take([]forestall.Event{{Component: c, Kind: forestall.EventFellOffBus, Time: start, Detail: err.Error()}})
+			t.take("gpu", []forestall.Event{{Component: c, Kind: forestall.EventFellOffBus, Time: start, Detail: err.Error()}})
 		}
 	case err != nil:
 		t.sourceState(c.String(), err)
@@ -225,7 +247,7 @@ func (t *telemetry) scrapePage(ctx context.Context, p *page) {
 		t.push(samples, latency)
 	}
 	t.sourceState(p.url, err)
-	t.take(p.scraper.Events())
+	t.take(p.url, p.scraper.Events())
 }
 
 // claim makes source the component's one source, unless it has another.
@@ -274,10 +296,10 @@ func (t *telemetry) push(samples []forestall.Sample, latency time.Duration) {
 }
 
 // take reports the events that prove a failure.
-func (t *telemetry) take(events []forestall.Event) {
+func (t *telemetry) take(source string, events []forestall.Event) {
 	for _, e := range events {
-		if e.Kind == forestall.EventScrapeError {
-			continue // sourceState tells it once
+		if e.Kind == forestall.EventScrapeError || !t.twins.fresh(e, source) {
+			continue // sourceState tells the former once
 		}
 		t.past.event(e)
 		t.log.Info("event", "component", e.Component, "kind", e.Kind, "code", e.Code, "detail", e.Detail)

@@ -1,6 +1,7 @@
 package features
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -19,6 +20,7 @@ type HostOptions struct {
 	ProcRoot string // "" = /proc
 	SysRoot  string // "" = /sys
 	Root     string // the file system whose space is watched; "" = /
+	Kmsg     string // the kernel's log; "" = /dev/kmsg
 }
 
 // Host reads the telemetry of the machine it runs on from the Linux kernel. It
@@ -30,6 +32,8 @@ type Host struct {
 	proc      procfs.FS
 	block     *blockdevice.FS // nil: the kernel shows no block devices
 	slot      map[string]int  // metric name -> index of values
+	kernel    *kernelLog      // nil: it cannot be read
+	kernelErr error           // why
 
 	values []float64 // of the read in progress
 	before counters
@@ -68,18 +72,45 @@ func NewHost(node string, opt HostOptions) (*Host, error) {
 		opt:       opt,
 		proc:      proc,
 		slot:      map[string]int{},
-		values:    make([]float64, len(nodeMetrics)),
+		values:    make([]float64, len(hostMetrics)),
 	}
+	if opt.Kmsg == "" {
+		opt.Kmsg = "/dev/kmsg"
+	}
+	h.kernel, h.kernelErr = openKernelLog(opt.Kmsg)
 	if block, err := blockdevice.NewFS(opt.ProcRoot, opt.SysRoot); err == nil {
 		h.block = &block
 	}
-	for i, m := range nodeMetrics {
+	for i, m := range hostMetrics {
 		h.slot[m.Name] = i
 	}
 	return h, nil
 }
 
-// Read appends one sample of every node metric to dst, stamped now. What the
+// KernelLog says why the kernel's log is not read; nil if it is.
+func (h *Host) KernelLog() error { return h.kernelErr }
+
+// LostKernelRecords returns how many times the kernel overwrote records of its
+// log before they were read.
+func (h *Host) LostKernelRecords() uint64 {
+	if h.kernel == nil {
+		return 0
+	}
+	return h.kernel.lost
+}
+
+// Close closes the kernel's log.
+func (h *Host) Close() error {
+	if h.kernel == nil {
+		return nil
+	}
+	err := h.kernel.source.Close()
+	h.kernel, h.kernelErr = nil, errors.New("closed")
+	return err
+}
+
+// Read appends one sample of every node metric to dst, then of those of
+// [Details], stamped now. What the
 // kernel doesn't show, and in the first read every share of time, is NaN. An
 // error means that the kernel's statistics could not be read at all; dst is
 // then returned as it came.
@@ -99,21 +130,30 @@ func (h *Host) Read(now time.Time, dst []forestall.Sample) ([]forestall.Sample, 
 	next.disks = h.readDisks(now)
 	h.readNetwork()
 	h.readHardware()
-	next.ooms = h.readOOMKills(now)
+	next.ooms = h.readOOMKills(now, h.readKernelLog(now))
 	h.before = next
-	dst = slices.Grow(dst, len(nodeMetrics))
-	for i, m := range nodeMetrics {
+	dst = slices.Grow(dst, len(hostMetrics))
+	for i, m := range hostMetrics {
 		dst = append(dst, forestall.Sample{Component: h.component, Metric: m.Name, Time: now, Value: reported(h.values[i])})
 	}
 	return dst, nil
 }
 
 // Events drains what happened between reads: processes that the kernel killed
-// for memory, one event per read with their number as its code.
+// for memory, one event per read with their number as its code, and what the
+// kernel's log says of GPUs, processors, disks, links and stuck tasks. The newest
+// 256 are kept.
 func (h *Host) Events() []forestall.Event {
 	events := h.events
 	h.events = nil
 	return events
+}
+
+func (h *Host) event(e forestall.Event) {
+	if len(h.events) == maxPendingEvents {
+		h.events = slices.Delete(h.events, 0, 1)
+	}
+	h.events = append(h.events, e)
 }
 
 func (h *Host) set(metric string, v float64) { h.values[h.slot[metric]] = v }

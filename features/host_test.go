@@ -25,7 +25,7 @@ func fakeHost(t *testing.T) (h *Host, dir string) {
 
 func openHost(t *testing.T, dir string) *Host {
 	t.Helper()
-	h, err := NewHost("n1", HostOptions{ProcRoot: filepath.Join(dir, "proc"), SysRoot: filepath.Join(dir, "sys"), Root: dir})
+	h, err := NewHost("n1", HostOptions{ProcRoot: filepath.Join(dir, "proc"), SysRoot: filepath.Join(dir, "sys"), Root: dir, Kmsg: filepath.Join(dir, "kmsg")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,6 +75,7 @@ func (h *Host) readHardware() {
 		}
 	}
 	h.set(nodeTemperature, hottest)
+	h.readThrottles()
 	if b, err := os.ReadFile(filepath.Join(h.opt.ProcRoot, "sys/fs/file-nr")); err == nil {
 		if fields := strings.Fields(string(b)); len(fields) > 0 {
 			h.set(nodeOpenFiles, parseNumber(fields[0]))
@@ -83,23 +84,50 @@ func (h *Host) readHardware() {
 }
 
 // readOOMKills reads the kernel's count of processes killed for memory, and
-// notes an event when it grew.
-func (h *Host) readOOMKills(now time.Time) float64 {
+// notes an event when it grew; killed are those that its log names.
+func (h *Host) readOOMKills(now time.Time, killed []string) float64 {
 	n := vmstat(filepath.Join(h.opt.ProcRoot, "vmstat"), "oom_kill")
 	h.set(nodeOOMKills, n)
 	if h.before.at.IsZero() {
 		return n
 	}
-	if killed := growth(h.before.ooms, n); killed > 0 {
-		if len(h.events) == maxPendingEvents {
-			h.events = h.events[1:]
+	count := growth(h.before.ooms, n)
+	if math.IsNaN(count) { // kernels before 4.13 do not count
+		count = float64(len(killed))
+	}
+	if count > 0 {
+		const named = 8
+		detail := fmt.Sprintf("%g killed for memory since the read before", count)
+		if len(killed) > 0 {
+			detail += ": " + strings.Join(killed[:min(len(killed), named)], ", ")
 		}
-		h.events = append(h.events, forestall.Event{
-			Component: h.component, Kind: forestall.EventOOMKill, Time: now, Code: int(killed),
-			Detail: fmt.Sprintf("%g killed for memory since the read before", killed),
-		})
+		h.event(forestall.Event{Component: h.component, Kind: forestall.EventOOMKill, Time: now, Code: int(count), Detail: detail})
 	}
 	return n
+}
+
+// readThrottles reads how often the cores lowered their clock for heat, and the
+// errors of InfiniBand ports.
+func (h *Host) readThrottles() {
+	throttles, faults := math.NaN(), math.NaN()
+	cores, _ := filepath.Glob(filepath.Join(h.opt.SysRoot, "devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count"))
+	for _, file := range cores {
+		throttles = sum(throttles, numberFile(file))
+	}
+	h.set(nodeCPUThrottles, throttles)
+	for _, counter := range infinibandErrors {
+		files, _ := filepath.Glob(filepath.Join(h.opt.SysRoot, "class/infiniband/*/ports/*/counters", counter))
+		for _, file := range files {
+			faults = sum(faults, numberFile(file))
+		}
+	}
+	h.set(nodeInfinibandErrors, faults)
+}
+
+// infinibandErrors are the counters of a port that grow with faults of its link
+// (Linux: Documentation/ABI/stable/sysfs-class-infiniband).
+var infinibandErrors = []string{
+	"symbol_error", "link_error_recovery", "link_downed", "port_rcv_errors", "local_link_integrity_errors", "excessive_buffer_overrun_errors",
 }
 
 // vmstat returns one field of /proc/vmstat, NaN when it isn't there.

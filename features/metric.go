@@ -120,6 +120,21 @@ var nodeMetrics = []Metric{
 	{nodeTemperature, Gauge, "celsius", "temperature of the hottest thermal zone"},
 }
 
+// nodeDetails are those of [Details] for nodes. What is counted of the kernel's
+// log counts from the engine's start.
+var nodeDetails = []Metric{
+	{nodeMachineChecks, Counter, "event", "machine checks and hardware errors in the kernel's log"},
+	{nodeDiskMessages, Counter, "event", "messages of failing disks in the kernel's log"},
+	{nodeLinkDowns, Counter, "event", "messages of network links that went down in the kernel's log"},
+	{nodePCIeErrors, Counter, "event", "messages of PCIe errors (AER) in the kernel's log"},
+	{nodeKernelStalls, Counter, "event", "stuck CPUs and tasks in the kernel's log"},
+	{nodeCPUThrottles, Counter, "event", "times that cores lowered their clock for heat"},
+	{nodeInfinibandErrors, Counter, "error", "link errors of all InfiniBand ports"},
+}
+
+// hostMetrics are what [Host.Read] gives.
+var hostMetrics = slices.Concat(nodeMetrics, nodeDetails)
+
 var processMetrics = []Metric{
 	{MetricErrorRate, Gauge, "ratio", "share of requests that failed"},
 	{MetricResponseTime, Gauge, "second", "time to answer a request"},
@@ -167,4 +182,11 @@ const (
 	nodeOpenFiles             = "node_open_files"
 	nodeUptime                = "node_uptime_seconds"
 	nodeTemperature           = "node_temperature_celsius"
+	nodeMachineChecks         = "node_machine_checks_total"
+	nodeDiskMessages          = "node_disk_error_messages_total"
+	nodeLinkDowns             = "node_link_downs_total"
+	nodePCIeErrors            = "node_pcie_errors_total"
+	nodeKernelStalls          = "node_kernel_stalls_total"
+	nodeCPUThrottles          = "node_cpu_throttles_total"
+	nodeInfinibandErrors      = "node_infiniband_errors_total"
 )

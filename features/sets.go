@@ -16,7 +16,7 @@ type Set string
 
 // The sets. Their order is that of their metrics in a schema.
 const (
-	Details Set = "details" // what NVML says beyond the metrics that every source has
+	Details Set = "details" // what NVML, and of a node the kernel, says beyond the metrics that every source has
 	Context Set = "context" // a GPU against its siblings and its limits; how much its source gives
 	History Set = "history" // failures of the component, its node and its zone until now; time since repair
 )
@@ -65,6 +65,8 @@ func SetMetrics(kind forestall.Kind, set Set) (metrics []Metric) {
 		for _, name := range gpu.DetailNames() {
 			metrics = append(metrics, detailMetric(name))
 		}
+	case set == Details:
+		return slices.Clone(nodeDetails)
 	case set == Context && isGPU:
 		return append(slices.Clone(siblingMetrics), sourceMetric)
 	case set == Context:

@@ -117,6 +117,14 @@ var metricWords = map[string]words{
 	"node_uptime_seconds":                        {label: "uptime", unit: "h", scale: 1.0 / 3600},
 	"node_temperature_celsius":                   {label: "host temperature", unit: "°C"},
 
+	"node_machine_checks_total":      {label: "machine checks", kind: events},
+	"node_disk_error_messages_total": {label: "messages of failing disks", kind: events},
+	"node_link_downs_total":          {label: "network links gone down", kind: events},
+	"node_pcie_errors_total":         {label: "PCIe errors", kind: events},
+	"node_kernel_stalls_total":       {label: "stuck CPUs and tasks", kind: events},
+	"node_cpu_throttles_total":       {label: "CPU clocks lowered for heat", kind: events},
+	"node_infiniband_errors_total":   {label: "InfiniBand errors", kind: events},
+
 	"error_rate_ratio":              {label: "failed requests", unit: "%", scale: 100},
 	"response_time_seconds":         {label: "response time", unit: "ms", scale: 1000},
 	"requests_total":                {label: "requests", kind: events},

@@ -1,0 +1,189 @@
+package features
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// kernelLog reads what the kernel has logged since it was opened.
+type kernelLog struct {
+	source io.ReadCloser // gives one record for each Read
+	buffer []byte
+	lost   uint64 // times that the kernel overwrote records before they were read
+	counts [len(kernelCounters)]float64
+}
+
+// kernelCounters are the kinds of event that are counted as metrics.
+var kernelCounters = [...]struct {
+	kind   forestall.EventKind
+	metric string
+}{
+	{forestall.EventMachineCheck, nodeMachineChecks},
+	{forestall.EventDiskError, nodeDiskMessages},
+	{forestall.EventLinkDown, nodeLinkDowns},
+	{forestall.EventPCIeError, nodePCIeErrors},
+	{forestall.EventKernelStall, nodeKernelStalls},
+}
+
+// maxKernelRecords bounds what one read takes; the rest is taken by the next.
+const maxKernelRecords = 20_000
+
+// openKernelLog opens the log behind its newest record.
+func openKernelLog(path string) (*kernelLog, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	if _, err := unix.Seek(fd, 0, io.SeekEnd); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return &kernelLog{source: kmsgFile(fd), buffer: make([]byte, maxKernelRecord)}, nil
+}
+
+// kmsgFile is /dev/kmsg, which the runtime's poller is kept out of.
+type kmsgFile int
+
+func (f kmsgFile) Read(p []byte) (int, error) {
+	for {
+		n, err := unix.Read(int(f), p)
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+func (f kmsgFile) Close() error { return unix.Close(int(f)) }
+
+// drain calls visit with each new line of the kernel's own. Records that the
+// kernel overwrote before they were read (EPIPE) are lost, and that is counted.
+func (l *kernelLog) drain(visit func(text string)) error {
+	for range maxKernelRecords {
+		n, err := l.source.Read(l.buffer)
+		switch {
+		case errors.Is(err, unix.EAGAIN) || errors.Is(err, io.EOF) || err == nil && n == 0:
+			return nil
+		case errors.Is(err, unix.EPIPE):
+			l.lost++
+			continue
+		case errors.Is(err, unix.EINVAL): // longer than any record should be
+			continue
+		case err != nil:
+			return fmt.Errorf("kernel log: %w", err)
+		}
+		const kernel = 8 // facilities from 1 on are programs
+		if r, err := parseKernelRecord(l.buffer[:n]); err == nil && r.priority < kernel {
+			visit(r.text)
+		}
+	}
+	return nil
+}
+
+// readKernelLog turns what the kernel has logged into events and counts. Lines
+// of one kind about one thing make one event.
+func (h *Host) readKernelLog(now time.Time) (killed []string) {
+	if h.kernel == nil {
+		return nil
+	}
+	type about struct {
+		kind    forestall.EventKind
+		code    int
+		subject string
+	}
+	var order []about
+	lines := map[about][]string{}
+	err := h.kernel.drain(func(text string) {
+		f, ok := findInKernelLog(text)
+		if !ok {
+			return
+		}
+		if f.kind == forestall.EventOOMKill {
+			killed = append(killed, f.subject)
+			return
+		}
+		for i, c := range kernelCounters {
+			if c.kind == f.kind {
+				h.kernel.counts[i]++
+			}
+		}
+		key := about(f)
+		if lines[key] == nil {
+			order = append(order, key)
+		}
+		lines[key] = append(lines[key], text)
+	})
+	if err != nil { // it will not come back: the kernel closes it for no reason
+		h.kernel.source.Close()
+		h.kernel, h.kernelErr = nil, err
+		return killed
+	}
+	for i, c := range kernelCounters {
+		h.set(c.metric, h.kernel.counts[i])
+	}
+	for _, key := range order {
+		h.event(h.kernelEvent(now, key.kind, key.code, key.subject, lines[key]))
+	}
+	return killed
+}
+
+// kernelEvent says whose event it is: a GPU's where the driver's address is one
+// of the node's GPUs. The code is the XID, or how many lines there were.
+func (h *Host) kernelEvent(now time.Time, kind forestall.EventKind, code int, subject string, lines []string) forestall.Event {
+	e := forestall.Event{Component: h.component, Kind: kind, Time: now, Code: len(lines), Detail: "kernel log: " + lines[0]}
+	if len(lines) > 1 {
+		e.Detail += fmt.Sprintf(" (%d such lines)", len(lines))
+	}
+	switch kind {
+	case forestall.EventXID, forestall.EventFellOffBus:
+		e.Code = code
+		if i := slices.Index(h.gpuAddresses(), pciSlot(subject)); i >= 0 {
+			e.Component = forestall.GPU(h.component.Name, i)
+		}
+	}
+	return e
+}
+
+// gpuAddresses returns the PCI slots of the node's GPUs by their index, which
+// NVIDIA's driver gives in the order of the addresses. A GPU that has fallen off
+// the bus stays listed until the driver is loaded again.
+func (h *Host) gpuAddresses() []string {
+	entries, err := os.ReadDir(filepath.Join(h.opt.ProcRoot, "driver/nvidia/gpus"))
+	if err != nil {
+		return nil
+	}
+	var slots []string
+	for _, e := range entries {
+		slots = append(slots, pciSlot(e.Name()))
+	}
+	slices.Sort(slots)
+	return slots
+}
+
+// pciSlot brings "0000:3b:00", "00000000:3B:00.0" and their like into one form
+// without the function, "00000000:3b:00"; "" for what is no address.
+func pciSlot(address string) string {
+	address, _, _ = strings.Cut(strings.ToLower(address), ".")
+	parts := strings.Split(address, ":")
+	if len(parts) != 3 {
+		return ""
+	}
+	var n [3]uint64
+	for i, p := range parts {
+		var err error
+		if n[i], err = strconv.ParseUint(p, 16, 32); err != nil {
+			return ""
+		}
+	}
+	return fmt.Sprintf("%08x:%02x:%02x", n[0], n[1], n[2])
+}
