@@ -19,7 +19,7 @@ LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 # go-nvml wraps functions that NVIDIA has deprecated; the warnings say nothing about this code.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner bench-telemetry chaos e2e test-prometheus test-s3
+.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner bench-checkpoint bench-telemetry chaos e2e test-prometheus test-s3
 .PHONY: golden history cgo-off clean
 
 help: ## list the targets
@@ -41,11 +41,11 @@ race: ## the tests under the race detector
 	$(GO) test -race -timeout 25m ./...
 
 vet: ## go vet, and a build without cgo
-	$(GO) vet ./... ./testdata/gen ./testdata/history ./testdata/learner ./testdata/telemetry
+	$(GO) vet ./... ./testdata/gen ./testdata/history ./testdata/learner ./testdata/checkpointbench ./testdata/telemetry
 	CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/forestall
 
 lint: ## golangci-lint with the package map (depguard) and gofumpt
-	$(TOOL) golangci-lint run ./... ./testdata/learner ./testdata/telemetry
+	$(TOOL) golangci-lint run ./... ./testdata/learner ./testdata/checkpointbench ./testdata/telemetry
 
 fmt: ## gofumpt
 	$(TOOL) golangci-lint fmt ./...
@@ -67,6 +67,9 @@ bench-learner: build ## training and evaluation beside XGBoost and leaves, speed
 
 bench-telemetry: build ## what telemetry costs an engine: processor and memory beside their bars (SHORT=1 for a try)
 	$(GO) run ./testdata/telemetry -binary $(BIN) $(if $(SHORT),-short)
+
+bench-checkpoint: ## checkpoints beside restic and borg, on the same data in one run, with a verdict for each bar (SHORT=1 for a try; apt-get install restic borgbackup)
+	$(GO) run ./testdata/checkpointbench $(if $(SHORT),-short)
 
 e2e: ## the end-to-end tests alone, with their logs
 	$(GO) test -count=1 -v -timeout 15m -run 'TestE2E' ./cmd/forestall
