@@ -79,6 +79,7 @@ test-prometheus: ## against Debian's prometheus and node_exporter: scraped, kept
 
 test-s3: $(GATEWAY)/versitygw ## the S3 store against a real S3 service, versitygw, which is built into bin/ once (3 minutes)
 	VERSITYGW=$(GATEWAY)/versitygw $(GO) test -count=1 -timeout 20m ./checkpoint/s3
+	VERSITYGW=$(GATEWAY)/versitygw $(GO) test -count=1 -timeout 5m -run TestE2EOffsite ./cmd/forestall
 
 $(GATEWAY)/versitygw:
 	GOBIN=$(GATEWAY) $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
