@@ -19,7 +19,7 @@ LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 # go-nvml wraps functions that NVIDIA has deprecated; the warnings say nothing about this code.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner bench-checkpoint bench-telemetry chaos e2e test-prometheus test-s3
+.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner bench-checkpoint bench-delta bench-telemetry chaos e2e test-prometheus test-s3
 .PHONY: golden history cgo-off clean
 
 help: ## list the targets
@@ -70,6 +70,11 @@ bench-telemetry: build ## what telemetry costs an engine: processor and memory b
 
 bench-checkpoint: ## checkpoints beside restic and borg, on the same data in one run, with a verdict for each bar (SHORT=1 for a try; apt-get install restic borgbackup)
 	$(GO) run ./testdata/checkpointbench $(if $(SHORT),-short)
+
+bench-delta: ## finding dirty pages, the pause and the CPU of increments, keyed writes (SHORT=1: 64 MiB instead of 1 GiB)
+	$(GO) test -run '^$$' -bench 'Unchanged|OnePercentDirty|HashItself|FirstWrite' -benchtime 20x $(if $(SHORT),-short) ./checkpoint/delta
+	$(GO) test -run '^$$' -bench 'Increment|Track' -benchtime 100x $(if $(SHORT),-short) ./checkpoint/live
+	$(GO) test -run '^$$' -bench . ./checkpoint/keyed
 
 e2e: ## the end-to-end tests alone, with their logs
 	$(GO) test -count=1 -v -timeout 15m -run 'TestE2E' ./cmd/forestall

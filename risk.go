@@ -83,6 +83,15 @@ type Risk struct {
 	Reasons     []Reason // largest contribution first; empty when Unknown
 	Model       string   // version of the model; empty when none judged it
 	Note        string   // why it is Unknown, or what a known one leaves out
+	Bounds      *Bounds  // of a probability that joins several components; nil: of one alone
+}
+
+// Bounds are what a probability that takes components as independent may be in
+// truth, because they share causes: at least Low, where what shares a node or
+// zone fails together, and at most High, whatever the dependence.
+type Bounds struct {
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
 }
 
 // UnknownRisk returns the risk of a component that could not be judged.
@@ -99,13 +108,14 @@ type riskJSON struct {
 	Reasons     []Reason  `json:"reasons,omitempty"`
 	Model       string    `json:"model,omitempty"`
 	Note        string    `json:"note,omitempty"`
+	Bounds      *Bounds   `json:"bounds,omitempty"`
 }
 
 // MarshalJSON writes an unknown probability as null, the horizon in seconds.
 func (r Risk) MarshalJSON() ([]byte, error) {
 	return json.Marshal(riskJSON{
 		r.Component, r.Time, r.Horizon.Seconds(), finite(r.Probability),
-		r.Grade, r.Reasons, r.Model, r.Note,
+		r.Grade, r.Reasons, r.Model, r.Note, r.Bounds,
 	})
 }
 
@@ -117,7 +127,7 @@ func (r *Risk) UnmarshalJSON(b []byte) error {
 	}
 	*r = Risk{
 		j.Component, j.Time, time.Duration(j.HorizonS * float64(time.Second)), orNaN(j.Probability),
-		j.Grade, j.Reasons, j.Model, j.Note,
+		j.Grade, j.Reasons, j.Model, j.Note, j.Bounds,
 	}
 	return nil
 }

@@ -44,6 +44,8 @@ type Risks interface {
 	Risks() []forestall.Risk
 	// Risk returns the risk of one component, false if it is not known.
 	Risk(c forestall.Component) (forestall.Risk, bool)
+	// Fleet returns how all of them stand together.
+	Fleet() FleetStatus
 }
 
 // Cluster knows the cluster as the engine's replica of the ledger has it.

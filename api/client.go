@@ -72,6 +72,11 @@ func (c *Client) Risk(ctx context.Context, component forestall.Component) (fores
 	return get[forestall.Risk](ctx, c, "/v1/risk/"+component.String())
 }
 
+// Fleet returns how all components stand together.
+func (c *Client) Fleet(ctx context.Context) (FleetStatus, error) {
+	return get[FleetStatus](ctx, c, "/v1/fleet")
+}
+
 // Members returns the nodes of the cluster, by name.
 func (c *Client) Members(ctx context.Context) ([]forestall.Member, error) {
 	return get[[]forestall.Member](ctx, c, "/v1/members")

@@ -247,6 +247,13 @@ func (f *fake) Interventions() []Intervention {
 	return []Intervention{{Intervention: did("old", t0.Add(-time.Hour))}, {Intervention: did("new", t0), HeldOut: true}}
 }
 
+func (f *fake) Fleet() FleetStatus {
+	return FleetStatus{
+		Health: Number(0.9973), Horizon: 600, Components: 31, Known: 28, Failed: 1, Suspect: 1, Failing: 1, Trend: "worse", Why: "-0.4 points",
+		Hours: []FleetHour{{t0.Add(-time.Hour), 0.999}}, Nodes: []forestall.Risk{failing(forestall.Node("n1"), t0)},
+	}
+}
+
 func (f *fake) ModelEvents() []forestall.ModelEvent {
 	return []forestall.ModelEvent{{Index: 7, Time: t0, Kind: forestall.KindGPU, Step: forestall.ModelProposed, Model: forestall.ModelRef{SHA256: "aa", Version: "m2"}, By: "n1"}}
 }

@@ -22,7 +22,8 @@ type riskSchema struct {
 	Grade       string         `json:"grade" enum:"unknown,healthy,suspect,failing"`
 	Reasons     []reasonSchema `json:"reasons,omitempty" doc:"the largest contribution first"`
 	Model       string         `json:"model,omitempty" doc:"version of the model"`
-	Note        string         `json:"note,omitempty" doc:"why the grade is unknown"`
+	Note        string         `json:"note,omitempty" doc:"why the grade is unknown, or what a known one leaves out"`
+	Bounds      *boundsSchema  `json:"bounds,omitempty" doc:"of jobs and nodes as a whole, whose probability takes the parts as independent: what it may be in truth"`
 }
 
 // reasonSchema describes the JSON of a forestall.Reason.
@@ -31,6 +32,12 @@ type reasonSchema struct {
 	Value        *float64 `json:"value" doc:"in the feature's unit; null when it was missing"`
 	Contribution float64  `json:"contribution" doc:"in log-odds; positive raises the risk"`
 	Text         string   `json:"text"`
+}
+
+// boundsSchema describes the JSON of forestall.Bounds.
+type boundsSchema struct {
+	Low  float64 `json:"low" doc:"parts that share a node or a zone fail together or not at all"`
+	High float64 `json:"high" doc:"the sum of the parts' probabilities, at most 1: whatever the dependence"`
 }
 
 // list is an answer that holds one array.

@@ -37,6 +37,7 @@ func (s *Server) routes() http.Handler {
 	m := &mux{ServeMux: http.NewServeMux(), metrics: s.metrics}
 	api := humago.New(m, s.openAPI())
 	s.registerRisk(api)
+	s.registerFleet(api)
 	s.registerCluster(api)
 	s.registerWorkloads(api)
 	s.registerHeartbeats(api)
@@ -84,6 +85,7 @@ func (s *Server) openAPI() huma.Config {
 	const prefix = "#/components/schemas/"
 	registry := huma.NewMapRegistry(prefix, schemaName)
 	registry.RegisterTypeAlias(reflect.TypeFor[forestall.Risk](), reflect.TypeFor[riskSchema]())
+	registry.RegisterTypeAlias(reflect.TypeFor[forestall.Bounds](), reflect.TypeFor[boundsSchema]())
 	registry.RegisterTypeAlias(reflect.TypeFor[forestall.Reason](), reflect.TypeFor[reasonSchema]())
 	cfg := huma.DefaultConfig("Forestall", s.cfg.Version)
 	cfg.CreateHooks = nil

@@ -38,6 +38,12 @@ func (s *Server) snapshot() Snapshot {
 	st := s.status()
 	st.Time = time.Time{}
 	st.Thresholds = nil // their reasons count component-days, which is time too
+	if h := st.Fleet.Health; h != nil {
+		st.Fleet.Health = Number(round4(*h))
+	}
+	if e := st.Fleet.Expected; e != nil {
+		st.Fleet.Expected = Number(round2(*e))
+	}
 	ready, reason := s.cfg.Ready()
 	snap := Snapshot{
 		Status:     st,
@@ -91,6 +97,15 @@ func round4(v float64) float64 {
 		return v
 	}
 	scale := math.Pow(10, 3-math.Floor(math.Log10(math.Abs(v))))
+	return math.Round(v*scale) / scale
+}
+
+// round2 keeps 2 significant digits.
+func round2(v float64) float64 {
+	if v == 0 {
+		return v
+	}
+	scale := math.Pow(10, 1-math.Floor(math.Log10(math.Abs(v))))
 	return math.Round(v*scale) / scale
 }
 

@@ -25,8 +25,18 @@ type Status struct {
 	OpenIncidents        int                       `json:"open_incidents"`
 	ReplicationFactor    int                       `json:"replication_factor" doc:"replicas asked for"`
 	EffectiveReplication int                       `json:"effective_replication" doc:"replicas that a checkpoint gets now"`
+	Fleet                FleetShort                `json:"fleet" doc:"is the fleet good?"`
 	Thresholds           []AlarmThreshold          `json:"thresholds,omitempty" doc:"probabilities from which components of this node are suspect and failing, and why"`
 	Notes                []string                  `json:"notes,omitempty" doc:"what an operator should know, in words"`
+}
+
+// FleetShort is a [FleetStatus] in one line.
+type FleetShort struct {
+	Health   *float64 `json:"health" doc:"share of the components that is expected to work through the horizon; null: nothing is known"`
+	Expected *float64 `json:"expected_failures" doc:"within the horizon"`
+	Horizon  float64  `json:"horizon_seconds"`
+	Failed   int      `json:"failed"`
+	Trend    string   `json:"trend" enum:"unknown,steady,better,worse"`
 }
 
 // CanAgree reports whether the cluster can decide anything: it has a leader

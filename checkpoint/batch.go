@@ -131,6 +131,7 @@ func (d *Dir) publish(packs []*batchPack) error {
 		for _, c := range p.chunks {
 			d.index.put(c.hash, number, c.at, int(c.size))
 		}
+		d.packs.indexed(number)
 	}
 	return nil
 }

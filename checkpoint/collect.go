@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 )
 
 // GC removes what no checkpoint needs and returns by how many bytes the store
@@ -27,7 +29,7 @@ func (d *Dir) GC(ctx context.Context) (freed int64, err error) {
 	if err := d.markAll(ctx, nil); err != nil {
 		return 0, fmt.Errorf("collect unused chunks: %w", err)
 	}
-	packs := d.packs.numbers()
+	packs := d.packs.complete()
 	live := make(map[uint32]int64)
 	d.index.sweep(func(s *slot) bool {
 		if s.bits&marks == 0 {
@@ -50,6 +52,9 @@ func (d *Dir) GC(ctx context.Context) (freed int64, err error) {
 
 // beginGC clears the marks of the GC before, and sets those of what is held.
 func (d *Dir) beginGC() {
+	d.mu.Lock()
+	d.marking, d.released = true, nil
+	d.mu.Unlock()
 	now := d.opt.Now()
 	turn := now.Sub(d.leasesTurn) >= leaseTime
 	if turn {
@@ -63,7 +68,10 @@ func (d *Dir) beginGC() {
 		}
 		return true
 	})
-	for _, h := range d.allHolds() {
+	d.mu.Lock()
+	holds := slices.Collect(maps.Keys(d.holds))
+	d.mu.Unlock()
+	for _, h := range holds {
 		h.mu.Lock()
 		h.fresh = 0
 		for c := range h.chunks {
@@ -79,6 +87,7 @@ func (d *Dir) beginGC() {
 // With bad it reports there what cannot be read and which chunks are missing,
 // and goes on, ignoring what is held.
 func (d *Dir) markAll(ctx context.Context, bad func(error)) error {
+	defer d.endMarking()
 	ids, err := os.ReadDir(d.manifestPath(""))
 	if err != nil {
 		return err
@@ -131,14 +140,26 @@ func (d *Dir) markAll(ctx context.Context, bad func(error)) error {
 }
 
 // freshRoots returns the held checkpoints that were not returned before.
-func (d *Dir) freshRoots() (out []root) {
-	for _, h := range d.allHolds() {
+func (d *Dir) freshRoots() []root {
+	d.mu.Lock()
+	out := d.released
+	d.released = nil
+	holds := slices.Collect(maps.Keys(d.holds))
+	d.mu.Unlock()
+	for _, h := range holds {
 		h.mu.Lock()
 		out = append(out, h.roots[h.fresh:]...)
 		h.fresh = len(h.roots)
 		h.mu.Unlock()
 	}
 	return out
+}
+
+// endMarking is for the end of markAll.
+func (d *Dir) endMarking() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.marking, d.released = false, nil
 }
 
 // visitor visits trees.

@@ -68,6 +68,8 @@ type Dir struct {
 	pinned      map[string]bool
 	lanes       map[string]*lane   // by workload
 	holds       map[*hold]struct{} // what GC must keep besides
+	marking     bool               // GC is reading manifests
+	released    []root             // held by holds that were released meanwhile
 	leasesTurn  time.Time          // when leases last grew old
 }
 

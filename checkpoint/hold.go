@@ -23,10 +23,17 @@ func (d *Dir) newHold() *hold {
 	return h
 }
 
+// release ends the hold. What it held of whole checkpoints may by now be needed
+// by a checkpoint that a running GC will not read: GC visits it nevertheless.
 func (h *hold) release() {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
 	delete(h.d.holds, h)
+	if h.d.marking {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.d.released = append(h.d.released, h.roots...)
+	}
 }
 
 // add holds a chunk. first is false when the hold had it already; here says
@@ -48,15 +55,4 @@ func (h *hold) checkpoint(id string, r root) error {
 	h.mu.Unlock()
 	_, err := h.d.Get(id)
 	return err
-}
-
-// allHolds returns the open holds.
-func (d *Dir) allHolds() []*hold {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	out := make([]*hold, 0, len(d.holds))
-	for h := range d.holds {
-		out = append(out, h)
-	}
-	return out
 }

@@ -53,6 +53,7 @@ func (d *Dir) loadPacks() error {
 				d.index.put(c.hash, number, c.at, int(c.size))
 			}
 		}
+		d.packs.indexed(number)
 	}
 	return nil
 }

@@ -23,10 +23,11 @@ type packSet struct {
 
 // packFile is one pack.
 type packFile struct {
-	id     hash
-	size   int64 // of the file
-	data   int64 // of its entries
-	broken bool  // its index was lost; GC writes what is left of it elsewhere
+	id      hash
+	size    int64 // of the file
+	data    int64 // of its entries
+	indexed bool  // the index knows all chunks
+	broken  bool  // its index was lost; GC writes what is left of it elsewhere
 
 	f    *os.File // nil: not open
 	refs int
@@ -87,6 +88,28 @@ func (s *packSet) shut(p *packFile) {
 	p.f.Close()
 	p.f = nil
 	s.open--
+}
+
+// indexed notes that the index knows all chunks of a pack.
+func (s *packSet) indexed(number uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.list[number]; p != nil {
+		p.indexed = true
+	}
+}
+
+// complete returns the numbers of the packs of which the index knows all
+// chunks.
+func (s *packSet) complete() (out []uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range s.list {
+		if p != nil && p.indexed {
+			out = append(out, uint32(i))
+		}
+	}
+	return out
 }
 
 // numbers returns those of all packs.

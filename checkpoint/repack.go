@@ -158,6 +158,7 @@ func (r *repacking) commit() error {
 		for _, m := range r.moves {
 			r.d.index.move(m.to.hash, m.from, number, m.to.at)
 		}
+		r.d.packs.indexed(number)
 		r.moves = nil
 		r.freed -= p.size
 	}

@@ -92,9 +92,7 @@ func (v view) jobRisk(w *migrate.WorkloadState, risks []forestall.Risk) forestal
 			parts = append(parts, r)
 		}
 	}
-	risk := predict.JobRisk(w.Spec.Name, parts)
-	risk.Component = w.Spec.Component()
-	return risk
+	return predict.JointRisk(w.Spec.Component(), parts, predict.ByNode)
 }
 
 func (v view) Status() api.Status {
@@ -111,6 +109,7 @@ func (v view) Status() api.Status {
 		Components:           len(risks),
 		ReplicationFactor:    v.cfg.FaultTolerance.ReplicationFactor,
 		EffectiveReplication: min(v.cfg.FaultTolerance.ReplicationFactor, v.liveMembers()),
+		Fleet:                v.fleetShort(),
 		Thresholds:           v.thresholds(),
 		Notes:                v.notes(),
 	}

@@ -73,6 +73,10 @@ func (c Config) Validate() error {
 	oneOf("fault_tolerance.prediction_model", ft.PredictionModel, "gradient_boost")
 	positive("fault_tolerance.prediction_interval", ft.PredictionInterval)
 
+	if s := c.Checkpoint.Shortest.Duration; s < 0 || s > ft.CheckpointInterval.Duration {
+		bad("checkpoint.shortest_interval", "%s is not between 0 (always checkpoint_interval) and fault_tolerance.checkpoint_interval, %s",
+			c.Checkpoint.Shortest, ft.CheckpointInterval)
+	}
 	c.Checkpoint.check(bad)
 	oneOf("cluster.profile", c.Cluster.Profile, "standard", "fast")
 	if !slices.Contains([]int{1, 3, 5, 7}, c.Cluster.QuorumSize) {

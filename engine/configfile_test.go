@@ -136,6 +136,7 @@ func TestBadConfig(t *testing.T) {
 		{"key in the wrong section", "[cluster]\nheartbeat_interval = \"5s\"", `did you mean "fault_tolerance.heartbeat_interval"?`},
 		{"bare number", "[fault_tolerance]\ncheckpoint_interval = 5", `duration "5" is not one such as`},
 		{"bad duration", "[fault_tolerance]\ncheckpoint_interval = \"1.5h\"", `duration "1.5h" is not one such as`},
+		{"shortest above the longest", "[checkpoint]\nshortest_interval = \"6m\"", "checkpoint.shortest_interval: 6m is not between 0 (always checkpoint_interval) and fault_tolerance.checkpoint_interval, 5m"},
 		{"bad strategy", "[fault_tolerance]\nrecovery_strategy = \"best\"", `fault_tolerance.recovery_strategy: "best" is not one of fastest_node, load_balanced, lowest_risk`},
 		{"window too short", "[fault_tolerance]\ndetection_window = \"10s\"", "shorter than heartbeat_interval x failure_threshold (15s)"},
 		{"even quorum", "[cluster]\nquorum_size = 2", "an even number tolerates no more failures"},

@@ -291,6 +291,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		{"telemetry", e.telemetry.Run},
 		{"predictions", e.telemetry.judged.Run},
 		{"models", e.runModels},
+		{"fleet", e.watchFleet},
 		{"recording", e.runRecording},
 		{"heartbeats", e.watchHeartbeats},
 		{"reports", e.reportLoop},

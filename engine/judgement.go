@@ -39,6 +39,7 @@ type judgement struct {
 	hysteresis float64
 	budgets    map[forestall.Grade]float64 // alarms for each 1,000 component-days; 0: fixed thresholds
 	accuracy   *predict.Accuracy
+	fleet      *predict.Fleet
 
 	mu         sync.Mutex
 	memory     predict.Memory
@@ -56,12 +57,13 @@ func newJudgement(p PolicyConfig, horizon time.Duration, now func() time.Time, l
 		log: log, now: now, hysteresis: p.Hysteresis,
 		budgets:    map[forestall.Grade]float64{forestall.Suspect: p.SuspectBudget, forestall.Failing: p.AlarmBudget},
 		accuracy:   predict.NewAccuracy(horizon),
+		fleet:      predict.NewFleet(),
 		atWork:     map[forestall.Kind]workers{},
 		cluster:    map[string]predict.AlarmCounts{},
 		thresholds: map[forestall.Kind]map[forestall.Grade]predict.Threshold{},
 	}
 	j.memory = predict.Memory{
-		Accuracy: j.accuracy, Tallies: map[string]*predict.Tally{}, Drifts: map[string]*predict.Drift{}, Trials: map[forestall.Kind]*predict.Trial{},
+		Accuracy: j.accuracy, Tallies: map[string]*predict.Tally{}, Drifts: map[string]*predict.Drift{}, Trials: map[forestall.Kind]*predict.Trial{}, Fleet: j.fleet,
 	}
 	return j
 }

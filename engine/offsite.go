@@ -10,9 +10,11 @@ import (
 	"github.com/stratoswarm/forestall/migrate"
 )
 
-// CheckpointConfig is where checkpoints are kept beside the cluster's nodes.
+// CheckpointConfig is what few users need to say of checkpoints: how close
+// together they may be taken, and where they are kept beside the cluster's nodes.
 type CheckpointConfig struct {
-	S3 S3Config `toml:"s3"`
+	Shortest Duration `toml:"shortest_interval"` // 0: always checkpoint_interval
+	S3       S3Config `toml:"s3"`
 }
 
 // S3Config names a bucket for off-site copies. They do not count as replicas:

@@ -42,6 +42,7 @@ func (e *Engine) openCheckpoints() (err error) {
 
 	mc := checkpoint.DefaultManagerConfig()
 	mc.Interval, mc.Retention = ft.CheckpointInterval.Duration, ft.CheckpointRetention.Duration
+	mc.Shortest = e.cfg.Checkpoint.Shortest.Duration
 	mc.Now, mc.Logger, mc.Metrics = e.now, e.log, metrics
 	e.manager, err = checkpoint.NewManager(e.chunks, e.replicas, mc, checkpoint.Hooks{
 		Targets: e.checkpointTargets,
@@ -55,7 +56,8 @@ func (e *Engine) openCheckpoints() (err error) {
 			}
 			return err
 		},
-		Keep: e.isHead,
+		Keep:        e.isHead,
+		FailureRate: e.failureRate,
 	})
 	return err
 }

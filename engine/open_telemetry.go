@@ -8,6 +8,7 @@ import (
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
+	"github.com/stratoswarm/forestall/migrate"
 	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/predict"
 	"github.com/stratoswarm/forestall/predict/builtin"
@@ -29,6 +30,7 @@ func (e *Engine) openTelemetry() (err error) {
 		gone:   map[forestall.Component]bool{}, broken: map[forestall.Component]bool{}, failing: map[string]bool{},
 		failed:    func(f forestall.Failure) { e.outbox.add(failureReport{Failure: f}) },
 		incidents: e.knownIncidents,
+		past:      &past{read: e.incidentsAndZones},
 	}
 	e.telemetry = t
 	if err := e.openGPUs(t); err != nil {
@@ -81,8 +83,20 @@ func (e *Engine) openTelemetry() (err error) {
 	if e.cfg.FaultTolerance.PredictionEnabled {
 		t.score = e.cfg.FaultTolerance.PredictionInterval.Duration
 	}
-	e.registry.MustRegister(t.lanes, t.judged.accuracy, modelStanding{e})
+	e.registry.MustRegister(t.lanes, t.judged.accuracy, modelStanding{e}, fleetStanding{e})
 	return nil
+}
+
+// incidentsAndZones returns what the ledger knows of failures and where nodes are.
+func (e *Engine) incidentsAndZones() (incidents []forestall.Incident, zones map[string]string) {
+	zones = map[string]string{}
+	e.ledger.View(func(s *migrate.State) {
+		incidents = s.AllIncidents()
+		for name, n := range s.Nodes {
+			zones[name] = n.Zone
+		}
+	})
+	return incidents, zones
 }
 
 // checkOwnTargets refuses pages that describe what this engine reads itself.
@@ -124,7 +138,7 @@ func (e *Engine) openGPUs(t *telemetry) error {
 			e.gpuNote = "gpu.sim_gpus = 0"
 			return nil
 		}
-		sim, err := gpu.NewSim(gpu.SimConfig{Node: e.name, GPUs: e.cfg.GPU.SimGPUs, Seed: e.cfg.GPU.SimSeed, Now: e.now, Wait: gpu.Sleep})
+		sim, err := gpu.NewSim(gpu.SimConfig{Node: e.name, GPUs: e.cfg.GPU.SimGPUs, Seed: e.cfg.GPU.SimSeed, Details: true, Now: e.now, Wait: gpu.Sleep})
 		if err != nil {
 			return err
 		}

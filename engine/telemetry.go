@@ -21,6 +21,7 @@ import (
 type telemetry struct {
 	node     string
 	gpus     gpu.Source // nil: this node has none that can be read
+	siblings features.Siblings
 	host     *features.Host
 	targets  *targets
 	remote   *remoteWrite // nil: remote writes are not received
@@ -29,6 +30,7 @@ type telemetry struct {
 	judged   *judgement
 	recorder *recorder // nil: nothing is recorded
 	refilled refill
+	past     *past // nil: nothing is known
 	scrape   time.Duration
 	timeout  time.Duration
 	score    time.Duration // 0: prediction is off
@@ -148,25 +150,35 @@ func (t *telemetry) scrapeHost() {
 	t.take(t.host.Events())
 }
 
+// scrapeGPUs reads the node's GPUs at once, under one time, and sets them beside
+// each other.
 func (t *telemetry) scrapeGPUs(ctx context.Context) {
 	devices, err := t.gpus.Devices(ctx)
 	t.sourceState("gpu", err)
 	if err != nil {
 		return
 	}
+	start := t.now()
+	groups, latencies := make([][]forestall.Sample, len(devices)), make([]time.Duration, len(devices))
 	var wg sync.WaitGroup
-	for _, d := range devices {
-		wg.Go(func() { t.scrapeGPU(ctx, d.Index) })
+	for i, d := range devices {
+		wg.Go(func() { groups[i], latencies[i] = t.scrapeGPU(ctx, d.Index, start) })
 	}
 	wg.Wait()
+	t.siblings.Append(groups)
+	for i, samples := range groups {
+		t.push(samples, latencies[i])
+	}
 	t.take(t.gpus.Events())
 }
 
-func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
+// scrapeGPU reads one GPU and returns its samples; none if it gave none, which
+// has been noted then.
+func (t *telemetry) scrapeGPU(ctx context.Context, index int, start time.Time) ([]forestall.Sample, time.Duration) {
 	c := forestall.GPU(t.node, index)
-	start := t.now()
+	began := t.now()
 	samples, err := t.gpus.Read(ctx, start, t.node, index, nil)
-	latency := t.now().Sub(start)
+	latency := t.now().Sub(began)
 	var silent *gpu.SilentError
 	switch {
 	case errors.As(err, &silent):
@@ -175,20 +187,12 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
 		if silent.Waited == 0 {
 			latency = notMeasured
 		}
-		if err := t.lanes.pushMissing(c, start, latency); err != nil {
-			t.log.Warn("reading rejected", "component", c, "error", err)
-		} else {
-			t.recorder.scrape(c, start, nil, latency)
-		}
+		t.pushMissing(c, start, latency)
 		t.sourceState(c.String(), err)
 	case errors.Is(err, gpu.ErrGone):
 		// The device was asked and is not there: that is an observation, all
 		// of its metrics missing, and evidence of its own kind.
-		if err := t.lanes.pushMissing(c, start, latency); err != nil {
-			t.log.Warn("reading rejected", "component", c, "error", err)
-		} else {
-			t.recorder.scrape(c, start, nil, latency)
-		}
+		t.pushMissing(c, start, latency)
 		if t.firstGone(c) {
 			t.take([]forestall.Event{{Component: c, Kind: forestall.EventFellOffBus, Time: start, Detail: err.Error()}})
 		}
@@ -197,8 +201,18 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int) {
 	default:
 		t.sourceState(c.String(), nil)
 		t.clearGone(c)
-		t.push(samples, latency)
+		return samples, latency
 	}
+	return nil, 0
+}
+
+// pushMissing takes note that a component was asked and reported nothing.
+func (t *telemetry) pushMissing(c forestall.Component, at time.Time, latency time.Duration) {
+	if err := t.lanes.pushMissing(c, at, latency); err != nil {
+		t.log.Warn("reading rejected", "component", c, "error", err)
+		return
+	}
+	t.recorder.scrape(c, at, nil, latency)
 }
 
 func (t *telemetry) scrapePage(ctx context.Context, p *page) {
@@ -246,6 +260,7 @@ func (t *telemetry) push(samples []forestall.Sample, latency time.Duration) {
 	if len(samples) == 0 {
 		return
 	}
+	samples = t.past.append(samples, samples[0].Component, samples[0].Time)
 	err := t.lanes.push(samples, latency)
 	t.sourceState("windows of "+samples[0].Component.String(), err)
 	if err != nil {
@@ -264,6 +279,7 @@ func (t *telemetry) take(events []forestall.Event) {
 		if e.Kind == forestall.EventScrapeError {
 			continue // sourceState tells it once
 		}
+		t.past.event(e)
 		t.log.Info("event", "component", e.Component, "kind", e.Kind, "code", e.Code, "detail", e.Detail)
 		if f, ok := detect.EventFailure(e); ok {
 			t.mu.Lock()

@@ -36,6 +36,8 @@ type collector struct {
 	fresh  []*reading // that this scrape has touched
 	scrape uint64     // counts scrapes
 	events []forestall.Event
+
+	siblings Siblings
 }
 
 // reading is what a source said about one component.
@@ -44,6 +46,7 @@ type reading struct {
 	now, before []float64 // the mapping's slots; NaN = missing
 	xid         float64   // in this scrape; NaN = none given
 	xidBefore   float64   // last one given
+	series      int       // that this scrape has of it
 	scrape      uint64    // that touched it last
 	known       bool      // it is in seen
 }
@@ -115,7 +118,7 @@ func (c *collector) touch(r *reading) {
 	r.scrape = c.scrape
 	r.now, r.before = r.before, r.now
 	fillNaN(r.now)
-	r.xid = math.NaN()
+	r.xid, r.series = math.NaN(), 0
 	c.fresh = append(c.fresh, r)
 }
 
@@ -129,6 +132,7 @@ func (c *collector) add(r route, v float64) {
 	if promvalue.IsStaleNaN(v) {
 		return
 	}
+	r.to.series++
 	if r.xid {
 		r.to.xid = reported(v)
 	}
@@ -204,18 +208,24 @@ func (c *collector) Events() []forestall.Event {
 	return events
 }
 
-// samples returns one group for each component ever seen.
+// samples returns one group for each component ever seen: a sample of every
+// metric that the mapping gives, and what [Context] has of the component.
 func (c *collector) samples(now time.Time) [][]forestall.Sample {
 	out := make([][]forestall.Sample, len(c.seen))
 	for i, component := range c.seen {
 		out[i] = c.group(c.state[component], now)
 	}
+	c.siblings.Append(out)
+	if c.mapping.kind == forestall.KindGPU || c.mapping.kind == forestall.KindNode {
+		for i, component := range c.seen {
+			out[i] = append(out[i], forestall.Sample{Component: component, Metric: MetricSeries, Time: now, Value: float64(c.state[component].series)})
+		}
+	}
 	return out
 }
 
-// group returns one sample of every metric of the component.
 func (c *collector) group(r *reading, now time.Time) []forestall.Sample {
-	group := make([]forestall.Sample, c.mapping.nOut)
+	group := make([]forestall.Sample, c.mapping.nOut, c.mapping.nOut+1+len(siblingMetrics))
 	for slot := range group {
 		group[slot] = forestall.Sample{Component: r.component, Metric: c.mapping.slots[slot], Time: now, Value: r.now[slot]}
 	}

@@ -275,12 +275,13 @@ func (r *rangeReader) emit(first, n int, yield func(Scrape, error) bool) error {
 			if t.duration != nil && t.duration[i] >= 0 {
 				latency = time.Duration(t.duration[i] * float64(time.Second))
 			}
-			for _, c := range t.collect.seen {
+			for _, samples := range t.collect.samples(at) {
+				c := samples[0].Component
 				if last, ok := r.seen[c]; ok && last == first+i {
 					continue
 				}
 				r.seen[c] = first + i
-				if !yield(Scrape{t.collect.group(t.collect.state[c], at), latency}, nil) {
+				if !yield(Scrape{samples, latency}, nil) {
 					return errStopped
 				}
 			}

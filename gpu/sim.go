@@ -18,10 +18,13 @@ const maxSimGPUs = 64
 
 // SimConfig says what a [Sim] simulates.
 type SimConfig struct {
-	Node string           // its name, which the events carry
-	GPUs int              // 1 to 64
-	Seed uint64           // the same seed, node and times of asking give the same readings
-	Now  func() time.Time // when faults begin and events are due; nil: time.Now
+	Node string // its name, which the events carry
+	GPUs int    // 1 to 64
+	Seed uint64 // the same seed, node and times of asking give the same readings
+	// Details has Read append the board's details after its metrics; they follow
+	// from the metrics.
+	Details bool
+	Now     func() time.Time // when faults begin and events are due; nil: time.Now
 	// Wait blocks for d or until ctx ends, whose error it then returns. A Read
 	// calls it for as long as it takes on the simulated hardware: 2 ms, up to
 	// 1.5 s in a telemetry collapse. [Sleep] serves a live node; nil: Read
@@ -130,6 +133,9 @@ func (s *Sim) Read(ctx context.Context, now time.Time, node string, index int, d
 		dst = append(dst, forestall.Sample{
 			Component: component, Metric: metricNames[metric], Time: now, Value: value,
 		})
+	}
+	if s.cfg.Details {
+		dst = r.details(dst, component, now)
 	}
 	return dst, nil
 }

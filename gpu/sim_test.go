@@ -81,6 +81,15 @@ func (b *bench) xids() (codes []int, fell int) {
 func TestSimIsSource(t *testing.T) {
 	t.Parallel()
 	testSource(t, func(t *testing.T) gpu.Source { return newBench(t, 8, 1).Sim })
+	t.Run("details", func(t *testing.T) {
+		testSource(t, func(t *testing.T) gpu.Source {
+			s, err := gpu.NewSim(gpu.SimConfig{Node: "n1", GPUs: 8, Seed: 1, Details: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		})
+	})
 }
 
 func TestSimConfigValidate(t *testing.T) {

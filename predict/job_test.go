@@ -6,11 +6,13 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/predict"
 )
 
-func TestJobRisk(t *testing.T) {
+func TestJointRisk(t *testing.T) {
 	a, b := risk(card0, 10, 0.5, forestall.Failing), risk(forestall.GPU("n1", 1), 20, 0.2, forestall.Suspect)
 	a.Reasons = []forestall.Reason{{Text: "temperature 91 °C (+2.0)", Contribution: 2}}
 	b.Reasons = []forestall.Reason{{Text: "PCIe replays 3/s (+3.0)", Contribution: 3}}
@@ -34,14 +36,14 @@ func TestJobRisk(t *testing.T) {
 		{"none", nil, math.NaN(), forestall.Unknown, "nothing is known"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := predict.JobRisk("train-7", c.parts)
+			r := predict.JointRisk(forestall.Agent("train-7"), c.parts, predict.ByNode)
 			same := math.Abs(r.Probability-c.p) < 1e-12 || math.IsNaN(r.Probability) && math.IsNaN(c.p)
 			if !same || r.Grade != c.grade || !strings.Contains(r.Note, c.note) || r.Component != forestall.Agent("train-7") {
 				t.Errorf("risk %+v", r)
 			}
 		})
 	}
-	r := predict.JobRisk("train-7", []forestall.Risk{a, b})
+	r := predict.JointRisk(forestall.Agent("train-7"), []forestall.Risk{a, b}, predict.ByNode)
 	if r.Horizon != time.Minute || !r.Time.Equal(at(20)) || len(r.Reasons) != 2 ||
 		r.Reasons[0].Text != "gpu/n1/1: PCIe replays 3/s (+3.0)" {
 		t.Errorf("risk %+v", r)
@@ -49,4 +51,53 @@ func TestJobRisk(t *testing.T) {
 	if a.Reasons[0].Text != "temperature 91 °C (+2.0)" {
 		t.Error("the part's own reason was changed")
 	}
+}
+
+// TestJointRiskBounds: the bounds hold whatever the parts have in common, between
+// failing one by one and failing together.
+func TestJointRiskBounds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var parts []forestall.Risk
+		worst, sum := 0.0, 0.0
+		domains := rapid.IntRange(1, 4).Draw(t, "nodes")
+		for i := range rapid.IntRange(1, 12).Draw(t, "parts") {
+			p := rapid.Float64Range(0, 1).Draw(t, "p")
+			parts = append(parts, risk(forestall.GPU(string(rune('a'+i%domains)), i), 0, p, forestall.Suspect))
+			worst, sum = max(worst, p), sum+p
+		}
+		r := predict.JointRisk(forestall.Agent("w"), parts, predict.ByNode)
+		b := r.Bounds
+		if !(worst-1e-12 <= b.Low && b.Low <= r.Probability && r.Probability <= b.High && b.High <= min(1, sum)+1e-12) {
+			t.Fatalf("worst %v, low %v, independent %v, high %v, sum %v", worst, b.Low, r.Probability, b.High, sum)
+		}
+		if domains == 1 && math.Abs(b.Low-worst) > 1e-12 {
+			t.Fatalf("on one node low is %v, the worst part %v", b.Low, worst)
+		}
+		// A common cause: with share s of its probability each part fails when its
+		// node's common dice says so, else by itself. Low and high hold at any share.
+		s := rapid.Float64Range(0, 1).Draw(t, "share")
+		if any := withCommonCause(parts, s); any < b.Low-1e-9 || any > b.High+1e-9 {
+			t.Fatalf("share %v of common cause gives %v outside of %v to %v", s, any, b.Low, b.High)
+		}
+	})
+}
+
+// withCommonCause returns the probability that at least one part fails when for
+// each node, with probability s, all of its parts go by one die, and else each by
+// its own.
+func withCommonCause(parts []forestall.Risk, s float64) float64 {
+	worst, apart := map[string]float64{}, map[string]float64{}
+	for _, r := range parts {
+		n := r.Component.NodeName()
+		if _, ok := apart[n]; !ok {
+			apart[n] = 1
+		}
+		worst[n] = max(worst[n], r.Probability)
+		apart[n] *= 1 - r.Probability
+	}
+	survives := 1.0
+	for n := range apart {
+		survives *= s*(1-worst[n]) + (1-s)*apart[n]
+	}
+	return 1 - survives
 }

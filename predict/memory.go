@@ -37,6 +37,7 @@ type Memory struct {
 	Tallies  map[string]*Tally // by the digest of the model's card
 	Drifts   map[string]*Drift // likewise
 	Trials   map[forestall.Kind]*Trial
+	Fleet    *Fleet
 
 	rest memoryState // read, without a place yet
 }
@@ -49,6 +50,7 @@ type memoryState struct {
 	Tallies  map[string]tallyState         `json:"tallies,omitempty"`
 	Drifts   map[string]driftState         `json:"drifts,omitempty"`
 	Trials   map[forestall.Kind]trialState `json:"trials,omitempty"`
+	Fleet    *fleetState                   `json:"fleet,omitempty"`
 }
 
 type accuracyState struct {
@@ -65,6 +67,9 @@ func (m *Memory) Encode() ([]byte, error) {
 	}
 	if m.Accuracy != nil {
 		s.Accuracy = m.Accuracy.state()
+	}
+	if m.Fleet != nil {
+		s.Fleet = m.Fleet.state()
 	}
 	put(&s.Tallies, m.Tallies, (*Tally).state)
 	put(&s.Drifts, m.Drifts, (*Drift).state)
@@ -105,8 +110,11 @@ func (m *Memory) Read(r io.Reader) error {
 	if m.Accuracy != nil && s.Accuracy != nil {
 		m.Accuracy.adopt(s.Accuracy)
 	}
+	if m.Fleet != nil && s.Fleet != nil {
+		m.Fleet.adopt(s.Fleet)
+	}
 	m.rest = s
-	m.rest.Accuracy = nil
+	m.rest.Accuracy, m.rest.Fleet = nil, nil
 	m.Adopt()
 	return nil
 }
@@ -152,6 +160,11 @@ func decodeMemory(text []byte) (s memoryState, err error) {
 	}
 	if s.Accuracy != nil {
 		if err := s.Accuracy.check(); err != nil {
+			return s, err
+		}
+	}
+	if s.Fleet != nil {
+		if err := s.Fleet.check(); err != nil {
 			return s, err
 		}
 	}

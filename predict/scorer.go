@@ -125,8 +125,8 @@ func ownFeatures(schema *features.Schema) (reported, vanished int) {
 }
 
 // SchemaFor returns the schema that a model was made for: the metrics of its
-// card's kind, with the extra ones of mapping tables if the card names a schema
-// that has them, over its card's windows. The error wraps [ErrModel] when the
+// card's kind, with those of [features.Sets] and the extra ones of mapping tables
+// that the schema has which the card names, over its card's windows. The error wraps [ErrModel] when the
 // card's kind or windows are not usable, or a feature is not among them.
 func SchemaFor(m *model.Model, extra ...features.Metric) (*features.Schema, error) {
 	bad := func(err error) error { return fmt.Errorf("%w: model %q: %w", ErrModel, m.Card.Name, err) }
@@ -142,13 +142,15 @@ func SchemaFor(m *model.Model, extra ...features.Metric) (*features.Schema, erro
 	if err != nil {
 		return nil, bad(err)
 	}
-	if v := m.Card.Schema; v != "" && v != schema.Version() && len(extra) > 0 {
-		if schema, err = features.NewSchema(kind, append(features.Metrics(kind), extra...), windows); err != nil {
+	if v := m.Card.Schema; v != "" && v != schema.Version() {
+		found, err := features.FindSchema(kind, windows, v, extra)
+		if err != nil {
 			return nil, bad(err)
 		}
-	}
-	if v := m.Card.Schema; v != "" && v != schema.Version() {
-		return nil, bad(fmt.Errorf("its card names schema %s; this version's is %s; train it anew", v, schema.Version()))
+		if found == nil {
+			return nil, bad(fmt.Errorf("its card names schema %s; this version's is %s, and no set of metrics beside it gives that one; train it anew", v, schema.Version()))
+		}
+		schema = found
 	}
 	return schema, nil
 }

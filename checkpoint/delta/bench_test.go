@@ -111,3 +111,43 @@ func hashPages(mem []byte) {
 	}
 	wg.Wait()
 }
+
+// BenchmarkFirstWrite is what following changes costs the writer: the time of
+// the first write to a page after a mark, by method; "untracked" has none.
+func BenchmarkFirstWrite(b *testing.B) {
+	mem := make([]byte, 64<<20)
+	touch := func() time.Duration {
+		began := time.Now()
+		for i := 0; i < len(mem); i += PageSize {
+			mem[i]++
+		}
+		return time.Since(began)
+	}
+	touch()
+	for _, f := range append([]Finding{{Method: "untracked"}}, Probe()...) {
+		b.Run(string(f.Method), func(b *testing.B) {
+			if f.Err != nil {
+				b.Skip(f.Err)
+			}
+			var r *Region
+			if f.Method != "untracked" {
+				var err error
+				if r, err = OpenMemory(mem, Options{Method: f.Method}); err != nil {
+					b.Fatal(err)
+				}
+				defer func() { _ = r.Close() }()
+			}
+			var took []time.Duration
+			for b.Loop() {
+				if r != nil {
+					if _, err := r.Mark(context.Background()); err != nil {
+						b.Fatal(err)
+					}
+				}
+				took = append(took, touch())
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/float64(len(mem)/PageSize), "write-p50-ns")
+		})
+	}
+}

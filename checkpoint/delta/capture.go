@@ -44,12 +44,12 @@ type image struct {
 }
 
 // Precopy copies what changed while the memory is being written to, in rounds,
-// so that little is left for Capture. Where the region is not live it does
-// nothing: there all is found while the workload stands still. Errors are
-// those of Mark.
+// so that little is left for Capture. Where the region is not live it does so
+// for the first capture only, in one round: afterwards all is found while the
+// workload stands still. Errors are those of Mark.
 func (r *Region) Precopy(ctx context.Context, rounds Rounds) error {
 	if !r.Live() {
-		return nil
+		return r.start(ctx)
 	}
 	var before, last int64
 	for done := 0; done == 0 || rounds.again(done, before, last); done++ {
@@ -58,6 +58,29 @@ func (r *Region) Precopy(ctx context.Context, rounds Rounds) error {
 			return err
 		}
 		before, last = last, n
+	}
+	return nil
+}
+
+// start copies everything before the first mark of a region that is not live.
+func (r *Region) start(ctx context.Context) error {
+	s, ok := r.det.(starter)
+	if !ok {
+		return nil
+	}
+	started, err := s.start(ctx, func() (memory, error) {
+		if err := r.reserve(); err != nil {
+			return nil, err
+		}
+		err := r.src.copyRanges(r.img.bytes, whole(r.size), false)
+		return r.img.bytes, err
+	})
+	if err != nil {
+		r.Forget()
+		return fmt.Errorf("copy %s: %w", r.name, err)
+	}
+	if started {
+		r.img.pending, r.img.stale = whole(r.size), false
 	}
 	return nil
 }
@@ -81,14 +104,15 @@ func (r *Region) Settle() error {
 
 // Forget says that no base is known any more: the next Capture returns
 // everything.
-func (r *Region) Forget() { r.img.pending, r.img.stale = whole(r.size), true }
+func (r *Region) Forget() {
+	r.det.reset()
+	r.img.pending, r.img.stale = whole(r.size), true
+}
 
 // capture copies what was written since the last mark, and says how much.
 func (r *Region) capture(ctx context.Context, still bool) (copied int64, err error) {
-	if r.img.bytes == nil {
-		if r.img.bytes, r.img.free, err = reserve(r.size); err != nil {
-			return 0, fmt.Errorf("reserve memory to copy %s: %w", r.name, err)
-		}
+	if err := r.reserve(); err != nil {
+		return 0, err
 	}
 	fresh, err := r.Mark(ctx)
 	if err != nil {
@@ -105,6 +129,17 @@ func (r *Region) capture(ctx context.Context, still bool) (copied int64, err err
 	}
 	r.img.stale = false
 	return Bytes(fresh), nil
+}
+
+// reserve makes room for copies.
+func (r *Region) reserve() (err error) {
+	if r.img.bytes != nil {
+		return nil
+	}
+	if r.img.bytes, r.img.free, err = reserve(r.size); err != nil {
+		return fmt.Errorf("reserve memory to copy %s: %w", r.name, err)
+	}
+	return nil
 }
 
 // ReadAt reads what was copied, within one range of it.

@@ -63,6 +63,11 @@ func TestCaptureBesideWriters(t *testing.T) {
 			if i%4 == 3 { // it was not kept: the next one includes it
 				continue
 			}
+			if i == 9 { // the base is lost
+				r.Forget()
+				clear(kept)
+				continue
+			}
 			apply(t, kept, inc)
 			if err := r.Settle(); err != nil {
 				t.Fatal(err)

@@ -40,7 +40,26 @@ func (h *hasher) method() Method { return Hash }
 // back would be reported by no later mark, and the copy would be wrong.
 func (h *hasher) live() bool { return false }
 
+func (h *hasher) reset() { h.sums = nil }
+
 func (h *hasher) close() error { return nil }
+
+// start hashes the copy, not the memory.
+func (h *hasher) start(ctx context.Context, copyAll func() (memory, error)) (bool, error) {
+	if h.sums != nil {
+		return false, nil
+	}
+	all, err := copyAll()
+	if err != nil {
+		return false, err
+	}
+	of := hasher{seed: h.seed, size: h.size, src: all, workers: h.workers}
+	if _, err := of.mark(ctx); err != nil {
+		return false, err
+	}
+	h.sums = of.sums
+	return true, nil
+}
 
 // mark hashes every page. When it fails, the sums are those of a mixture of two
 // moments and the next mark reports everything.

@@ -73,7 +73,17 @@ type detector interface {
 	// mark returns what was written since the last mark; everything the first
 	// time, and after an error.
 	mark(ctx context.Context) ([]Range, error)
+	// reset makes the next mark a first one.
+	reset()
 	close() error
+}
+
+// starter is a detector that is not live but whose first mark can be: start
+// makes it and calls copyAll, which copies all of the memory, in an order such
+// that the next mark reports what was written since. It does nothing when there
+// was a mark already.
+type starter interface {
+	start(ctx context.Context, copyAll func() (memory, error)) (started bool, err error)
 }
 
 // check refuses an unknown method.

@@ -120,6 +120,8 @@ func (w *writeProtect) method() Method { return WriteProtect }
 
 func (w *writeProtect) live() bool { return true }
 
+func (w *writeProtect) reset() { w.marked = false }
+
 // close also ends the protection: the kernel drops it with the last reference.
 func (w *writeProtect) close() error {
 	err := w.uffd.Close()

@@ -103,19 +103,26 @@ func (r *Region) choose(opt Options, candidates ...candidate) error {
 	return fmt.Errorf("follow changes of %s: %s cannot be used for it; leave Method empty to take what works", r.name, opt.Method)
 }
 
-// Overwrite makes the region, which is memory of this process, what from holds.
-// The memory must stand still. A size that differs is refused before anything
-// is written; a failing read leaves a mixture, so from should be verified and
-// local.
-func (r *Region) Overwrite(from io.ReaderAt, size int64) error {
-	m, ok := r.src.(memory)
+// MayOverwrite says why Overwrite with size bytes would be refused.
+func (r *Region) MayOverwrite(size int64) error {
+	_, ok := r.src.(memory)
 	switch {
 	case !ok:
 		return fmt.Errorf("overwrite %s: %w: only memory of this process can be", r.name, errors.ErrUnsupported)
 	case size != r.size:
-		return fmt.Errorf("overwrite %s of %d bytes: there are %d", r.name, r.size, size)
+		return fmt.Errorf("overwrite %s: there are %d bytes for it", r.name, size)
 	}
-	if n, err := from.ReadAt(m, 0); int64(n) < size {
+	return nil
+}
+
+// Overwrite makes the region, which is memory of this process, what from holds.
+// The memory must stand still. It is refused before anything is written; a
+// failing read leaves a mixture, so from should be verified and local.
+func (r *Region) Overwrite(from io.ReaderAt, size int64) error {
+	if err := r.MayOverwrite(size); err != nil {
+		return err
+	}
+	if n, err := from.ReadAt(r.src.(memory), 0); int64(n) < size {
 		return fmt.Errorf("overwrite %s: %d of %d bytes: %w", r.name, n, size, err)
 	}
 	return nil

@@ -71,6 +71,21 @@ func (s *softDirty) method() Method { return SoftDirty }
 
 func (s *softDirty) live() bool { return false }
 
+func (s *softDirty) reset() { s.marked = false }
+
+// start clears the bits, then copies: a write before is in the copy, one after
+// has its bit.
+func (s *softDirty) start(ctx context.Context, copyAll func() (memory, error)) (bool, error) {
+	if s.marked {
+		return false, nil
+	}
+	if _, err := s.mark(ctx); err != nil {
+		return false, err
+	}
+	_, err := copyAll()
+	return err == nil, err
+}
+
 func (s *softDirty) close() (err error) {
 	for _, c := range s.closers {
 		err = errors.Join(err, c.Close())

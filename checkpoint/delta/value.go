@@ -58,13 +58,23 @@ func (s *Value) Snapshot(ctx context.Context, w io.Writer) error {
 // Restore makes the value what r holds, or leaves it as it was and says why.
 // Fields that are not kept stay as they are.
 func (s *Value) Restore(ctx context.Context, r io.Reader) error {
+	apply, err := s.Decode(ctx, r)
+	if err != nil {
+		return err
+	}
+	apply()
+	return nil
+}
+
+// Decode reads what Restore would without touching the value; apply then makes
+// it the value and cannot fail.
+func (s *Value) Decode(ctx context.Context, r io.Reader) (apply func(), err error) {
 	fresh := reflect.New(s.v.Type()).Elem()
 	d := decoder{r: bufio.NewReaderSize(r, 64<<10), ctx: ctx}
 	if err := d.all(fresh); err != nil {
-		return fmt.Errorf("decode %s at byte %d: %w", s.v.Type(), d.at, err)
+		return nil, fmt.Errorf("decode %s at byte %d: %w", s.v.Type(), d.at, err)
 	}
-	assign(s.v, fresh)
-	return nil
+	return func() { assign(s.v, fresh) }, nil
 }
 
 // assign sets what an encoding holds and leaves other fields, such as a mutex

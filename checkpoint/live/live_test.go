@@ -164,6 +164,51 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 }
 
+// When one of several states cannot be restored, none is touched: its type has
+// changed, or its memory has another size.
+func TestRestoreAllOrNothing(t *testing.T) {
+	store, a := openStore(t), newAgent(1<<20)
+	a.state.Step = 7
+	cp := create(t, manage(t, store, a, nil), "")
+
+	b := newAgent(2 << 20)
+	b.state.Step = 1
+	m := manage(t, store, b, nil)
+	if err := m.Restore(context.Background(), cp.ID); err == nil || !strings.Contains(err.Error(), `"memory"`) {
+		t.Fatalf("memory of another size: %v", err)
+	}
+	if b.state.Step != 1 {
+		t.Fatal("the value was restored although the memory could not be")
+	}
+
+	c := newAgent(1 << 20)
+	clear(c.memory)
+	cfg := live.DefaultConfig("agent-7")
+	other, err := live.NewManager(store, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	r, err := delta.OpenMemory(c.memory, delta.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var changed struct{ Step string }
+	for _, err := range []error{other.Track("notes", &changed), other.Region("memory", r)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := other.Restore(context.Background(), cp.ID); err == nil || !strings.Contains(err.Error(), "Step") {
+		t.Fatalf("a value of another type: %v", err)
+	}
+	for _, x := range c.memory {
+		if x != 0 {
+			t.Fatal("the memory was restored although the value could not be")
+		}
+	}
+}
+
 // failing is a state that cannot be written down at times.
 type failing struct{ err error }
 

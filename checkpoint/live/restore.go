@@ -4,17 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
+
+	"github.com/stratoswarm/forestall/checkpoint/delta"
 )
 
 // Restore makes the named states, or all when none is named, what checkpoint id
-// holds. Every byte is fetched and verified before the program is held and the
-// first state is touched; a state whose own Restore then fails is left as its
-// Restore leaves it, and those before it, in the order of their names, are
-// restored: the error says which. A state that the checkpoint lacks is an error
-// when it was named and is left alone otherwise. Errors wrap
+// holds. Every byte is fetched and verified, every value decoded and every size
+// compared before the program is held and the first state is touched: until
+// then an error leaves everything as it was. Afterwards only the Restore of a
+// [State] of one's own can fail: such states come first, in the order of their
+// names, and the error says which are restored. A state that the checkpoint
+// lacks is an error when it was named and is left alone otherwise. Errors wrap
 // [checkpoint.ErrNotFound] and [checkpoint.ErrCorrupt].
 func (m *Manager) Restore(ctx context.Context, id string, names ...string) error {
 	if err := m.take(ctx); err != nil {
@@ -27,63 +29,87 @@ func (m *Manager) Restore(ctx context.Context, id string, names ...string) error
 	return nil
 }
 
-// fetched is a state's content, verified.
-type fetched struct {
-	name string
-	file *os.File
-	size int64
+// ready is a state that can be restored.
+type ready struct {
+	name  string
+	apply func() error
+	own   bool // a State of the program's own, whose Restore may fail
 }
 
 func (m *Manager) restore(ctx context.Context, id string, names []string) error {
-	states, err := m.store.States(id)
+	names, err := m.restorable(id, names)
 	if err != nil {
 		return err
+	}
+	var all []ready
+	for _, name := range names {
+		f, err := anonymousFile()
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		size, err := m.store.ReadFile(ctx, id, name, f)
+		if err != nil {
+			return err
+		}
+		apply, err := m.states[name].prepare(ctx, f, size)
+		if err != nil {
+			return fmt.Errorf("state %q: %w", name, err)
+		}
+		w, own := m.states[name].(written)
+		if own {
+			_, value := w.State.(*delta.Value)
+			own = !value
+		}
+		all = append(all, ready{name, apply, own})
+	}
+	slices.SortStableFunc(all, func(a, b ready) int {
+		switch {
+		case a.own == b.own:
+			return 0
+		case a.own:
+			return -1
+		}
+		return 1
+	})
+	return m.apply(ctx, all)
+}
+
+// restorable returns the names of the states to restore, sorted.
+func (m *Manager) restorable(id string, names []string) ([]string, error) {
+	states, err := m.store.States(id)
+	if err != nil {
+		return nil, err
 	}
 	held := make(map[string]bool)
 	for _, s := range states {
 		held[s.Name] = true
 	}
-	for _, name := range names {
-		if _, ok := m.states[name]; !ok {
-			return fmt.Errorf("no state %q is registered", name)
-		}
-	}
 	if len(names) == 0 {
-		for _, name := range slices.Sorted(maps.Keys(m.states)) {
+		for name := range m.states {
 			if held[name] {
 				names = append(names, name)
 			}
 		}
 	}
-	var all []fetched
-	defer func() {
-		for _, f := range all {
-			f.file.Close()
-		}
-	}()
-	for _, name := range slices.Sorted(slices.Values(names)) {
-		f, err := anonymousFile()
-		if err != nil {
-			return err
-		}
-		all = append(all, fetched{name: name, file: f})
-		if all[len(all)-1].size, err = m.store.ReadFile(ctx, id, name, f); err != nil {
-			return err
+	for _, name := range names {
+		if _, ok := m.states[name]; !ok {
+			return nil, fmt.Errorf("no state %q is registered", name)
 		}
 	}
-	return m.apply(ctx, all)
+	return slices.Compact(slices.Sorted(slices.Values(names))), nil
 }
 
 // apply holds the program and restores the states.
-func (m *Manager) apply(ctx context.Context, all []fetched) error {
+func (m *Manager) apply(ctx context.Context, all []ready) error {
 	release, err := m.hold(ctx)
 	if err != nil {
 		return fmt.Errorf("hold: %w", err)
 	}
 	defer release()
-	for i, f := range all {
-		if err := m.states[f.name].restore(ctx, f.file, f.size); err != nil {
-			return fmt.Errorf("state %q (%d of %d; those before it are restored): %w", f.name, i+1, len(all), err)
+	for i, r := range all {
+		if err := r.apply(); err != nil {
+			return fmt.Errorf("state %q, number %d of %d (those before it are restored, those behind it are not): %w", r.name, i+1, len(all), err)
 		}
 	}
 	return nil

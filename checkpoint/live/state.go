@@ -28,8 +28,9 @@ type tracked interface {
 	Close() error
 	// precopy copies what it can before the hold.
 	precopy(ctx context.Context, rounds delta.Rounds) error
-	// restore makes the state what f, of size bytes, holds.
-	restore(ctx context.Context, f *os.File, size int64) error
+	// prepare reads f, of size bytes, and returns how to make the state what it
+	// holds; that is called during a hold.
+	prepare(ctx context.Context, f *os.File, size int64) (apply func() error, err error)
 }
 
 // written is a State.
@@ -40,8 +41,13 @@ type written struct {
 
 func (w written) precopy(context.Context, delta.Rounds) error { return nil }
 
-func (w written) restore(ctx context.Context, f *os.File, size int64) error {
-	return w.Restore(ctx, io.NewSectionReader(f, 0, size))
+func (w written) prepare(ctx context.Context, f *os.File, size int64) (func() error, error) {
+	content := io.NewSectionReader(f, 0, size)
+	if v, ok := w.State.(*delta.Value); ok {
+		apply, err := v.Decode(ctx, content)
+		return func() error { apply(); return nil }, err
+	}
+	return func() error { return w.Restore(ctx, content) }, nil
 }
 
 // region is a memory region.
@@ -51,6 +57,9 @@ func (r region) precopy(ctx context.Context, rounds delta.Rounds) error {
 	return r.Precopy(ctx, rounds)
 }
 
-func (r region) restore(_ context.Context, f *os.File, size int64) error {
-	return r.Overwrite(f, size)
+func (r region) prepare(_ context.Context, f *os.File, size int64) (func() error, error) {
+	if err := r.MayOverwrite(size); err != nil {
+		return nil, err
+	}
+	return func() error { return r.Overwrite(f, size) }, nil
 }

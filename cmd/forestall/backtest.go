@@ -28,6 +28,7 @@ type backtestCmd struct {
 
 	Bootstrap int    `default:"200" placeholder:"N" help:"Resamples of components for the 95 % intervals; 0: none (${default})."`
 	Seed      uint64 `default:"1" help:"Seed of the resamples."`
+	Report    string `placeholder:"FILE" help:"Write a page for people as well: HTML that needs nothing else."`
 	JSON      bool   `name:"json" help:"Print JSON, numbers exact; null where one is not defined."`
 }
 
@@ -67,6 +68,11 @@ func (c *backtestCmd) Run(g *globals) error {
 	if err := b.measure(); err != nil {
 		return err
 	}
+	if c.Report != "" {
+		if err := b.report(g); err != nil {
+			return err
+		}
+	}
 	if c.JSON {
 		return b.json(g.out)
 	}
@@ -82,6 +88,9 @@ func (c *backtestCmd) prepare(g *globals) (*backtested, error) {
 		if !(cost.value >= 0) || math.IsInf(cost.value, 0) {
 			return nil, fmt.Errorf("%s is %v; it must be 0 or more GPU-seconds", cost.flag, cost.value)
 		}
+	}
+	if err := checkReport(c.Report); err != nil {
+		return nil, err
 	}
 	m, err := c.load()
 	if err != nil {

@@ -106,6 +106,15 @@ func (c riskCmd) Run(g *globals) error {
 	return show(g, c.clientFlags, r, err, view.risk)
 }
 
+type fleetCmd struct {
+	clientFlags
+}
+
+func (c fleetCmd) Run(g *globals) error {
+	f, err := c.client().Fleet(g.ctx)
+	return show(g, c.clientFlags, f, err, view.fleet)
+}
+
 type workloadsCmd struct {
 	clientFlags
 }

@@ -41,6 +41,7 @@ func TestClientCommands(t *testing.T) {
 	url := answering(t, map[string]any{
 		"/v1/status": someStatus(), "/v1/risk": someRisks(), "/v1/risk/gpu/n1/3": someRisks()[0], "/v1/workloads": someWorkloads(),
 		"/v1/checkpoints": someCheckpoints(), "/v1/checkpoints?workload=train-1": someCheckpoints()[:1], "/v1/migrations": someMigrations(),
+		"/v1/fleet":         someFleet(),
 		"/v1/interventions": []api.Intervention{{Intervention: forestall.Intervention{Decision: "checkpoint-w-1", Component: forestall.GPU("n1", 3), Action: forestall.ActionCheckpoint}, HeldOut: true}},
 		"/v1/models":        someModels(), "/v1/models/events": someEvents(), "/v1/models/gpu/rollback": nil, "/v1/members": []any{}, "/v1/incidents": []any{}, "/v1/workloads/train-1/retire": nil,
 		"/v1/workloads/train-1/checkpoint": someCheckpoints()[0], "/v1/store": api.StoreStats{Node: "n1", Checkpoints: 7}, "/v1/store/gc": api.Collected{Freed: 5 << 20},
@@ -76,6 +77,7 @@ func TestClientCommands(t *testing.T) {
 		{"retire nobody --api " + url, "", "is known to this engine"},
 		{"model --api " + url, "gpu-march 2026-03-01", ""},
 		{"model show --json --api " + url, `"balanced_accuracy": 0.871`, ""},
+		{"fleet --api " + url, "96.12 % good", ""},
 		{"interventions --api " + url, "held out", ""},
 		{"model list --api " + url, "2026-04-01", ""},
 		{"model history --api " + url, "rolled back", ""},
@@ -91,6 +93,7 @@ func TestClientCommands(t *testing.T) {
 			var c struct {
 				Status        statusCmd        `cmd:""`
 				Risk          riskCmd          `cmd:""`
+				Fleet         fleetCmd         `cmd:""`
 				Workloads     workloadsCmd     `cmd:""`
 				Retire        retireCmd        `cmd:""`
 				Checkpoints   checkpointsCmd   `cmd:""`

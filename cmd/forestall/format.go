@@ -76,6 +76,12 @@ func (v view) risk(r forestall.Risk) {
 	}
 	fmt.Fprintf(v.out, "%s  %s: %s within %s (model %s, %s)\n", r.Component,
 		v.paint(r.Grade.String(), gradeColors[r.Grade]), textRisk(r), textDuration(r.Horizon), orDash(r.Model), v.ago(r.Time))
+	if r.Bounds != nil {
+		fmt.Fprintf(v.out, "Its parts taken as independent; at least %s where those of a node fail together, at most %s whatever they share.\n", textShare(r.Bounds.Low), textShare(r.Bounds.High))
+	}
+	if r.Note != "" {
+		fmt.Fprintln(v.out, textClean(r.Note))
+	}
 	if len(r.Reasons) == 0 {
 		return
 	}
@@ -119,6 +125,7 @@ func (v view) status(s api.Status) {
 	}
 	fmt.Fprintf(v.out, "%-9s %s\n", "work", work)
 	line("risk", "%s, %d of them unknown", textCount(s.Components, "component"), s.Unknown)
+	fmt.Fprintf(v.out, "%-9s %s\n", "fleet", v.fleetLine(s.Fleet))
 	var tiers []string
 	for _, tier := range slices.Sorted(maps.Keys(s.Mode)) {
 		tiers = append(tiers, fmt.Sprintf("%s %s", tier, s.Mode[tier]))

@@ -51,12 +51,23 @@ func someStatus() api.Status {
 		Node: "n1", Version: "0.1.0", Started: noon.Add(-3 * time.Hour), Leader: "n2", Quorum: true, Voters: 3, Members: 3,
 		Mode:      map[string]forestall.Mode{"migrate": forestall.Observe, "checkpoint": forestall.Act},
 		Workloads: 5, NotRunning: 1, OpenIncidents: 2,
+		Fleet: api.FleetShort{Health: api.Number(0.99731), Expected: api.Number(0.083), Horizon: 600, Failed: 1, Trend: "worse"},
 		Thresholds: []api.AlarmThreshold{
 			{Kind: forestall.KindGPU, Grade: forestall.Suspect, At: api.Number(0.2), Reason: "as configured"},
 			{Kind: forestall.KindGPU, Grade: forestall.Failing, At: api.Number(0.0312), Budget: 10, Reason: "lowered: the budget of 10 alarms for each 1,000 component-days allows 7 in the 702 that were counted, and 3.12 % would have raised 4"},
 			{Kind: forestall.KindNode, Grade: forestall.Failing, At: api.Number(0.6), Reason: "as configured"},
 		},
 		Components: 31, Unknown: 2, ReplicationFactor: 3, EffectiveReplication: 3,
+	}
+}
+
+func someFleet() api.FleetStatus {
+	node := judged(forestall.Node("n1"), 0.873, forestall.Failing, "gpu/n1/3: temperature rises by 6.2 °C per minute, now 91 °C")
+	node.Bounds, node.Note = &forestall.Bounds{Low: 0.871, High: 0.889}, "not known: gpu/n1/7"
+	return api.FleetStatus{
+		Health: api.Number(0.9612), Horizon: 600, Components: 31, Known: 28, Failed: 1, Suspect: 1, Failing: 1, Expected: api.Number(1.1),
+		Any: api.Number(0.876), Bounds: &forestall.Bounds{Low: 0.872, High: 1}, Trend: "worse", Why: "-3.1 points in the hour under way against the 24 before, which vary by 0.2",
+		Nodes: []forestall.Risk{node, forestall.UnknownRisk(forestall.Node("n2"), noon, "nothing is known of what it runs on")},
 	}
 }
 
@@ -181,6 +192,11 @@ func TestGoldens(t *testing.T) {
 				{Name: "n3", GPUs: 0},
 			})
 		}},
+		{"fleet", false, func(v view) { v.fleet(someFleet()) }},
+		{"fleet-none", false, func(v view) {
+			v.fleet(api.FleetStatus{Trend: "unknown", Why: "0 hours of the last day are known; 6 are needed"})
+		}},
+		{"risk-job", false, func(v view) { v.risk(someFleet().Nodes[0]) }},
 		{"model-list", false, func(v view) { v.modelList(someModels()) }},
 		{"model-history", false, func(v view) { v.modelHistory(someEvents()) }},
 		{"models", false, func(v view) { v.models(someModels()) }},

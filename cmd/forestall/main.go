@@ -28,6 +28,7 @@ type cli struct {
 
 	Status      statusCmd      `cmd:"" group:"Ask an engine" help:"Show the cluster's health in one look."`
 	Risk        riskCmd        `cmd:"" group:"Ask an engine" help:"Show failure probabilities and their reasons."`
+	Fleet       fleetCmd       `cmd:"" group:"Ask an engine" help:"Is the fleet good? One number, its trend, and each node's risk as a whole."`
 	Workloads   workloadsCmd   `cmd:"" group:"Ask an engine" help:"List workloads, where they run and their newest checkpoints."`
 	Retire      retireCmd      `cmd:"" group:"Ask an engine" help:"Stop a workload for good; its newest checkpoint is kept."`
 	Checkpoints checkpointsCmd `cmd:"" group:"Ask an engine" help:"List, take, compare, verify, carry and drop checkpoints."`

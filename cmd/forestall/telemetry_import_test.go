@@ -40,7 +40,7 @@ func TestTelemetryImport(t *testing.T) {
 		t.Fatalf("status %d: %s", code, errs.String())
 	}
 	name := filepath.Join(dir, "recording", "prometheus-20260102T030000Z-20260102T030100Z.csv.gz")
-	if want := name + ": 2 scrapes of 1 component, 2 values\n"; out.String() != want {
+	if want := name + ": 2 scrapes of 1 component, 4 values\n"; out.String() != want {
 		t.Errorf("wrote %q, want %q", out.String(), want)
 	}
 	f, err := os.Open(name)

@@ -165,8 +165,8 @@ func (c *trainCmd) newest(in *trainInput) ([]int, error) {
 	}
 	rows = in.split.Newest(in.keys, rows)
 	if n, others := in.table.Classes(rows); train.Objective(c.Objective) == train.Binary && (n == 0 || others == 0) {
-		return nil, fmt.Errorf("the model is trained on the newest training window, the last %g of %s, and %d of its %d rows are positive; both classes are needed: lengthen --train-window",
-			in.split.TrainWindow, c.Time, n, n+others)
+		return nil, fmt.Errorf("the model is trained on the newest training window, the last %s of %s, and %d of its %d rows are positive; both classes are needed: lengthen --train-window",
+			c.textSpan(in.split.TrainWindow), c.Time, n, n+others)
 	}
 	return rows, nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stratoswarm/forestall/train"
 )
@@ -144,16 +146,41 @@ func (f *splitFlags) keys(ctx context.Context, table string, d *train.Dataset) (
 }
 
 // describeSplit says in words how rows are held out.
-func (f *splitFlags) describeSplit(s *train.Split) string {
+func (c *trainCmd) describeSplit(s *train.Split) string {
 	embargo := ", no embargo"
 	if s.Embargo > 0 {
-		embargo = fmt.Sprintf(", embargo %g", s.Embargo)
+		embargo = ", embargo " + c.textSpan(s.Embargo)
 	}
 	switch s.Kind {
 	case train.ByTime:
-		return fmt.Sprintf("the last %s of the rows by %s%s", share(s.Holdout), f.Time, embargo)
+		return fmt.Sprintf("the last %s of the rows by %s%s", share(s.Holdout), c.Time, embargo)
 	case train.Prequential:
-		return fmt.Sprintf("each %g of %s after a training window of %g%s", s.TestWindow, f.Time, s.TrainWindow, embargo)
+		return fmt.Sprintf("each %s of %s after a training window of %s%s", c.textSpan(s.TestWindow), c.Time, c.textSpan(s.TrainWindow), embargo)
 	}
-	return fmt.Sprintf("%d folds of whole components by %s", s.Folds, f.Group)
+	return fmt.Sprintf("%d folds of whole components by %s", s.Folds, c.Group)
+}
+
+// textSpan writes a length of --time: as people say it where --time-unit is one
+// of the clock, else as the number that it is.
+func (c *trainCmd) textSpan(v float64) string {
+	days := v / train.ParseTimeUnit(c.TimeUnit).PerDay
+	if math.IsInf(days, 0) || math.Abs(days) > 36500 {
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return exactDuration(time.Duration(math.Round(days * float64(24*time.Hour))).Round(time.Millisecond))
+}
+
+// exactDuration writes all of a duration: "1 d 2 h", "5 min 10 s".
+func exactDuration(d time.Duration) string {
+	var parts []string
+	for _, u := range []struct {
+		unit time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}, {time.Millisecond, "ms"}} {
+		if n := d / u.unit; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, u.name))
+			d -= n * u.unit
+		}
+	}
+	return strings.Join(parts, " ")
 }

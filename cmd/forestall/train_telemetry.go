@@ -22,6 +22,7 @@ type telemetryTraining struct {
 	Kind     string          `group:"Recorded telemetry" placeholder:"KIND" default:"gpu" help:"Kind of component to train for: gpu, node, agent, service (${default})."`
 	Lead     time.Duration   `group:"Recorded telemetry" placeholder:"DURATION" help:"Notice that acting needs: what comes sooner is too late, and its rows are left out."`
 	Windows  []time.Duration `group:"Recorded telemetry" default:"5m,1h,6h,24h" placeholder:"DURATION,.." help:"Windows of the features (${default}). A component is unknown until the shortest is covered."`
+	Sets     []string        `group:"Recorded telemetry" placeholder:"SET,.." help:"Sets of metrics to learn from beside the kind's own, where engines recorded them: details (what NVML says beyond those), context (a GPU beside its siblings; its source), history (failures until then, time since repair)."`
 	TableOut string          `group:"Recorded telemetry" placeholder:"FILE" help:"Keep the table that is made, as Parquet, with component, hour, label and event_hour."`
 
 	made *madeTable // nil: trained on a table
@@ -75,7 +76,18 @@ func (c *trainCmd) prepareTelemetry() (done func(), err error) {
 		return nil, fmt.Errorf("--kind: %w", err)
 	}
 	c.made = &madeTable{}
-	if c.made.schema, err = features.NewSchema(kind, features.Metrics(kind), c.Windows); err != nil {
+	metrics := features.Metrics(kind)
+	for _, set := range features.Sets() {
+		if slices.Contains(c.Sets, string(set)) {
+			metrics = append(metrics, features.SetMetrics(kind, set)...)
+		}
+	}
+	for _, name := range c.Sets {
+		if _, err := features.ParseSet(name); err != nil {
+			return nil, fmt.Errorf("--sets: %w", err)
+		}
+	}
+	if c.made.schema, err = features.NewSchema(kind, metrics, c.Windows); err != nil {
 		return nil, fmt.Errorf("--windows: %w", err)
 	}
 	c.Label, c.Time, c.Group, c.TimeUnit = columnLabel, columnHour, recording.ColumnComponent, "hours"

@@ -159,6 +159,7 @@ func fileText(t *testing.T, name string) string {
 }
 
 func TestTrainOnTelemetryErrors(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir()) // others use the common one
 	out := filepath.Join(t.TempDir(), "m")
 	other := filepath.Join(t.TempDir(), "incidents.csv")
 	with := func(incidents string) []string {
@@ -179,6 +180,7 @@ func TestTrainOnTelemetryErrors(t *testing.T) {
 	fails(t, "--telemetry needs --incidents", "train", "--telemetry", hour, "--horizon", "2m", "--out", out)
 	fails(t, "--label is for a --table", trainHour(hour, out, "--label", "x")...)
 	fails(t, "--windows: feature schema", trainHour(hour, out, "--windows", "1h,1m")...)
+	fails(t, `--sets: "detail" is not one of the sets of metrics details, context, history`, trainHour(hour, out, "--sets", "detail")...)
 	fails(t, "it holds no samples of kind node", trainHour(hour, out, "--kind", "node")...)
 	if _, err := os.Stat(out); !os.IsNotExist(err) {
 		t.Errorf("a failed training left %s: %v", out, err)
@@ -236,6 +238,14 @@ func TestBacktest(t *testing.T) {
 			t.Errorf("the output lacks %q:\n%s", want, text)
 		}
 	}
+	page := filepath.Join(t.TempDir(), "report.html")
+	runs(t, append(args, "--report", page)...)
+	for _, want := range []string{"When it alarmed", "What false alarms buy", "Net of migrations", "gpu/n1/"} {
+		if !strings.Contains(fileText(t, page), want) {
+			t.Errorf("the report lacks %q", want)
+		}
+	}
+	fails(t, "--report", append(args, "--report", t.TempDir())...)
 	fails(t, "--migration-cost is -1", append(args, "--migration-cost=-1")...)
 	fails(t, "threshold is 2", append(args, "--threshold", "2")...)
 }
