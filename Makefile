@@ -19,7 +19,7 @@ LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 # go-nvml wraps functions that NVIDIA has deprecated; the warnings say nothing about this code.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner bench-delta bench-telemetry chaos e2e test-prometheus test-s3
+.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner bench-checkpoint bench-delta bench-telemetry chaos e2e test-prometheus test-s3
 .PHONY: golden history cgo-off clean
 
 help: ## list the targets
@@ -41,11 +41,11 @@ race: ## the tests under the race detector
 	$(GO) test -race -timeout 25m ./...
 
 vet: ## go vet, and a build without cgo
-	$(GO) vet ./... ./testdata/gen ./testdata/history ./testdata/learner ./testdata/telemetry
+	$(GO) vet ./... ./testdata/gen ./testdata/history ./testdata/learner ./testdata/checkpointbench ./testdata/telemetry
 	CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/forestall
 
 lint: ## golangci-lint with the package map (depguard) and gofumpt
-	$(TOOL) golangci-lint run ./... ./testdata/learner ./testdata/telemetry
+	$(TOOL) golangci-lint run ./... ./testdata/learner ./testdata/checkpointbench ./testdata/telemetry
 
 fmt: ## gofumpt
 	$(TOOL) golangci-lint fmt ./...
@@ -68,6 +68,9 @@ bench-learner: build ## training and evaluation beside XGBoost and leaves, speed
 bench-telemetry: build ## what telemetry costs an engine: processor and memory beside their bars (SHORT=1 for a try)
 	$(GO) run ./testdata/telemetry -binary $(BIN) $(if $(SHORT),-short)
 
+bench-checkpoint: ## checkpoints beside restic and borg, on the same data in one run, with a verdict for each bar (SHORT=1 for a try; apt-get install restic borgbackup)
+	$(GO) run ./testdata/checkpointbench $(if $(SHORT),-short)
+
 bench-delta: ## finding dirty pages, the pause and the CPU of increments, keyed writes (SHORT=1: 64 MiB instead of 1 GiB)
 	$(GO) test -run '^$$' -bench 'Unchanged|OnePercentDirty|HashItself|FirstWrite' -benchtime 20x $(if $(SHORT),-short) ./checkpoint/delta
 	$(GO) test -run '^$$' -bench 'Increment|Track' -benchtime 100x $(if $(SHORT),-short) ./checkpoint/live
@@ -81,6 +84,7 @@ test-prometheus: ## against Debian's prometheus and node_exporter: scraped, kept
 
 test-s3: $(GATEWAY)/versitygw ## the S3 store against a real S3 service, versitygw, which is built into bin/ once (3 minutes)
 	VERSITYGW=$(GATEWAY)/versitygw $(GO) test -count=1 -timeout 20m ./checkpoint/s3
+	VERSITYGW=$(GATEWAY)/versitygw $(GO) test -count=1 -timeout 5m -run TestE2EOffsite ./cmd/forestall
 
 $(GATEWAY)/versitygw:
 	GOBIN=$(GATEWAY) $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0

@@ -25,6 +25,10 @@ import (
 // The workload acknowledges by writing the ID to its ack_file.
 const RequestFile = ".forestall-request"
 
+// DeadlineFile is where a signal hook finds by when it must have acknowledged,
+// in the state directory: a time as in RFC 3339, in UTC, and a newline.
+const DeadlineFile = ".forestall-deadline"
+
 // HookRequest is the JSON body of an http hook.
 type HookRequest struct {
 	ID       string          `json:"id"` // unique; a repeat is a new request
@@ -32,6 +36,9 @@ type HookRequest struct {
 	Epoch    forestall.Epoch `json:"epoch"`
 	Reason   string          `json:"reason"` // "checkpoint" or "final"
 	Final    bool            `json:"final"`  // do no more work; withdrawn by a later request that is not
+	// Deadline is by when it must be acknowledged, by this node's clock: whoever
+	// cannot make it keeps its last good state.
+	Deadline time.Time `json:"deadline"`
 }
 
 // hook makes the workload write its state down and returns once it has
@@ -63,6 +70,9 @@ func (s *shim) hook(ctx context.Context, final bool) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
 	defer cancel()
+	if by, ok := ctx.Deadline(); ok { // the hook's own timeout, or the caller's if that is sooner
+		q.Deadline = by.UTC().Truncate(time.Millisecond)
+	}
 	stopWatching := s.cancelOnExit(cancel)
 	defer stopWatching()
 	err := s.runHook(ctx, h, q)
@@ -145,6 +155,9 @@ func (s *shim) signalHook(ctx context.Context, h forestall.Hook, q HookRequest) 
 	if err := s.awaitHandler(ctx, sig, tick.C); err != nil {
 		return err
 	}
+	if err := writeDurable(filepath.Join(dir, DeadlineFile), []byte(q.Deadline.Format(time.RFC3339Nano)+"\n")); err != nil {
+		return fmt.Errorf("write the deadline: %w", err)
+	}
 	if err := writeDurable(filepath.Join(dir, RequestFile), []byte(q.ID+" "+q.Reason+"\n")); err != nil {
 		return fmt.Errorf("write the request: %w", err)
 	}
@@ -223,7 +236,8 @@ func (s *shim) commandHook(ctx context.Context, h forestall.Hook, q HookRequest)
 	if q.Final {
 		final = "1"
 	}
-	env := lastWins(append(s.env[:len(s.env):len(s.env)], "FORESTALL_FINAL="+final, "FORESTALL_PID="+fmt.Sprint(s.record.Main.PID)))
+	env := lastWins(append(s.env[:len(s.env):len(s.env)], "FORESTALL_FINAL="+final, "FORESTALL_PID="+fmt.Sprint(s.record.Main.PID),
+		"FORESTALL_DEADLINE="+q.Deadline.Format(time.RFC3339Nano)))
 	path, err := lookCommand(h.Command[0], dir, env)
 	if err != nil {
 		return err

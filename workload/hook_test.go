@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,9 @@ func read(t *testing.T, path string) string {
 	}
 	return string(b)
 }
+
+// deadlineField finds the moment in the body of an http hook.
+var deadlineField = regexp.MustCompile(`"deadline":"([^"]*)"`)
 
 func TestHooks(t *testing.T) {
 	const quick = 100 * time.Millisecond
@@ -39,7 +43,7 @@ func TestHooks(t *testing.T) {
 		},
 		{
 			name: "signal in shell", up: "up", asked: "final",
-			command: sh(`trap 'read id what < .forestall-request; printf $what > asked; echo $id > ack' USR1; echo > up; while :; do sleep 0.01; done`),
+			command: sh(`trap 'read id what < .forestall-request; read by < .forestall-deadline; test $(date +%s) -lt $(date -d $by +%s) && printf $what > asked; echo $id > ack' USR1; echo > up; while :; do sleep 0.01; done`),
 			hook:    forestall.Hook{Kind: forestall.HookSignal, Signal: "usr1", AckFile: "ack", Timeout: long},
 		},
 		{
@@ -55,7 +59,7 @@ func TestHooks(t *testing.T) {
 			hook: forestall.Hook{Kind: forestall.HookSignal, Signal: "SIGUSR1", AckFile: "ack", Timeout: long},
 		},
 		{
-			name: "http", command: job("http", "ok"), up: "up", asked: `{"id":"6-1","workload":"train","epoch":6,"reason":"final","final":true}` + "\n",
+			name: "http", command: job("http", "ok"), up: "up", asked: `{"id":"6-1","workload":"train","epoch":6,"reason":"final","final":true,"deadline":"soon"}` + "\n",
 			hook: forestall.Hook{Kind: forestall.HookHTTP, URL: "unix:hook.sock", Timeout: long},
 		},
 		{
@@ -75,8 +79,8 @@ func TestHooks(t *testing.T) {
 			hook: forestall.Hook{Kind: forestall.HookHTTP, URL: "unix:hook.sock", Timeout: long},
 		},
 		{
-			name: "command", command: []string{"/bin/sleep", "60"}, asked: "final 1 of 6\n",
-			hook: forestall.Hook{Kind: forestall.HookCommand, Command: sh("kill -0 $FORESTALL_PID && echo final $FORESTALL_FINAL of $FORESTALL_EPOCH > asked"), Timeout: long},
+			name: "command", command: []string{"/bin/sleep", "60"}, asked: "final 1 of 6 in time\n",
+			hook: forestall.Hook{Kind: forestall.HookCommand, Command: sh("kill -0 $FORESTALL_PID && test $(date +%s) -lt $(date -d $FORESTALL_DEADLINE +%s) && echo final $FORESTALL_FINAL of $FORESTALL_EPOCH in time > asked"), Timeout: long},
 		},
 		{
 			name: "command fails", command: []string{"/bin/sleep", "60"}, want: `command "/bin/sh" ended with status 9`,
@@ -110,7 +114,15 @@ func TestHooks(t *testing.T) {
 				t.Errorf("hook: %v is not %v", err, tt.is)
 			}
 			if tt.asked != "" {
-				if got := read(t, filepath.Join(n.state, "asked")); got != tt.asked {
+				got := read(t, filepath.Join(n.state, "asked"))
+				if m := deadlineField.FindStringSubmatch(got); m != nil {
+					by, err := time.Parse(time.RFC3339, m[1])
+					if left := time.Until(by); err != nil || left <= 0 || left > tt.hook.Timeout {
+						t.Errorf("deadline %s, %v: want one within %v", m[1], err, tt.hook.Timeout)
+					}
+					got = strings.Replace(got, m[1], "soon", 1)
+				}
+				if got != tt.asked {
 					t.Errorf("the workload was asked %q, want %q", got, tt.asked)
 				}
 			}

@@ -21,7 +21,9 @@ type checkpointsCmd struct {
 	GC     checkpointsGCCmd     `cmd:"" name:"gc" help:"Remove what no checkpoint needs any more."`
 	Stats  checkpointsStatsCmd  `cmd:"" help:"Show what a store holds."`
 	Export checkpointsExportCmd `cmd:"" help:"Copy a checkpoint into a file or another store."`
-	Import checkpointsImportCmd `cmd:"" help:"Take a checkpoint from a file or another store."`
+	Import checkpointsImportCmd `cmd:"" help:"Take a checkpoint from a file."`
+
+	Foreign foreignCmd `cmd:"" help:"Keep track of checkpoints that others write, such as PyTorch's."`
 }
 
 // whichFlags choose checkpoints.
