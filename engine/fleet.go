@@ -136,7 +136,7 @@ func (s fleetStanding) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	v := view{s.Engine}
+	v := view(s)
 	risks, failed := v.hardware()
 	f := predict.FleetOf(risks, failed, v.domains())
 	gauge(fleetHealthDesc, f.Health)

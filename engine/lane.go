@@ -112,7 +112,7 @@ func (l *lanes) longest(kind forestall.Kind) (longest time.Duration) {
 // push gives a scrape to every lane of its kind. The champion's windows tell
 // whether it was taken; one that a shadow alone refuses is older than that shadow.
 func (l *lanes) push(samples []forestall.Sample, latency time.Duration) error {
-	err := error(features.ErrNoSchema)
+	err := features.ErrNoSchema
 	for i, store := range l.stores(samples[0].Component.Kind) {
 		if e := store.Push(samples, latency); i == 0 {
 			err = e
@@ -123,7 +123,7 @@ func (l *lanes) push(samples []forestall.Sample, latency time.Duration) error {
 
 // pushMissing says that a component was asked and reported nothing.
 func (l *lanes) pushMissing(c forestall.Component, at time.Time, latency time.Duration) error {
-	err := error(features.ErrNoSchema)
+	err := features.ErrNoSchema
 	for i, store := range l.stores(c.Kind) {
 		if e := store.PushMissing(c, at, latency); i == 0 {
 			err = e

@@ -165,6 +165,11 @@ func trialOf(roles forestall.ModelRoles, configured string, ev modelEvidence) pr
 			sum.Add(*t)
 		}
 	}
+	if sum.From.IsZero() { // no pair yet: it may never have one, and has its time all the same
+		if sum.From = roles.Entered; roles.Candidate == nil {
+			sum.From = roles.Since
+		}
+	}
 	return sum
 }
 

@@ -22,19 +22,26 @@ import (
 // hotModel is a model that knows one thing: a GPU above 80 °C fails more often.
 func hotModel(t *testing.T, version string, hot float64, windows ...time.Duration) api.ModelFiles {
 	t.Helper()
+	return modelFilesOf(t, hotModelDir(t, version, 0.01, hot, time.Minute, windows...))
+}
+
+// hotModelDir writes such a model, which says cold of a GPU that is not hot, to a
+// directory.
+func hotModelDir(t *testing.T, version string, cold, hot float64, horizon time.Duration, windows ...time.Duration) string {
+	t.Helper()
 	names := []string{"gpu_temperature_celsius_last"}
 	split := model.Split{Threshold: 80, Missing: model.MissingNaN, DefaultLeft: true, Left: ^0, Right: ^1}
 	logit := func(p float64) float64 { return math.Log(p / (1 - p)) }
 	trees := []model.Tree{{
 		Splits: []model.Split{split},
-		Leaves: []model.Leaf{{Value: logit(0.01), Count: 99}, {Value: logit(hot), Count: 1}},
+		Leaves: []model.Leaf{{Value: logit(cold), Count: 99}, {Value: logit(hot), Count: 1}},
 	}}
 	var text bytes.Buffer
 	if err := model.WriteEnsemble(&text, names, "binary sigmoid:1", trees); err != nil {
 		t.Fatal(err)
 	}
 	card := model.Card{
-		Format: model.CardFormat, Name: "hot", Version: version, Kind: "gpu", Features: names, Horizon: model.Duration(time.Minute),
+		Format: model.CardFormat, Name: "hot", Version: version, Kind: "gpu", Features: names, Horizon: model.Duration(horizon),
 	}
 	for _, w := range windows {
 		card.Windows = append(card.Windows, model.Duration(w))
@@ -43,6 +50,11 @@ func hotModel(t *testing.T, version string, hot float64, windows ...time.Duratio
 	if err := model.Save(dir, text.Bytes(), card); err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+func modelFilesOf(t *testing.T, dir string) api.ModelFiles {
+	t.Helper()
 	var files api.ModelFiles
 	for name, to := range map[string]*string{model.CardFile: &files.Card, model.TreesFile: &files.Trees} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
@@ -162,6 +174,58 @@ func TestModelOfOtherWindows(t *testing.T) {
 	}
 }
 
+// TestModelPromotesItself: with model.promote = "act" a candidate that is better
+// on the same predictions becomes champion without being asked for, once a failure
+// has been seen and the predictions have matured.
+func TestModelPromotesItself(t *testing.T) {
+	if testing.Short() {
+		t.Skip("predictions mature a minute after their horizon; run without -short")
+	}
+	t.Parallel()
+	c := testConfig(t.TempDir())
+	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 8, false
+	c.Model.GPU = hotModelDir(t, "alarmist", 0.4, 0.5, 5*time.Second, time.Second)
+	c.Model.Promote, c.Model.TrialFailures = forestall.Act, 1
+	c.Model.TrialMin, c.Model.TrialMax = Duration{time.Second}, Duration{time.Hour}
+	client, _, stop := runEngine(t, c)
+	defer stop()
+	await(t, "a leader", client.Status, api.Status.CanAgree)
+	ref, err := client.ProposeModel(t.Context(), modelFilesOf(t, hotModelDir(t, "calm", 0.01, 0.5, 5*time.Second, time.Second)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the candidate in shadow", client.Models, func(l []api.ModelStatus) bool { return gpuModel(l).Trial != nil })
+	await(t, "judged GPUs", client.Risks, func(risks []forestall.Risk) bool {
+		n := 0
+		for _, r := range risks {
+			if r.Grade != forestall.Unknown {
+				n++
+			}
+		}
+		return n == 8
+	})
+	if err := client.Inject(t.Context(), 3, "falls_off_bus", time.Second); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the failure", client.Incidents, func(l []forestall.Incident) bool { return len(l) == 1 })
+	deadline := time.Now().Add(3 * time.Minute)
+	for {
+		events, err := client.ModelEvents(t.Context())
+		if err == nil && len(events) == 3 {
+			if e := events[0]; e.Step != forestall.ModelPromoted || e.Model.SHA256 != ref.SHA256 || e.By != "n1" || !strings.Contains(strings.Join(e.Reasons, "; "), "the challenger is better") {
+				t.Errorf("%+v", e)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			all, _ := client.Models(t.Context())
+			t.Fatalf("not promoted: %+v, trial %+v", events, gpuModel(all).Trial)
+		}
+		time.Sleep(200 * time.Millisecond) // between looks at a running engine
+	}
+	await(t, "the new champion", client.Models, func(l []api.ModelStatus) bool { return gpuModel(l).SHA256 == ref.SHA256 })
+}
+
 // TestDecideModel: what the evidence asks for.
 func TestDecideModel(t *testing.T) {
 	now := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
@@ -221,6 +285,11 @@ func TestDecideModel(t *testing.T) {
 		{"perhaps better", candidate(forestall.ModelShadowed), trial(sha("a"), sha("c"), 0.1, 10, 4*day), "", "chance"},
 		{"worse", candidate(forestall.ModelShadowed), trial(sha("a"), sha("c"), -0.6, 10, 4*day), forestall.ModelRejected, "champion is better"},
 		{"had its time", candidate(forestall.ModelShadowed), trial(sha("a"), sha("c"), 0.1, 10, 31*day), forestall.ModelRejected, "not better"},
+		{"never a word", func() forestall.ModelRoles {
+			r := candidate(forestall.ModelShadowed)
+			r.Entered = now.Add(-31 * day)
+			return r
+		}(), has(0), forestall.ModelRejected, "30 days have passed"},
 		{"a trial of others", candidate(forestall.ModelShadowed), trial(sha("e"), sha("c"), 0.6, 10, 4*day), "", "watched"},
 		{"the one before is better", promoted, trial(sha("c"), configured, 0.6, 10, 4*day), forestall.ModelRolledBack, "before it is better"},
 		{"the one before is worse", promoted, trial(sha("c"), configured, -0.6, 10, 4*day), "", ""},

@@ -306,6 +306,40 @@ func TestPolicyHoldOut(t *testing.T) {
 	}
 }
 
+// A checkpoint that is held out is said as such, and the same one each time: a new
+// leader holds out no other. Moves and observed tiers are never held out.
+func TestPolicySaysWhatItHoldsOut(t *testing.T) {
+	s := running(t)
+	now := s.workload("a").Started.Add(3 * time.Minute)
+	gpu := forestall.GPU("n1", 0)
+	held := func(share float64, mode forestall.Mode) (ids []string) {
+		p := actingPolicy(t, func(c *PolicyConfig) { c.HoldOut, c.Modes.Checkpoint = share, mode })
+		_, ds := p.Decide(PolicyState{}, Evidence{Now: now, Ledger: s.ledger.state, Risks: []forestall.Risk{at(gpu, .9, forestall.Failing, now)}})
+		for _, d := range ds {
+			if d.HeldOut {
+				if d.Action != forestall.ActionCheckpoint || d.Mode != forestall.Observe {
+					t.Errorf("held out: %+v", d)
+				}
+				ids = append(ids, d.ID)
+			}
+		}
+		return ids
+	}
+	if ids := held(0, forestall.Act); len(ids) != 0 {
+		t.Errorf("at a share of 0 %v are held out", ids)
+	}
+	ids := held(0.9999999, forestall.Act)
+	if len(ids) != 1 {
+		t.Fatalf("at a share of nearly 1 %v are held out", ids)
+	}
+	if d := cmp.Diff(ids, held(0.9999999, forestall.Act)); d != "" {
+		t.Errorf("another leader holds out otherwise: %s", d)
+	}
+	if ids := held(0.9999999, forestall.Observe); len(ids) != 0 {
+		t.Errorf("%v are held out of a tier that observes", ids)
+	}
+}
+
 func TestPolicyConfigNamesTheField(t *testing.T) {
 	for want, change := range map[string]func(*PolicyConfig){
 		"tier migrate":        func(c *PolicyConfig) { c.Modes.Migrate = "on" },

@@ -51,11 +51,16 @@ const (
 // the square root of time).
 const zBetter = 2.58
 
+// mostAlone is the share of the champion's predictions to which a better model
+// may have none.
+const mostAlone = 0.1
+
 // Judge returns the verdict at a time and what it rests on. The challenger is
 // better if its logarithmic score over the same predictions is better by 2.58
 // standard errors, which vary by component, and as many failures follow as its
 // probabilities say, within a factor of two, or at least no further off than the
-// champion's. It is worse if the champion's score is better by as much.
+// champion's, and it is Unknown to at most a tenth of the champion's predictions.
+// It is worse if the champion's score is better by as much.
 func (r TrialRule) Judge(s TrialResult, now time.Time) (Verdict, []string) {
 	var took time.Duration
 	if !s.From.IsZero() {
@@ -63,28 +68,42 @@ func (r TrialRule) Judge(s TrialResult, now time.Time) (Verdict, []string) {
 	}
 	z := s.Z()
 	said := []string{
-		fmt.Sprintf("%d predictions of %d components over %s, %d failures", s.Rows, s.Components, took.Round(time.Minute), s.Failures),
+		fmt.Sprintf("%d predictions of %d components over %s, %d failures", s.Rows, s.Components, inDays(took.Round(time.Minute)), s.Failures),
 		fmt.Sprintf("logarithmic score %.6g nats against the champion's %.6g, %+.2f standard errors better", s.LossQ/float64(max(1, s.Rows)), s.LossP/float64(max(1, s.Rows)), z),
 		fmt.Sprintf("%d predictions were followed by a failure; the challenger expected %.3g, the champion %.3g", s.Positives, s.ExpectedQ, s.ExpectedP),
+	}
+	alone := float64(s.Alone) / float64(max(1, s.Rows+s.Alone))
+	if s.Alone > 0 {
+		said = append(said, fmt.Sprintf("to %.2g %% of the champion's predictions the challenger had none", 100*alone))
 	}
 	over := took >= r.MaxTime
 	switch {
 	case took < r.MinTime:
-		return Undecided, append(said, fmt.Sprintf("it is to be watched for %s", r.MinTime))
+		return Undecided, append(said, "it is to be watched for "+inDays(r.MinTime))
 	case s.Failures < r.MinFailures && !over:
 		return Undecided, append(said, fmt.Sprintf("%d failures are needed", r.MinFailures))
 	case s.Failures < r.MinFailures:
-		return Spent, append(said, fmt.Sprintf("%d failures are needed and %s have passed", r.MinFailures, r.MaxTime))
+		return Spent, append(said, fmt.Sprintf("%d failures are needed and %s have passed", r.MinFailures, inDays(r.MaxTime)))
 	case z <= -zBetter:
 		return Worse, append(said, "the champion is better")
-	case z >= zBetter && s.calibrated():
+	case z >= zBetter && s.calibrated() && alone <= mostAlone:
 		return Better, append(said, "the challenger is better")
 	case over:
-		return Spent, append(said, fmt.Sprintf("%s have passed and it is not better", r.MaxTime))
+		return Spent, append(said, inDays(r.MaxTime)+" have passed and it is not better")
+	case z >= zBetter && alone > mostAlone:
+		return Undecided, append(said, "it is Unknown too often to take the champion's place")
 	case z >= zBetter:
 		return Undecided, append(said, "the challenger's probabilities are too far from what followed")
 	}
 	return Undecided, append(said, "the difference may be chance")
+}
+
+// inDays writes whole days as such.
+func inDays(d time.Duration) string {
+	if d >= 2*day {
+		return fmt.Sprintf("%.3g days", d.Hours()/24)
+	}
+	return d.String()
 }
 
 func (s TrialResult) calibrated() bool {

@@ -14,7 +14,7 @@ import (
 // Trial compares two models on the same predictions: a champion, whose risks
 // count, and a challenger in its shadow. A pair of predictions is judged like
 // one of an [Accuracy], by the logarithmic score. Pairs of which one is Unknown
-// are none.
+// are none; where the challenger's is, the champion speaks alone, which is counted.
 //
 // Its methods may be called concurrently. Times are those of the arguments.
 type Trial struct {
@@ -31,6 +31,7 @@ type Trial struct {
 type pairTrack struct {
 	Since   time.Time `json:"since"`
 	Pending []pair    `json:"pending,omitempty"`
+	Alone   time.Time `json:"alone,omitzero"` // when the champion last spoke alone
 	Down    bool      `json:"down,omitempty"`
 	Failed  time.Time `json:"failed,omitzero"`
 }
@@ -45,6 +46,7 @@ type pair struct {
 // pairSum is what matured of one component.
 type pairSum struct {
 	Rows      int     `json:"rows"`
+	Alone     int     `json:"alone,omitempty"` // predictions of the champion to which the challenger had none
 	Positives int     `json:"positives"`
 	Failures  int     `json:"failures"`
 	LossP     float64 `json:"loss_p"` // nats, summed
@@ -82,7 +84,7 @@ func (t *Trial) Predict(champion, challenger forestall.Risk) {
 		}
 		track.Down = false
 	}
-	if champion.Grade == forestall.Unknown || challenger.Grade == forestall.Unknown {
+	if champion.Grade == forestall.Unknown {
 		return
 	}
 	if t.from.IsZero() {
@@ -90,6 +92,13 @@ func (t *Trial) Predict(champion, challenger forestall.Risk) {
 	}
 	// The champion's horizon judges both: that is what the answer is used for.
 	h := champion.Horizon
+	if challenger.Grade == forestall.Unknown {
+		if champion.Time.Sub(track.Alone) >= h/pendingPerHorizon {
+			track.Alone = champion.Time
+			t.sum(champion.Component).Alone++
+		}
+		return
+	}
 	if n := len(track.Pending); n == 0 || champion.Time.Sub(track.Pending[n-1].At) >= h/pendingPerHorizon {
 		track.Pending = append(track.Pending, pair{champion.Time, champion.Time.Add(t.lead + h), champion.Probability, challenger.Probability})
 	}
@@ -180,14 +189,15 @@ func logLoss(p float64, failed bool) float64 {
 type TrialResult struct {
 	Champion   string    `json:"champion"`
 	Challenger string    `json:"challenger"`
-	From       time.Time `json:"from,omitzero"` // the first pair
-	Components int       `json:"components"`    // with pairs that matured
-	Rows       int       `json:"rows"`          // pairs that matured
-	Positives  int       `json:"positives"`     // those of them that a failure followed
-	Failures   int       `json:"failures"`      // that followed a pair
-	LossP      float64   `json:"loss_p"`        // the champion's logarithmic score, nats, summed
-	LossQ      float64   `json:"loss_q"`        // the challenger's
-	ExpectedP  float64   `json:"expected_p"`    // positives by the champion's probabilities
+	From       time.Time `json:"from,omitzero"`   // the first pair
+	Components int       `json:"components"`      // with pairs that matured
+	Rows       int       `json:"rows"`            // pairs that matured
+	Alone      int       `json:"alone,omitempty"` // predictions of the champion to which the challenger had none
+	Positives  int       `json:"positives"`       // those of them that a failure followed
+	Failures   int       `json:"failures"`        // that followed a pair
+	LossP      float64   `json:"loss_p"`          // the champion's logarithmic score, nats, summed
+	LossQ      float64   `json:"loss_q"`          // the challenger's
+	ExpectedP  float64   `json:"expected_p"`      // positives by the champion's probabilities
 	ExpectedQ  float64   `json:"expected_q"`
 	Gain       float64   `json:"gain"`         // LossP - LossQ: positive where the challenger is better
 	GainSquare float64   `json:"gain_squares"` // of the components' gains, summed
@@ -201,6 +211,9 @@ func (t *Trial) Result() TrialResult {
 	for _, c := range slices.SortedFunc(maps.Keys(t.sums), forestall.Component.Compare) { // sums of floats depend on the order
 		s := t.sums[c]
 		gain := s.LossP - s.LossQ
+		if r.Alone += s.Alone; s.Rows == 0 {
+			continue
+		}
 		r.Components++
 		r.Rows, r.Positives, r.Failures = r.Rows+s.Rows, r.Positives+s.Positives, r.Failures+s.Failures
 		r.LossP, r.LossQ = r.LossP+s.LossP, r.LossQ+s.LossQ
@@ -219,7 +232,7 @@ func (r *TrialResult) Add(o TrialResult) {
 	if r.From.IsZero() || !o.From.IsZero() && o.From.Before(r.From) {
 		r.From = o.From
 	}
-	r.Components += o.Components
+	r.Components, r.Alone = r.Components+o.Components, r.Alone+o.Alone
 	r.Rows, r.Positives, r.Failures = r.Rows+o.Rows, r.Positives+o.Positives, r.Failures+o.Failures
 	r.LossP, r.LossQ = r.LossP+o.LossP, r.LossQ+o.LossQ
 	r.ExpectedP, r.ExpectedQ = r.ExpectedP+o.ExpectedP, r.ExpectedQ+o.ExpectedQ

@@ -92,6 +92,18 @@ func TestTrialUncalibrated(t *testing.T) {
 	if v, why := rule.Judge(s, t0.Add(5*day)); v != Better {
 		t.Errorf("%s: %q", v, why)
 	}
+	s.Alone = 2000 // and the challenger has nothing to say to every fifth
+	if v, why := rule.Judge(s, t0.Add(5*day)); v != Undecided {
+		t.Errorf("%s: %q", v, why)
+	}
+	trial := NewTrial("a", "b", 0)
+	for m := range 120 {
+		now := t0.Add(time.Duration(m) * time.Minute)
+		trial.Predict(score(forestall.GPU("n", 0), now, 0.1), forestall.UnknownRisk(forestall.GPU("n", 0), now, "thin"))
+	}
+	if r := trial.Result(); r.Alone != 120 || r.Rows != 0 || r.Components != 0 || !r.From.Equal(t0) {
+		t.Errorf("%+v", r)
+	}
 }
 
 // TestTrialAddsUp: the results of engines that share the components between them
