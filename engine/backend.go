@@ -166,6 +166,7 @@ func (v view) notes() []string {
 			notes = append(notes, fmt.Sprintf("models of %s: %s", kind, trouble))
 		}
 	}
+	notes = append(notes, v.driftNotes()...)
 	if v.telemetry.score == 0 {
 		notes = append(notes, "prediction is off (fault_tolerance.prediction_enabled = false)")
 	}

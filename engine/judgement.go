@@ -320,5 +320,6 @@ func (p PolicyConfig) checkAlarms(bad func(key, format string, args ...any)) {
 // of it is up to date.
 func (e *Engine) knownIncidents() (incidents []forestall.Incident, current bool) {
 	e.ledger.View(func(s *migrate.State) { incidents = s.AllIncidents() })
-	return incidents, e.node.LastContact() < e.timing.fresh
+	up := e.now().Sub(e.started) >= ledgerLag // a replica catches up after a start
+	return incidents, up && e.node.LastContact() < e.timing.fresh
 }

@@ -38,6 +38,20 @@ func (v view) modelStatus(l *lane) api.ModelStatus {
 	}
 }
 
+// driftNotes says where telemetry is no longer of the kind that a model knows.
+func (v view) driftNotes() (notes []string) {
+	for _, kind := range laneKinds {
+		l, _ := v.telemetry.lanes.of(kind)
+		if l == nil || l.model == nil {
+			continue
+		}
+		if r := v.driftOf(l); r.Judged && r.Weight >= drifted {
+			notes = append(notes, fmt.Sprintf("drift: %.0f %% of what the model of %s weighs is not as in its training; see `forestall model`, and train it anew", 100*r.Weight, kind))
+		}
+	}
+	return notes
+}
+
 func (v view) modelDrift(l *lane) api.ModelDrift {
 	r := v.driftOf(l)
 	d := api.ModelDrift{Rows: r.Rows, Since: r.Since, Weight: api.Number(r.Weight), Largest: api.Number(r.Largest)}

@@ -30,7 +30,7 @@ type Scorer struct {
 
 	mu     sync.Mutex
 	latest map[forestall.Component]forestall.Risk
-	grades map[forestall.Component]forestall.Grade // the last known one
+	grades map[forestall.Component]standing // the last known one
 }
 
 // judge is one model, mapped onto its schema.
@@ -63,7 +63,7 @@ func New(models map[forestall.Kind]*model.Model, schemas map[forestall.Kind]*fea
 		cfg:    cfg,
 		judges: map[forestall.Kind]*judge{},
 		latest: map[forestall.Component]forestall.Risk{},
-		grades: map[forestall.Component]forestall.Grade{},
+		grades: map[forestall.Component]standing{},
 	}
 	for kind, m := range models {
 		j, err := newJudge(kind, m, schemas[kind], cfg)
@@ -166,8 +166,8 @@ func (s *Scorer) Score(c forestall.Component, now time.Time, w *features.Window)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.Grade != forestall.Unknown {
-		r.Grade = s.judges[c.Kind].thresholds.grade(r.Probability, s.grades[c])
-		s.grades[c] = r.Grade
+		now := s.judges[c.Kind].thresholds.next(r.Probability, s.grades[c])
+		r.Grade, s.grades[c] = now.grade, now
 	}
 	if r.Grade == forestall.Healthy && r.Note != "" {
 		// That nothing is wrong cannot be told from where the model has never
@@ -222,7 +222,8 @@ func (s *Scorer) Drift(kind forestall.Kind) *Drift {
 }
 
 // SetThresholds replaces those of a kind that a model judges, from the next
-// score on. A value above 1 is never reached.
+// score on: a grade that stands by a lower one stays. A value above 1 is never
+// reached.
 func (s *Scorer) SetThresholds(kind forestall.Kind, suspect, failing float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -63,6 +63,32 @@ func TestEveryMetricHasWords(t *testing.T) {
 	}
 }
 
+// TestGradeKeepsItsThreshold: a threshold that rises does not end the alarm that
+// stands, and when that has ended the new one counts.
+func TestGradeKeepsItsThreshold(t *testing.T) {
+	low, high := thresholds{0.1, 0.5, 0.2}, thresholds{0.3, 0.9, 0.2}
+	now := low.next(0.6, standing{})
+	for _, c := range []struct {
+		th   thresholds
+		p    float64
+		want forestall.Grade
+	}{
+		{high, 0.6, forestall.Failing},
+		{high, 0.41, forestall.Failing},
+		{high, 0.39, forestall.Suspect}, // below 0.5 x 0.8: ended
+		{high, 0.6, forestall.Suspect},  // 0.9 counts now
+		{high, 0.95, forestall.Failing},
+		{low, 0.45, forestall.Failing},
+		{thresholds{2, 2, 0.2}, 0.41, forestall.Failing}, // nothing new alarms
+		{thresholds{2, 2, 0.2}, 0.05, forestall.Healthy},
+		{thresholds{2, 2, 0.2}, 0.99, forestall.Healthy},
+	} {
+		if now = c.th.next(c.p, now); now.grade != c.want {
+			t.Fatalf("%v at %+v is %s, want %s", c.p, c.th, now.grade, c.want)
+		}
+	}
+}
+
 // TestGrade: a grade rises at once and falls only clearly below its threshold.
 func TestGrade(t *testing.T) {
 	th := thresholds{suspect: 0.1, failing: 0.5, hysteresis: 0.2}
