@@ -34,6 +34,7 @@ func newFake(now time.Time) *fake {
 			"checkpoint": forestall.Act, "warm": forestall.Act, "migrate": forestall.Act, "drain": forestall.Observe,
 		},
 		Components: 31, Unknown: 2, ReplicationFactor: 3, EffectiveReplication: 3,
+		Fleet: FleetShort{Health: Number(0.9973), Expected: Number(0.08), Horizon: 600, Trend: "worse"},
 	}
 	for i, n := range []string{"n1", "n2", "n3"} {
 		f.members = append(f.members, forestall.Member{

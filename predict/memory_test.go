@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/model"
 )
 
 func memoryOf(a *Accuracy, t *Tally) *Memory {
@@ -137,10 +138,18 @@ func FuzzMemory(f *testing.F) {
 	_, body, _ := bytes.Cut(b, []byte{'\n'})
 	f.Add(body)
 	f.Add([]byte(`{}`))
+	f.Add([]byte(`{"drifts":{"d":{"half":[{"from":"2026-11-01T00:00:00Z","rows":2,"counts":[1,1,0]},{"from":"0001-01-01T00:00:00Z","rows":0}]}}}`))
+	f.Add([]byte(`{"trials":{"gpu":{"champion":"a","challenger":"b","tracks":{"gpu/n1/0":{"since":"2026-11-01T00:00:00Z","pending":[{"at":"2026-11-01T00:00:00Z","until":"2026-11-01T01:00:00Z","p":0.1,"q":0.2}]}},"sums":{"gpu/n1/0":{"rows":3}}}},"fleet":{"hours":[{"hour":5,"health":0.9,"looks":2}]}}`))
 	f.Add([]byte(`{"tallies":{"m1":{"days":{"3":{"seconds":1,"onsets":[]}}}}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		a, tally := NewAccuracy(time.Hour), NewTally(0.2)
 		m := memoryOf(a, tally)
+		b := model.NewDistributionBuilder(1, 1)
+		b.Add([]float64{1})
+		b.Add([]float64{2})
+		drift := &Drift{of: b.Distribution([]int{0}), names: []string{"x"}, weight: []float64{1}, cfg: DefaultDriftConfig()}
+		trial, fleet := NewTrial("a", "b", 0), NewFleet()
+		m.Drifts, m.Trials, m.Fleet = map[string]*Drift{"d": drift}, map[forestall.Kind]*Trial{forestall.KindGPU: trial}, fleet
 		if err := m.Read(bytes.NewReader(sealed(body))); err != nil {
 			return
 		}
@@ -151,6 +160,14 @@ func FuzzMemory(f *testing.F) {
 		a.Mature(t0.Add(day))
 		a.Recent()
 		BudgetThreshold(tally.Counts(t0), 1, 0.5)
+		drift.observe([]float64{1.5}, t0)
+		drift.Report(t0.Add(day))
+		trial.Predict(r, r)
+		trial.Fail(forestall.Failure{Component: r.Component, Time: t0.Add(time.Minute)})
+		trial.Mature(t0.Add(day))
+		DefaultTrialRule().Judge(trial.Result(), t0)
+		fleet.Observe(t0, 1)
+		fleet.Trend(t0)
 		if _, err := m.Encode(); err != nil {
 			t.Fatal(err)
 		}

@@ -23,6 +23,14 @@ function fact(name, value, tone) {
   return el("div", {}, el("dt", {}, name), el("dd", { class: tone }, value));
 }
 
+// fleetText is the share of nodes and GPUs that is expected to work through the
+// horizon, and where it goes.
+function fleetText(fleet) {
+  if (fleet.health === null) return "not known";
+  const trend = fleet.trend === "better" || fleet.trend === "worse" ? `, ${fleet.trend}` : "";
+  return `${Number((100 * fleet.health).toPrecision(4))} % good${trend}`;
+}
+
 function showFacts(s, now) {
   const st = s.status;
   const alive = s.members.filter((m) => m.state === "alive").length;
@@ -33,6 +41,7 @@ function showFacts(s, now) {
     fact("Leader", st.leader || "none", st.leader ? null : "bad"),
     fact("Quorum", st.quorum ? "yes" : "NO", st.quorum ? "good" : "bad"),
     fact("Members alive", `${alive} of ${s.members.length}`, alive < s.members.length ? "warn" : null),
+    fact("Fleet", fleetText(st.fleet), st.fleet.failed || st.fleet.trend === "worse" ? "warn" : null),
     fact("Replicas", `${st.effective_replication} of ${st.replication_factor}`, st.effective_replication < st.replication_factor ? "warn" : null),
     fact("Acts on its own", acting.length ? acting.join(", ") : "observes only"),
     isTime(st.started) && fact("Up", duration((now - Date.parse(st.started)) / 1000)),

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/train"
+)
+
+// TestRetrainOffline: a model that is only written needs no engine, and is
+// trained on the last days alone.
+func TestRetrainOffline(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "m")
+	args := []string{
+		"retrain", "--no-propose", "--telemetry", hour, "--incidents", hourIncidents, "--out", out, "--horizon", "2m", "--lead", "10s", "--recovery", "1m",
+		"--interval", "5s", "--windows", "10s,1m", "--days", "0.03", "--train=--trees=20", "--train=--leaves=7",
+	}
+	runs(t, args...)
+	m, err := model.Load(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := time.Date(2026, 1, 1, 0, 16, 43, 0, time.UTC); !m.Card.Training.From.Equal(want) || m.Trees() > 20 || m.Card.Distribution == nil {
+		t.Errorf("trained from %s on with %d trees; want from %s, and at most 20", m.Card.Training.From, m.Trees(), want)
+	}
+	fails(t, "must be positive", append(args, "--days", "0")...)
+	fails(t, "unknown flag --tree", append(args, "--train=--tree=3")...)
+	fails(t, "is `forestall engine` running?", "retrain", "--telemetry", hour, "--out", out, "--api", "http://127.0.0.1:1")
+}
+
+// TestRetrainTakesAfterTheChampion: horizon and lead are those of the model that
+// judges now, and the labels are the ledger's failures.
+func TestRetrainTakesAfterTheChampion(t *testing.T) {
+	champion := someModels()
+	champion[1].Horizon, champion[1].Lead = 120, 10
+	incidents, err := readFile(hourIncidents, train.ReadIncidents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := answering(t, map[string]any{"/v1/models": champion, "/v1/incidents": incidents, "/v1/migrations": []forestall.Migration{}})
+	out := filepath.Join(t.TempDir(), "m")
+	args := []string{"retrain", "--telemetry", hour, "--out", out, "--recovery", "1m", "--interval", "5s", "--windows", "10s,1m", "--train=--trees=5", "--api", url}
+	fails(t, "which may be of another version", args...) // the fake takes no proposal; the model is written all the same
+	m, err := model.Load(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Card.Horizon != model.Duration(2*time.Minute) || m.Card.Lead != model.Duration(10*time.Second) {
+		t.Errorf("horizon %s, lead %s", m.Card.Horizon, m.Card.Lead)
+	}
+	none := answering(t, map[string]any{"/v1/models": champion, "/v1/incidents": []forestall.Incident{}, "/v1/migrations": []forestall.Migration{}})
+	fails(t, "there is nothing to learn from", append(args, "--api", none)...)
+	nobody := answering(t, map[string]any{"/v1/models": []api.ModelStatus{}})
+	fails(t, "no model judges gpu yet; give --horizon", append(args, "--api", nobody)...)
+}
+
+func TestDistinctIncidents(t *testing.T) {
+	at := func(minute int, g int, kind forestall.FailureKind) forestall.Incident {
+		return forestall.Incident{Component: forestall.GPU("n1", g), Kind: kind, Start: noon.Add(time.Duration(minute) * time.Minute)}
+	}
+	got := distinctIncidents([]forestall.Incident{
+		at(5, 1, forestall.GPUFailure), at(0, 1, forestall.GPUFailure), at(5, 1, forestall.GPUFailure), at(5, 0, forestall.GPUFailure), at(1, 0, forestall.NetworkPartition),
+	})
+	want := []forestall.Incident{at(0, 1, forestall.GPUFailure), at(5, 0, forestall.GPUFailure), at(5, 1, forestall.GPUFailure)}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
