@@ -46,7 +46,7 @@ func openKernelLog(path string) (*kernelLog, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	if _, err := unix.Seek(fd, 0, io.SeekEnd); err != nil {
-		unix.Close(fd)
+		_ = unix.Close(fd) // nothing was written
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	return &kernelLog{source: kmsgFile(fd), buffer: make([]byte, maxKernelRecord)}, nil

@@ -86,20 +86,20 @@ func (a *moments) merge(c *clock, b *levels, shift float64) {
 	a.levels.merge(b, &j)
 }
 
-// merge appends the times of a bucket, whose origin lies shift seconds after a's.
-func (a *clock) merge(c *clock, shift float64) {
-	if a.n == 0 {
-		*a = *c
-		a.tmean += shift
-		a.tfirst += shift
-		a.tlast += shift
+// merge appends the times of a bucket, whose origin lies shift seconds after c's.
+func (c *clock) merge(later *clock, shift float64) {
+	if c.n == 0 {
+		*c = *later
+		c.tmean += shift
+		c.tfirst += shift
+		c.tlast += shift
 		return
 	}
-	j := joinClocks(a, c, shift)
-	a.tm2 += c.tm2 + j.dt*j.dt*j.f
-	a.tmean += j.dt * c.n / j.n
-	a.n = j.n
-	a.tlast = c.tlast + shift
+	j := joinClocks(c, later, shift)
+	c.tm2 += later.tm2 + j.dt*j.dt*j.f
+	c.tmean += j.dt * later.n / j.n
+	c.n = j.n
+	c.tlast = later.tlast + shift
 }
 
 // joint is what the levels of two clocks are merged by.

@@ -166,7 +166,7 @@ func (r *ring) merge(now int64, dst []moments) (scrapes float64) {
 			if i > 0 {
 				a.levels.merge(r.varied.at(i), j)
 			} else {
-				a.levels.mergeConstant(v, j)
+				a.mergeConstant(v, j)
 			}
 		}
 	}

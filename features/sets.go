@@ -37,6 +37,7 @@ const (
 	MetricSeries = "scrape_series" // that the source gave of the component; NaN: not an exposition page
 
 	MetricTemperatureHeadroom    = "gpu_temperature_headroom_kelvin" // to where the board lowers its clocks
+	MetricOverExpected           = "gpu_temperature_over_expected_kelvin"
 	MetricOverSiblings           = "gpu_temperature_over_siblings_kelvin"
 	MetricOverSiblingsAtPower    = "gpu_temperature_over_siblings_at_power_kelvin"
 	MetricMemoryOverSiblings     = "gpu_memory_temperature_over_siblings_kelvin"
@@ -83,6 +84,7 @@ var sourceMetric = Metric{MetricSeries, Gauge, "series", "mapped series that the
 
 var siblingMetrics = []Metric{
 	{MetricTemperatureHeadroom, Gauge, "kelvin", "core temperature below where clocks are lowered"},
+	{MetricOverExpected, Gauge, "kelvin", "core temperature less what the GPU had at the same power in the hours before"},
 	{MetricOverSiblings, Gauge, "kelvin", "core temperature less the median of the node's other GPUs"},
 	{MetricOverSiblingsAtPower, Gauge, "kelvin", "core temperature less what the node's other GPUs would have at the same power"},
 	{MetricMemoryOverSiblings, Gauge, "kelvin", "memory temperature less the median of the node's other GPUs"},

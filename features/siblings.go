@@ -10,12 +10,13 @@ import (
 
 // Siblings sets the GPUs of a node beside each other. GPUs of one node share
 // their air and mostly their job, so that what one of them does alone says more
-// than what all do. It keeps room for one node's GPUs between calls and is not
-// safe for concurrent use.
+// than what all do. It also remembers how warm each GPU has been at which power.
+// It is not safe for concurrent use.
 type Siblings struct {
 	read   []readGPU
 	others []float64
 	slopes []float64
+	fits   map[forestall.Component]*thermalFit
 }
 
 // readGPU is what is compared of one GPU; NaN: not reported.
@@ -41,8 +42,8 @@ var overSiblings = [numCompared]string{
 }
 
 // Append appends to each group, the samples of one GPU in one scrape, what sets
-// it beside the other GPUs of its node in that scrape: the metrics of [Context]
-// that compare. Groups of a node stand together; empty ones and those of
+// it beside the other GPUs of its node in that scrape, and beside itself in
+// earlier ones: the metrics of [Context] that compare. Groups of a node stand together; empty ones and those of
 // other kinds are passed over. What cannot be compared, because the GPU or all others do not
 // report it, is NaN.
 func (s *Siblings) Append(groups [][]forestall.Sample) {
@@ -80,8 +81,9 @@ func (s *Siblings) node(groups [][]forestall.Sample) {
 		add := func(metric string, v float64) {
 			group = append(group, forestall.Sample{Component: group[0].Component, Metric: metric, Time: group[0].Time, Value: reported(v)})
 		}
-		group = slices.Grow(group, numCompared+2)
+		group = slices.Grow(group, len(siblingMetrics))
 		add(MetricTemperatureHeadroom, own.slowdown-own.compared[siblingTemperature])
+		add(MetricOverExpected, s.fit(group[0].Component).over(group[0].Time, own.compared[siblingTemperature], own.compared[siblingPower]))
 		for q, metric := range overSiblings {
 			s.others = s.others[:0]
 			for j := range s.read {
@@ -94,6 +96,18 @@ func (s *Siblings) node(groups [][]forestall.Sample) {
 		add(MetricOverSiblingsAtPower, own.compared[siblingTemperature]-s.temperatureAt(own.compared[siblingPower], i))
 		groups[i] = group
 	}
+}
+
+func (s *Siblings) fit(c forestall.Component) *thermalFit {
+	f := s.fits[c]
+	if f == nil {
+		if s.fits == nil {
+			s.fits = map[forestall.Component]*thermalFit{}
+		}
+		f = &thermalFit{}
+		s.fits[c] = f
+	}
+	return f
 }
 
 func readSamples(group []forestall.Sample) readGPU {

@@ -274,3 +274,23 @@ func BenchmarkScoreAll(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/gpus, "ns/component")
 }
+
+// TestSchemaForSets gives a model the sets of metrics that it was trained with.
+func TestSchemaForSets(t *testing.T) {
+	windows := []time.Duration{time.Minute, time.Hour}
+	extra := []features.Metric{{Name: "own_metric", Unit: "ratio"}}
+	metrics := append(features.Metrics(forestall.KindGPU), features.SetMetrics(forestall.KindGPU, features.Context)...)
+	metrics = append(metrics, features.SetMetrics(forestall.KindGPU, features.History)...)
+	want, err := features.NewSchema(forestall.KindGPU, append(metrics, extra...), windows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &model.Model{Card: model.Card{Name: "sets", Kind: "gpu", Schema: want.Version(), Windows: []model.Duration{model.Duration(windows[0]), model.Duration(windows[1])}}}
+	got, err := predict.SchemaFor(m, extra...)
+	if err != nil || got.Version() != want.Version() {
+		t.Errorf("%v, %v; want schema %s", got, err, want.Version())
+	}
+	if _, err := predict.SchemaFor(m); !errors.Is(err, predict.ErrModel) {
+		t.Errorf("without the mapping table's metric: %v", err)
+	}
+}

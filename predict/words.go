@@ -50,6 +50,7 @@ var metricWords = map[string]words{
 	"gpu_nvlink_active_links":        {label: "NVLinks up"},
 
 	"gpu_temperature_headroom_kelvin":               {label: "temperature", unit: "K below where clocks are lowered"},
+	"gpu_temperature_over_expected_kelvin":          {label: "temperature", unit: "K above what its power explains"},
 	"gpu_temperature_over_siblings_kelvin":          {label: "temperature", unit: "K above its siblings"},
 	"gpu_temperature_over_siblings_at_power_kelvin": {label: "temperature", unit: "K above its siblings at the same power"},
 	"gpu_memory_temperature_over_siblings_kelvin":   {label: "memory temperature", unit: "K above its siblings"},
