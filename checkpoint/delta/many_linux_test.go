@@ -21,7 +21,7 @@ func TestManyRanges(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer unix.Munmap(b)
+			defer func() { _ = unix.Munmap(b) }()
 			for i := range pages {
 				b[i*PageSize] = 1
 			}
@@ -29,7 +29,7 @@ func TestManyRanges(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer r.Close()
+			defer func() { _ = r.Close() }()
 			if _, err := r.Mark(t.Context()); err != nil {
 				t.Fatal(err)
 			}

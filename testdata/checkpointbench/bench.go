@@ -152,7 +152,7 @@ func (b *bench) raw() error {
 		return err
 	}
 	defer os.RemoveAll(d.Path())
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	began := time.Now()
 	cp, err := d.SaveRegions(b.ctx, checkpoint.Regions{Workload: "raw", Regions: []checkpoint.Region{{Name: "noise", Size: int64(len(noise)), Content: bytes.NewReader(noise)}}})
 	if err != nil {
