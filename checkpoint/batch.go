@@ -51,7 +51,7 @@ func (b *batch) addAt(content []byte, phase int) (hash, error) {
 
 // entryOf appends a chunk's pack entry to dst.
 func (d *Dir) entryOf(dst []byte, h hash, content []byte, phase int) []byte {
-	dst = d.codec.encode(append(dst, make([]byte, packEntryLen)...), content, phase)
+	dst = d.codec.encode(append(dst, make([]byte, packEntryLen)...), h, content, phase)
 	sealEntry(dst, h)
 	return dst
 }

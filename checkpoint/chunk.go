@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/stratoswarm/forestall/checkpoint/seal"
 	"github.com/zeebo/blake3"
 )
 
@@ -43,10 +44,14 @@ const (
 	codecRaw   = 0
 	codecZstd  = 1
 	codecSplit = 2
+	// codecSealed is added to the codec of a chunk whose payload is encrypted,
+	// bound to the header and the chunk's name.
+	codecSealed = 0x80
 )
 
 // codec turns content into chunk files and back. It is safe for concurrent use.
 type codec struct {
+	keys *seal.Keyring // nil: nothing is sealed
 	enc  *zstd.Encoder // nil: store as it is
 	dec  *zstd.Decoder
 	bufs sync.Pool
@@ -57,7 +62,7 @@ func newCodec(opt Options) (*codec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up zstd decoder: %w", err)
 	}
-	c := &codec{dec: dec}
+	c := &codec{keys: opt.Keys, dec: dec}
 	c.bufs.New = func() any { return new([]byte) }
 	if opt.Compression == CompressionZstd {
 		c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(opt.Level)),
@@ -72,12 +77,35 @@ func newCodec(opt Options) (*codec, error) {
 func (c *codec) close() { c.dec.Close() } // the encoder holds nothing between calls
 
 // sum returns the hash that content is known by.
-func (c *codec) sum(content []byte) hash { return blake3.Sum256(content) }
+func (c *codec) sum(content []byte) hash {
+	if c.keys != nil {
+		return c.keys.Hash(content)
+	}
+	return blake3.Sum256(content)
+}
 
-// encode appends content's chunk file to dst. phase is where in a page the
-// content begins: what follows a page boundary is compressed or kept as it is
-// page by page.
-func (c *codec) encode(dst, content []byte, phase int) []byte {
+// encode appends content's chunk file to dst, sealed if there are keys. phase is
+// where in a page the content begins: what follows a page boundary is compressed
+// or kept as it is page by page.
+func (c *codec) encode(dst []byte, h hash, content []byte, phase int) []byte {
+	if c.keys == nil {
+		return c.pack(dst, content, phase)
+	}
+	buf := c.bufs.Get().(*[]byte)
+	defer c.bufs.Put(buf)
+	*buf = c.pack((*buf)[:0], content, phase)
+	(*buf)[5] |= codecSealed
+	head := (*buf)[:chunkHeaderLen]
+	return c.keys.Seal(append(dst, head...), (*buf)[chunkHeaderLen:], sealContext(head, h))
+}
+
+// sealContext is what a sealed chunk is bound to.
+func sealContext(head []byte, h hash) []byte {
+	return append(append(make([]byte, 0, chunkHeaderLen+len(h)), head...), h[:]...)
+}
+
+// pack appends content's chunk file, not sealed, to dst.
+func (c *codec) pack(dst, content []byte, phase int) []byte {
 	start := len(dst)
 	header := func(codec byte) []byte {
 		b := append(dst[:start], chunkMagic...)
@@ -126,17 +154,40 @@ func (c *codec) decode(dst, file []byte, want hash) ([]byte, error) {
 	if length > maxChunkSize {
 		return nil, fmt.Errorf("claims %d bytes; a chunk has at most %d", length, maxChunkSize)
 	}
-	dst, err := c.unpack(dst, file[5], file[chunkHeaderLen:], length)
+	codec, payload, sum := file[5], file[chunkHeaderLen:], func(b []byte) hash { return blake3.Sum256(b) }
+	if codec&codecSealed != 0 {
+		buf := c.bufs.Get().(*[]byte)
+		defer c.bufs.Put(buf)
+		var err error
+		if payload, err = c.open((*buf)[:0], payload, sealContext(file[:chunkHeaderLen], want)); err != nil {
+			return nil, err
+		}
+		*buf = payload
+		codec, sum = codec&^codecSealed, c.sum
+	}
+	dst, err := c.unpack(dst, codec, payload, length)
 	if err != nil {
 		return nil, err
 	}
 	if len(dst) != length {
 		return nil, fmt.Errorf("holds %d bytes; its header says %d", len(dst), length)
 	}
-	if got := c.sum(dst); got != want {
+	if got := sum(dst); got != want {
 		return nil, fmt.Errorf("has BLAKE3 %s", got)
 	}
 	return dst, nil
+}
+
+// open opens what is sealed; the error wraps [ErrKey] when the key is not here.
+func (c *codec) open(dst, sealed, context []byte) ([]byte, error) {
+	if c.keys == nil {
+		return nil, fmt.Errorf("%w %s, and this store was opened without keys", ErrKey, seal.KeyOf(sealed))
+	}
+	out, err := c.keys.Open(dst, sealed, context)
+	if errors.Is(err, seal.ErrUnknownKey) {
+		return nil, fmt.Errorf("%w: %w", ErrKey, err)
+	}
+	return out, err
 }
 
 func (c *codec) unpack(dst []byte, codec byte, payload []byte, length int) ([]byte, error) {

@@ -79,6 +79,9 @@ func (c *cutting) open(d *Dir) error {
 		return nil
 	}
 	opt := &chunkers.ChunkerOpts{MinSize: d.opt.minCut(), NormalSize: d.opt.AverageCut, MaxSize: d.opt.maxCut()}
+	if d.opt.Keys != nil {
+		opt.Key = d.opt.Keys.CutKey()
+	}
 	c.chunker, err = chunkers.NewChunker(cutAlgorithm, io.LimitReader(f, c.entry.size), opt)
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 // The layout of a store.
 const (
 	markerFile    = "FORESTALL-CHECKPOINTS" // says that the directory is a store, and its version
+	keysetFile    = "keyset"                // names the keyring of an encrypted store
 	scrubFile     = "scrub"                 // how far the verification of all chunks has come
 	catalogueFile = "catalogue"             // the manifests and fences that there are
 	lockName      = "LOCK"                  // flock'ed by the process that has it open; holds its pid
@@ -178,7 +180,7 @@ func inspect(path string) (version int, err error) {
 	for _, e := range names {
 		// A crash while creating leaves the first names without the marker.
 		switch e.Name() {
-		case lockName, tmpDir, stageDir, packDir, chunkDir, manifestDir, fenceDir, rotDir, catalogueFile, scrubFile, "lost+found":
+		case lockName, tmpDir, stageDir, packDir, chunkDir, manifestDir, fenceDir, rotDir, catalogueFile, scrubFile, keysetFile, "lost+found":
 		default:
 			return 0, fmt.Errorf("%w: %s holds %q; give checkpoint_storage an empty or a new directory", ErrNotStore, path, e.Name())
 		}
@@ -227,13 +229,24 @@ func acquire(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock checkpoint store: %w", err)
 	}
-	if err := lockFile(f); err != nil {
-		defer f.Close()
-		holder := "another process"
-		if b, rerr := io.ReadAll(io.LimitReader(f, 32)); rerr == nil && len(b) > 0 {
-			holder = "process " + strings.TrimSpace(string(b))
+	err = lockFile(f)
+	holder := holderOf(f)
+	for range 20 {
+		if err == nil || holder != os.Getpid() {
+			break
 		}
-		return nil, fmt.Errorf("%w: %s is held by %s; stop it or use another checkpoint_storage (%w)", ErrLocked, path, holder, err)
+		// Closed by this process a moment ago, and a child that is just being
+		// started has it still.
+		time.Sleep(10 * time.Millisecond)
+		err = lockFile(f)
+	}
+	if err != nil {
+		defer f.Close()
+		by := "another process"
+		if holder > 0 {
+			by = fmt.Sprint("process ", holder)
+		}
+		return nil, fmt.Errorf("%w: %s is held by %s; stop it or use another checkpoint_storage (%w)", ErrLocked, path, by, err)
 	}
 	err = f.Truncate(0)
 	if err == nil {
@@ -244,6 +257,14 @@ func acquire(path string) (*os.File, error) {
 		return nil, fmt.Errorf("lock checkpoint store: %w", err)
 	}
 	return f, nil
+}
+
+// holderOf reads the pid in a lock file; 0: there is none.
+func holderOf(f *os.File) (pid int) {
+	b := make([]byte, 32)
+	n, _ := f.ReadAt(b, 0)
+	pid, _ = strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	return pid
 }
 
 // load empties the directories of unfinished work, creates what is missing and
@@ -258,6 +279,9 @@ func (d *Dir) load(version int) error {
 		if err := os.MkdirAll(filepath.Join(d.path, dir), 0o700); err != nil {
 			return fmt.Errorf("open checkpoint store: %w", d.diskFull(err))
 		}
+	}
+	if err := d.checkKeys(); err != nil {
+		return err
 	}
 	known, err := d.readCatalogue(version == 2)
 	if err != nil {

@@ -20,8 +20,11 @@ var (
 	ErrNotStore = errors.New("not a checkpoint store")
 	// ErrClosed: the store or replicator was closed.
 	ErrClosed = errors.New("closed")
-	// errKey: the chunk or manifest is sealed with a key that is not at hand.
-	errKey = errors.New("sealed with a key that the store does not have")
+	// ErrKey: the store, chunk or manifest is sealed with a key that is not at
+	// hand.
+	ErrKey = errors.New("checkpoint data is encrypted with another key")
+	// ErrPinned: the checkpoint is pinned; unpin it first.
+	ErrPinned = errors.New("checkpoint is pinned")
 	// ErrDiskFull: the store's file system has no room. What was saved before
 	// is intact, nothing of the new checkpoint is visible.
 	ErrDiskFull = errors.New("no space left for the checkpoint")

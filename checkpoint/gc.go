@@ -5,93 +5,231 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"time"
-
-	"github.com/stratoswarm/forestall"
+	"maps"
+	"os"
+	"slices"
 )
 
-// Delete drops a checkpoint. Its chunks stay until [Dir.GC]; others are not
-// affected.
-func (d *Dir) Delete(ctx context.Context, id string) error {
-	cp, err := d.Get(id)
-	if errors.Is(err, ErrCorrupt) {
-		return d.deleteDamaged(id)
+// GC removes what no checkpoint needs and returns by how many bytes the store
+// has become smaller. Packs without live chunks are removed, packs of which a
+// third or more is dead, and many small ones, are written anew without what is
+// dead, one after the other: a GC that is stopped leaves what it has done.
+//
+// It runs beside everything else: who relies on a chunk holds it first, which
+// marks it, and a running GC spares every chunk that was marked since it began,
+// whichever manifests it had read by then. A block of a tree is read once,
+// however many checkpoints share it; marks are bits of the index, so memory
+// does not grow with the number of references. It removes nothing while a
+// manifest cannot be read, because its chunks are unknown.
+func (d *Dir) GC(ctx context.Context) (freed int64, err error) {
+	d.gcing.Lock()
+	defer d.gcing.Unlock()
+	d.inbox.expire(d.opt.Now().Add(-leaseTime))
+	d.beginGC()
+	if err := d.markAll(ctx, nil); err != nil {
+		return 0, fmt.Errorf("collect unused chunks: %w", err)
+	}
+	packs := d.packs.complete()
+	live := make(map[uint32]int64)
+	d.index.sweep(func(s *slot) bool {
+		if s.bits&marks == 0 {
+			return false
+		}
+		live[s.pack] += s.size()
+		return true
+	})
+	freed, err = d.removeLoose(ctx)
+	if err == nil {
+		var more int64
+		more, err = d.repack(ctx, packs, live)
+		freed += more
 	}
 	if err != nil {
-		return err
+		return freed, fmt.Errorf("collect unused chunks: %w", err)
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	l := d.lane(cp.Workload)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	// Who finds it listed may rely on its file being there: see GC.
+	return freed, nil
+}
+
+// beginGC clears the marks of the GC before, and sets those of what is held.
+func (d *Dir) beginGC() {
 	d.mu.Lock()
-	delete(d.checkpoints, id)
+	d.marking, d.released = true, nil
 	d.mu.Unlock()
-	err = d.note(recordDrop, id)
-	if err == nil {
-		err = d.removeDurably(d.manifestPath(id))
+	now := d.opt.Now()
+	turn := now.Sub(d.leasesTurn) >= leaseTime
+	if turn {
+		d.leasesTurn = now
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.mu.Lock()
-		d.checkpoints[id] = cp
-		d.mu.Unlock()
-		return fmt.Errorf("delete checkpoint: %w", err)
-	}
-	return nil
-}
-
-// deleteDamaged drops a checkpoint whose manifest is lost or cannot be read.
-func (d *Dir) deleteDamaged(id string) error {
-	err := d.note(recordDrop, id)
-	if err == nil {
-		err = d.removeDurably(d.manifestPath(id))
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("delete checkpoint: %w", err)
-	}
+	d.index.sweep(func(s *slot) bool {
+		s.bits &^= spared | visited
+		if turn {
+			old := s.bits & leased >> 1 // leased becomes leaseOld
+			s.bits = s.bits&^(leased|leaseOld) | old
+		}
+		return true
+	})
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.damaged, id)
-	return nil
+	holds := slices.Collect(maps.Keys(d.holds))
+	d.mu.Unlock()
+	for _, h := range holds {
+		h.mu.Lock()
+		h.fresh = 0
+		for c := range h.chunks {
+			d.index.mark(c, spared)
+		}
+		h.mu.Unlock()
+	}
 }
 
-// Prune drops the checkpoints whose state is older than retention at now, and
-// the chunks that nothing needs any more. It always leaves the newest of each
-// workload and what keep, when not nil, says.
-func (d *Dir) Prune(ctx context.Context, retention time.Duration, now time.Time, keep func(forestall.Checkpoint) bool) (removed int, freedBytes int64, err error) {
-	all, err := d.List("")
+// markAll visits what every manifest on disk needs, also of those that were left
+// out when the store was opened, and what is held.
+//
+// With bad it reports there what cannot be read and which chunks are missing,
+// and goes on, ignoring what is held.
+func (d *Dir) markAll(ctx context.Context, bad func(error)) error {
+	defer d.endMarking()
+	ids, err := os.ReadDir(d.manifestPath(""))
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	for _, cp := range expired(all, retention, now, keep) {
-		err := d.Delete(ctx, cp.ID)
-		if errors.Is(err, ErrNotFound) {
-			continue // somebody else was faster
+	m := visitor{d: d, ctx: ctx, bad: bad}
+	for _, e := range ids {
+		if _, err := parseHash(e.Name()); err != nil {
+			continue // not a manifest
+		}
+		path := d.manifestPath(e.Name())
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted meanwhile
 		}
 		if err != nil {
-			return removed, 0, fmt.Errorf("prune: %w", err)
+			return err
 		}
-		removed++
+		r, err := d.decodeRoot(path, b)
+		if err == nil && manifestID(b) != e.Name() {
+			err = corrupt(path, "the content is not what the name says")
+		}
+		if err != nil {
+			err = fmt.Errorf("%w; restore it from a replica or delete it", err)
+		} else if err = m.root(r); err != nil {
+			err = fmt.Errorf("manifest %s: %w; restore it from a replica or delete it", path, err)
+		}
+		switch {
+		case err != nil && (bad == nil || !errors.Is(err, ErrCorrupt)):
+			return err
+		case err != nil:
+			bad(err)
+		}
 	}
-	freedBytes, err = d.GC(ctx)
-	return removed, freedBytes, err
+	if bad != nil {
+		return nil
+	}
+	// What was held while the manifests were read may have been deleted before
+	// its turn came. What is held from now on is listed, hence was read.
+	for {
+		roots := d.freshRoots()
+		if len(roots) == 0 {
+			return nil
+		}
+		for _, r := range roots {
+			if err := m.root(r); err != nil && ctx.Err() != nil {
+				return err
+			}
+		}
+	}
 }
 
-// expired picks what retention lets go.
-func expired(all []forestall.Checkpoint, retention time.Duration, now time.Time, keep func(forestall.Checkpoint) bool) (out []forestall.Checkpoint) {
-	newest := make(map[string]forestall.Checkpoint)
-	for _, cp := range all {
-		if have, ok := newest[cp.Workload]; !ok || cp.NewerThan(have) {
-			newest[cp.Workload] = cp
-		}
-	}
-	for _, cp := range all {
-		if now.Sub(cp.Time) > retention && cp.ID != newest[cp.Workload].ID && (keep == nil || !keep(cp)) {
-			out = append(out, cp)
-		}
+// freshRoots returns the held checkpoints that were not returned before.
+func (d *Dir) freshRoots() []root {
+	d.mu.Lock()
+	out := d.released
+	d.released = nil
+	holds := slices.Collect(maps.Keys(d.holds))
+	d.mu.Unlock()
+	for _, h := range holds {
+		h.mu.Lock()
+		out = append(out, h.roots[h.fresh:]...)
+		h.fresh = len(h.roots)
+		h.mu.Unlock()
 	}
 	return out
+}
+
+// endMarking is for the end of markAll.
+func (d *Dir) endMarking() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.marking, d.released = false, nil
+}
+
+// visitor visits trees.
+type visitor struct {
+	d   *Dir
+	ctx context.Context
+	bad func(error) // nil: nobody wants to know
+	buf []byte
+}
+
+func (m *visitor) root(r root) error {
+	for _, e := range r.entries {
+		m.extents(e.extents)
+	}
+	return m.blocks(r.level, r.top)
+}
+
+func (m *visitor) extents(list []extent) {
+	for i, x := range list {
+		if i == 0 || x.hash != list[i-1].hash {
+			if _, ok := m.d.index.mark(x.hash, visited); !ok && m.bad != nil {
+				m.bad(corrupt(m.d.path, "chunk %s is missing", x.hash))
+			}
+		}
+	}
+}
+
+func (m *visitor) blocks(level int, refs []ref) (err error) {
+	for _, f := range refs {
+		if err := m.ctx.Err(); err != nil {
+			return err
+		}
+		if before, ok := m.d.index.mark(f.hash, visited); ok && before.bits&visited != 0 {
+			continue // and all below it
+		}
+		if m.buf, err = readBlock(m.buf, f, m.d.readChunk); err != nil {
+			return err
+		}
+		if level == 0 {
+			br := blockReader{part: true}
+			if err := br.add(m.buf); err != nil {
+				return corrupt("tree block "+f.hash.String(), "%v", err)
+			}
+			for _, e := range br.entries {
+				m.extents(e.extents)
+			}
+			continue
+		}
+		below, err := decodeIndex(m.buf, level)
+		if err != nil {
+			return corrupt("tree block "+f.hash.String(), "%v", err)
+		}
+		if err := m.blocks(level-1, below); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeLoose removes the chunk files of version 1 that are not in use.
+func (d *Dir) removeLoose(ctx context.Context) (freed int64, err error) {
+	err = d.eachLoose(func(h hash, fi fs.FileInfo) error {
+		if s, ok := d.index.get(h); ok && s.pack == looseChunk {
+			return ctx.Err()
+		}
+		if err := d.fs.Remove(d.loosePath(h)); err != nil {
+			return err
+		}
+		freed += fi.Size()
+		return ctx.Err()
+	})
+	return freed, err
 }

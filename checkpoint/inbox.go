@@ -71,6 +71,9 @@ func (d *Dir) receive(h hash, file []byte) error {
 	buf := d.bufs.Get().(*[]byte)
 	defer d.bufs.Put(buf)
 	content, err := d.codec.decode((*buf)[:0], file, h)
+	if errors.Is(err, ErrKey) {
+		return fmt.Errorf("chunk %s: %w; give all nodes the same keyring", h, err)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: chunk %s: %w", ErrCorrupt, h, err)
 	}
@@ -185,9 +188,9 @@ func (d *Dir) accept(id string, raw []byte, refuse func(*lane, header) error) (f
 	if manifestID(raw) != id {
 		return none, corrupt("manifest "+id, "the content is not what the name says")
 	}
-	r, err := decodeRoot(raw)
+	r, err := d.decodeRoot("manifest "+id, raw)
 	if err != nil {
-		return none, corrupt("manifest "+id, "%v", err)
+		return none, err
 	}
 	m, err := r.expand(d.peek)
 	if errors.Is(err, errMissingChunks) {

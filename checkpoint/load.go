@@ -159,7 +159,8 @@ func (d *Dir) loadManifests(known stock) error {
 		}
 	}
 	for id, on := range known.pinned {
-		if on {
+		_, there := d.checkpoints[id.String()]
+		if on && (there || d.damaged[id.String()] != nil) {
 			d.pinned[id.String()] = true
 		}
 	}

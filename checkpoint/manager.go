@@ -46,7 +46,10 @@ type ManagerConfig struct {
 	Interval  time.Duration  // between a workload's checkpoints where its target has none; never exceeded
 	Shortest  time.Duration  // between them where failing often and checkpoints that cost little make more of them pay ([Pace]); 0: always the interval
 	Share     float64        // of the machine that a checkpoint uses while the workload goes on, for Shortest
-	Retention time.Duration  // checkpoints older than this are dropped
+	Retention time.Duration  // checkpoints older than this are dropped, unless a tier keeps them
+	Tiers     []Tier         // see [Retention]
+	MaxBytes  int64          // see [Retention]; 0: no limit
+	Scrub     time.Duration  // every chunk is verified once in as long, a share at each Sweep; 0: never
 	Sweep     time.Duration  // between two applications of the retention
 	Timeout   time.Duration  // of one automatic checkpoint
 	Parallel  int            // automatic checkpoints at once
@@ -56,12 +59,14 @@ type ManagerConfig struct {
 	Metrics   *Metrics // nil: none are kept
 }
 
-// DefaultManagerConfig returns a checkpoint every 5 minutes, kept for 7 days.
+// DefaultManagerConfig returns a checkpoint every 5 minutes, kept for 7 days, and
+// a store that is verified every 30.
 func DefaultManagerConfig() ManagerConfig {
 	return ManagerConfig{
 		Interval:  5 * time.Minute,
 		Share:     0.5,
 		Retention: 7 * 24 * time.Hour,
+		Scrub:     30 * 24 * time.Hour,
 		Sweep:     time.Hour,
 		Timeout:   10 * time.Minute,
 		Parallel:  2,
@@ -80,8 +85,10 @@ func (c ManagerConfig) Validate() error {
 		return fmt.Errorf("shortest checkpoint interval %v is not within 0 and checkpoint_interval %v", c.Shortest, c.Interval)
 	case !(c.Share >= 0 && c.Share <= 1):
 		return fmt.Errorf("checkpoint manager: Share %v is not within 0 and 1", c.Share)
-	case c.Retention <= 0:
-		return fmt.Errorf("checkpoint_retention %v must be positive", c.Retention)
+	case Retention{c.Retention, c.Tiers, c.MaxBytes}.Validate() != nil:
+		return Retention{c.Retention, c.Tiers, c.MaxBytes}.Validate()
+	case c.Scrub < 0 || c.Scrub > 0 && c.Scrub < c.Sweep:
+		return fmt.Errorf("checkpoint manager: Scrub %v is neither 0 nor at least Sweep %v", c.Scrub, c.Sweep)
 	case c.Sweep <= 0 || c.Timeout <= 0:
 		return fmt.Errorf("checkpoint manager: Sweep %v and Timeout %v must be positive", c.Sweep, c.Timeout)
 	case c.Parallel < 1:

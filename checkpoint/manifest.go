@@ -25,6 +25,7 @@ type manifest struct {
 	header
 	entries []entry
 	blocks  []hash // that hold the entries, parents first; none in version 1
+	sealed  bool
 }
 
 // header is what a listing needs, at the front of the file.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/checkpoint/seal"
 	"github.com/zeebo/blake3"
 )
 
@@ -21,15 +22,21 @@ const (
 	headerStart     = len(manifestMagic) + 1 + 4
 	maxHeader       = 4 << 10
 	maxManifest     = 256 << 20
+	sealedTree      = 0xff // in the place of the level: what follows is sealed, bound to all before
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // encode writes a manifest file of the present version.
-func (r root) encode() []byte {
+func (r root) encode(keys *seal.Keyring) []byte {
 	b := r.header.front(manifestVersion)
-	b = append(b, byte(r.level))
-	b = appendRefs(b, r.top)
+	tree := appendRefs([]byte{byte(r.level)}, r.top)
+	if keys != nil {
+		b = append(b, sealedTree)
+		b = keys.Seal(b, tree, b)
+	} else {
+		b = append(b, tree...)
+	}
 	sum := blake3.Sum256(b)
 	return append(b, sum[:]...)
 }
@@ -95,7 +102,7 @@ func decodeHeader(b []byte) (h header, rest []byte, err error) {
 
 // decodeRoot reads a whole manifest file. It allocates in proportion to len(b),
 // whatever b says. Errors do not name the file.
-func decodeRoot(b []byte) (r root, err error) {
+func (c *codec) decodeRoot(b []byte) (r root, err error) {
 	if len(b) > maxManifest {
 		return r, fmt.Errorf("has %d bytes; a manifest has at most %d", len(b), maxManifest)
 	}
@@ -111,6 +118,12 @@ func decodeRoot(b []byte) (r root, err error) {
 		return decodeV1(b, h, rest)
 	}
 	r.header = h
+	if len(rest) > 0 && rest[0] == sealedTree {
+		r.sealed = true
+		if rest, err = c.open(nil, rest[1:], b[:body-len(rest)+1]); err != nil {
+			return r, err
+		}
+	}
 	in := reader{b: rest}
 	if level := in.bytes(1); len(level) == 1 {
 		r.level = int(level[0])

@@ -39,12 +39,12 @@ func packed(t testing.TB, m *manifest) ([]byte, map[hash][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return root{header: m.header, level: level, top: top}.encode(), chunks
+	return root{header: m.header, level: level, top: top}.encode(nil), chunks
 }
 
 // unpacked is the inverse of packed.
 func unpacked(b []byte, chunks map[hash][]byte) (*manifest, error) {
-	r, err := decodeRoot(b)
+	r, err := new(codec).decodeRoot(b)
 	if err != nil {
 		return nil, err
 	}
@@ -164,16 +164,16 @@ func TestManifestRefusesDamage(t *testing.T) {
 		for i := range b {
 			c := slices.Clone(b)
 			c[i] ^= 0x10
-			if _, err := decodeRoot(c); err == nil {
+			if _, err := new(codec).decodeRoot(c); err == nil {
 				t.Errorf("a flipped bit in byte %d was accepted", i)
 			}
-			if _, err := decodeRoot(b[:i]); err == nil {
+			if _, err := new(codec).decodeRoot(b[:i]); err == nil {
 				t.Errorf("the first %d bytes were accepted", i)
 			}
 		}
 	}
 	newer := reseal(append(slices.Clone(b[:len(manifestMagic)]), append([]byte{9}, b[len(manifestMagic)+1:]...)...))
-	if _, err := decodeRoot(newer); err == nil || !strings.Contains(err.Error(), "version 9") {
+	if _, err := new(codec).decodeRoot(newer); err == nil || !strings.Contains(err.Error(), "version 9") {
 		t.Errorf("a newer version: %v", err)
 	}
 }
@@ -203,12 +203,12 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte(manifestMagic))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = reseal(b)
-		r, err := decodeRoot(b)
+		r, err := new(codec).decodeRoot(b)
 		if err != nil {
 			return
 		}
 		if r.entries == nil {
-			again, err := decodeRoot(r.encode())
+			again, err := new(codec).decodeRoot(r.encode(nil))
 			if err != nil || !slices.Equal(again.top, r.top) || again.header != r.header || again.level != r.level {
 				t.Fatalf("an accepted manifest comes back otherwise: %v", err)
 			}
@@ -269,9 +269,9 @@ func FuzzChunk(f *testing.F) {
 	}
 	f.Cleanup(c.close)
 	content := []byte(prose(5000))
-	f.Add(c.encode(nil, content, 0))
-	f.Add(c.encode(nil, []byte(noise(2, 6000)+prose(9000)), 77))
-	f.Add(c.encode(nil, []byte(noise(1, 100)), 0))
+	f.Add(c.encode(nil, hash{}, content, 0))
+	f.Add(c.encode(nil, hash{}, []byte(noise(2, 6000)+prose(9000)), 77))
+	f.Add(c.encode(nil, hash{}, []byte(noise(1, 100)), 0))
 	want := hash(blake3.Sum256(content))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := c.decode(nil, b, want)

@@ -19,6 +19,9 @@ type Metrics struct {
 	under    *prometheus.GaugeVec
 	bad      *prometheus.CounterVec
 	lag      *lag
+	verified prometheus.Counter
+	damage   prometheus.Counter
+	passes   prometheus.Counter
 }
 
 // NewMetrics registers the package's metrics with reg.
@@ -58,8 +61,20 @@ func NewMetrics(reg prometheus.Registerer, now func() time.Time) (*Metrics, erro
 			"fault_tolerance_checkpoint_replication_lag_seconds",
 			"For how long the replica has lacked the workload's newest checkpoint; 0 when it has it.",
 			[]string{"workload", "peer"}, nil)},
+		verified: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "fault_tolerance_checkpoint_scrubbed_bytes_total",
+			Help: "Bytes of this node's store that were read to verify them.",
+		}),
+		damage: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "fault_tolerance_checkpoint_scrub_damage_total",
+			Help: "Manifests, packs and chunks of this node's store that were found lost or damaged.",
+		}),
+		passes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "fault_tolerance_checkpoint_scrub_passes_total",
+			Help: "How often every chunk of this node's store was verified.",
+		}),
 	}
-	for _, c := range []prometheus.Collector{m.total, m.duration, m.pause, m.interval, m.added, m.under, m.bad, m.lag} {
+	for _, c := range []prometheus.Collector{m.total, m.duration, m.pause, m.interval, m.added, m.under, m.bad, m.lag, m.verified, m.damage, m.passes} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -84,6 +99,17 @@ func (m *Metrics) created(workload, step string, cp forestall.Checkpoint) {
 func (m *Metrics) paced(workload string, interval time.Duration) {
 	if m != nil {
 		m.interval.WithLabelValues(workload).Set(interval.Seconds())
+	}
+}
+
+func (m *Metrics) scrubbed(r ScrubReport) {
+	if m == nil {
+		return
+	}
+	m.verified.Add(float64(r.Bytes))
+	m.damage.Add(float64(r.Bad))
+	if r.Whole {
+		m.passes.Inc()
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"runtime"
 	"time"
+
+	"github.com/stratoswarm/forestall/checkpoint/seal"
 )
 
 // The compressions of Options.Compression.
@@ -29,6 +31,7 @@ type Options struct {
 	// OnRead is told the bytes of content of each chunk that was read and verified,
 	// by several goroutines at once: a restore's progress. May be nil.
 	OnRead  func(bytes int)
+	Keys    *seal.Keyring    // what seals the chunks and manifests written; nil: nothing is sealed
 	Workers int              // chunks read, hashed and compressed at once
 	Now     func() time.Time // the clock
 	Logger  *slog.Logger

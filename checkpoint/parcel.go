@@ -112,9 +112,9 @@ func (d *Dir) take(ctx context.Context, p *Parcel, refuse func(*lane, header) er
 	if manifestID(p.Manifest) != p.ID {
 		return none, corrupt("manifest "+p.ID, "the content is not what the name says")
 	}
-	r, err := decodeRoot(p.Manifest)
+	r, err := d.decodeRoot("manifest "+p.ID, p.Manifest)
 	if err != nil {
-		return none, corrupt("manifest "+p.ID, "%v", err)
+		return none, err
 	}
 	if err := d.takeBlocks(ctx, p, r.level, r.top); err != nil {
 		return none, err

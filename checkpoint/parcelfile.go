@@ -110,7 +110,7 @@ func ReadParcel(r io.ReaderAt, size int64) (*Parcel, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := decodeRoot(manifest)
+	h, _, err := decodeHeader(manifest)
 	if err != nil {
 		return nil, bad("its manifest %v", err)
 	}
@@ -119,7 +119,7 @@ func ReadParcel(r io.ReaderAt, size int64) (*Parcel, error) {
 		return nil, err
 	}
 	return &Parcel{
-		Checkpoint: root.checkpoint(manifestID(manifest)),
+		Checkpoint: h.checkpoint(manifestID(manifest)),
 		Manifest:   manifest,
 		Chunks:     chunks,
 		Fetch: func(ctx context.Context, wanted []Hash, deliver func(Hash, []byte) error) error {

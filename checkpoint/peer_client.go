@@ -132,12 +132,12 @@ func (c client) open(ctx context.Context, p Peer, id string) (*Parcel, error) {
 	if manifestID(raw) != id {
 		return nil, corrupt("manifest "+id, "the content is not what the name says")
 	}
-	r, err := decodeRoot(raw)
+	h, _, err := decodeHeader(raw)
 	if err != nil {
 		return nil, corrupt("manifest "+id, "%v", err)
 	}
 	return &Parcel{
-		Checkpoint: r.checkpoint(id),
+		Checkpoint: h.checkpoint(id),
 		Manifest:   raw,
 		Fetch: func(ctx context.Context, chunks []Hash, deliver func(Hash, []byte) error) error {
 			return parallel(ctx, pushWorkers, len(chunks), func(ctx context.Context, i int) error {

@@ -20,6 +20,7 @@ var refusals = []struct {
 	{"missing_chunks", http.StatusConflict, errMissingChunks},
 	{"not_found", http.StatusNotFound, ErrNotFound},
 	{"disk_full", http.StatusInsufficientStorage, ErrDiskFull},
+	{"wrong_key", http.StatusFailedDependency, ErrKey},
 	{"corrupt", http.StatusUnprocessableEntity, ErrCorrupt},
 	{"bad_name", http.StatusBadRequest, forestall.ErrBadName},
 }

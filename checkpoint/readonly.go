@@ -55,6 +55,9 @@ func OpenDirReadOnly(path string, opt Options) (*Dir, error) {
 
 // loadRead is load without what changes the store.
 func (d *Dir) loadRead(version int) error {
+	if err := d.checkKeys(); err != nil {
+		return err
+	}
 	known, err := d.readCatalogue(version == 2)
 	if err != nil {
 		return err
@@ -73,6 +76,7 @@ type readOnlyFS struct{}
 var _ fileSystem = readOnlyFS{}
 
 func (readOnlyFS) Create(string) (storeFile, error) { return nil, ErrReadOnly }
+func (readOnlyFS) Open(string) (storeFile, error)   { return nil, ErrReadOnly }
 func (readOnlyFS) Rename(string, string) error      { return ErrReadOnly }
 func (readOnlyFS) Remove(string) error              { return ErrReadOnly }
 func (readOnlyFS) SyncDir(string) error             { return ErrReadOnly }

@@ -236,6 +236,9 @@ func (d *Dir) baseRegions(id string, b *batch) (map[string]baseFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("base: %w", err)
 	}
+	if d.opt.Keys != nil && !m.sealed {
+		return nil, fmt.Errorf("base: %w: checkpoint %.12s is not encrypted, and what is saved from now on must not lean on it", ErrNotFound, id)
+	}
 	present := d.presence()
 	files := make(map[string]baseFile)
 	for _, e := range m.entries {

@@ -138,6 +138,10 @@ func (d *Dir) reusable(id string, b *batch) map[string]entry {
 		d.opt.Logger.Warn("previous checkpoint cannot serve as a base", "error", err)
 		return nil
 	}
+	if d.opt.Keys != nil && !m.sealed {
+		d.opt.Logger.Info("everything is read again: the previous checkpoint is not encrypted", "workload", m.workload)
+		return nil
+	}
 	present := d.presence()
 	files := make(map[string]entry, len(m.entries))
 next:
@@ -182,7 +186,7 @@ func (d *Dir) finish(ctx context.Context, p *plan) (forestall.Checkpoint, error)
 // commit makes a manifest visible and durable unless refuse objects. Its chunks
 // are durable already and held by the caller.
 func (d *Dir) commit(r root, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
-	b := r.encode()
+	b := r.encode(d.opt.Keys)
 	return d.commitRaw(manifestID(b), b, r.header, refuse)
 }
 

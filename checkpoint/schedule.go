@@ -151,7 +151,8 @@ func (m *Manager) automatic(ctx context.Context, t Target) error {
 	return err
 }
 
-// sweep applies the retention from time to time.
+// sweep applies the retention from time to time, and scrubs a share of the
+// store.
 func (m *Manager) sweep(ctx context.Context) {
 	ticker := time.NewTicker(m.cfg.Sweep)
 	defer ticker.Stop()
@@ -161,12 +162,14 @@ func (m *Manager) sweep(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		removed, freed, err := m.store.Prune(ctx, m.cfg.Retention, m.cfg.Now(), m.hooks.Keep)
+		r := Retention{All: m.cfg.Retention, Tiers: m.cfg.Tiers, MaxBytes: m.cfg.MaxBytes}
+		removed, freed, err := m.store.Retain(ctx, r, m.cfg.Now(), m.hooks.Keep)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			m.cfg.Logger.Error("retention", "error", err)
 		case removed > 0:
 			m.cfg.Logger.Info("retention", "checkpoints_removed", removed, "bytes_freed", freed)
 		}
+		m.scrub(ctx)
 	}
 }

@@ -79,7 +79,7 @@ func (d *Dir) readChunk(dst []byte, h hash) ([]byte, error) {
 	}
 	*buf = file[:0]
 	dst, err = d.codec.decode(dst, file, h)
-	if errors.Is(err, errKey) {
+	if errors.Is(err, ErrKey) {
 		return nil, fmt.Errorf("%s: %w", d.where(h, s), err)
 	}
 	if err != nil {
@@ -213,9 +213,18 @@ func (d *Dir) loadRoot(id string) (root, error) {
 	if err != nil {
 		return root{}, err
 	}
-	r, err := decodeRoot(b)
+	return d.decodeRoot(d.manifestPath(id), b)
+}
+
+// decodeRoot reads a manifest file. Errors name it and wrap [ErrKey] or
+// [ErrCorrupt].
+func (d *Dir) decodeRoot(name string, b []byte) (root, error) {
+	r, err := d.codec.decodeRoot(b)
+	if errors.Is(err, ErrKey) {
+		return r, fmt.Errorf("manifest %s: %w", name, err)
+	}
 	if err != nil {
-		return root{}, corrupt(d.manifestPath(id), "%v", err)
+		return r, corrupt(name, "%v", err)
 	}
 	return r, nil
 }

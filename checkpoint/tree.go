@@ -11,6 +11,7 @@ type root struct {
 	level   int     // of the blocks in top
 	top     []ref   // in order
 	entries []entry // of version 1, which has no blocks
+	sealed  bool
 }
 
 // writeTree keeps the entries as blocks and returns the root of their tree.
@@ -104,7 +105,7 @@ func readBlock(buf []byte, f ref, read func(dst []byte, h hash) ([]byte, error))
 
 // expand reads the whole tree below a root and checks it.
 func (r root) expand(read func(dst []byte, h hash) ([]byte, error)) (*manifest, error) {
-	m := &manifest{header: r.header, entries: r.entries}
+	m := &manifest{header: r.header, entries: r.entries, sealed: r.sealed}
 	if r.entries != nil {
 		return m, nil
 	}

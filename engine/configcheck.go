@@ -78,6 +78,7 @@ func (c Config) Validate() error {
 			c.Checkpoint.Shortest, ft.CheckpointInterval)
 	}
 	c.Checkpoint.check(bad)
+	c.checkStore(bad)
 	oneOf("cluster.profile", c.Cluster.Profile, "standard", "fast")
 	if !slices.Contains([]int{1, 3, 5, 7}, c.Cluster.QuorumSize) {
 		bad("cluster.quorum_size", "%d voters are not one of 1, 3, 5, 7: an even number tolerates no more failures", c.Cluster.QuorumSize)

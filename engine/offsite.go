@@ -10,11 +10,18 @@ import (
 	"github.com/stratoswarm/forestall/migrate"
 )
 
-// CheckpointConfig is what few users need to say of checkpoints: how close
-// together they may be taken, and where they are kept beside the cluster's nodes.
+// CheckpointConfig is how close together checkpoints may be taken, how the nodes'
+// stores keep them, and where they are kept besides.
 type CheckpointConfig struct {
-	Shortest Duration `toml:"shortest_interval"` // 0: always checkpoint_interval
-	S3       S3Config `toml:"s3"`
+	Shortest           Duration     `toml:"shortest_interval"`   // 0: always checkpoint_interval
+	CompressionLevel   int          `toml:"compression_level"`   // of zstd
+	EncryptionKeyring  string       `toml:"encryption_keyring"`  // file; empty: nothing is encrypted
+	EncryptionIdentity string       `toml:"encryption_identity"` // file that opens it
+	Tiers              []TierConfig `toml:"tiers"`               // of checkpoints older than checkpoint_retention
+	MaxBytes           Bytes        `toml:"max_bytes"`           // of a node's packs; 0: no limit
+	ScrubWithin        Duration     `toml:"scrub_within"`        // every chunk is verified once in as long; 0: never
+	BackgroundRate     Bytes        `toml:"background_rate"`     // a second, of GC and scrub; 0: no limit
+	S3                 S3Config     `toml:"s3"`
 }
 
 // S3Config names a bucket for off-site copies. They do not count as replicas:
@@ -33,7 +40,7 @@ type S3Config struct {
 }
 
 func defaultCheckpoint() CheckpointConfig {
-	return CheckpointConfig{S3: S3Config{Credentials: s3.CredentialsEnv, GCInterval: Duration{6 * time.Hour}, GCGrace: Duration{24 * time.Hour}}}
+	return CheckpointConfig{CompressionLevel: 1, ScrubWithin: Duration{30 * 24 * time.Hour}, BackgroundRate: Bytes{100 << 20}, S3: S3Config{Credentials: s3.CredentialsEnv, GCInterval: Duration{6 * time.Hour}, GCGrace: Duration{24 * time.Hour}}}
 }
 
 // Store returns the configuration of the bucket; ok is false when none is named.
@@ -76,7 +83,7 @@ func (e *Engine) openOffsite() (err error) {
 	}
 	e.offsite, err = s3.NewCopier(s3.CopierConfig{
 		Local: e.chunks, Store: store, Retention: retention, Sweep: e.cfg.Checkpoint.S3.GCInterval.Duration, Parallel: 2,
-		Heads: e.heads, Keep: e.isHead, Registerer: e.registry, Now: e.now, Logger: e.log,
+		Heads: e.heads, Keep: e.isKept, Registerer: e.registry, Now: e.now, Logger: e.log,
 	})
 	if err != nil {
 		return fmt.Errorf("checkpoint.s3: %w", err)
@@ -104,6 +111,9 @@ func (e *Engine) isHead(c forestall.Checkpoint) (head bool) {
 	})
 	return head
 }
+
+// isKept reports whether retention must leave the off-site copy of a checkpoint.
+func (e *Engine) isKept(c forestall.Checkpoint) bool { return e.isHead(c) || e.chunks.Pinned(c.ID) }
 
 // fetch brings a checkpoint to this node, from its peers or, when none of them
 // can give it, from the off-site store.

@@ -20,8 +20,11 @@ import (
 // openCheckpoints opens this node's store and what fills and copies it.
 func (e *Engine) openCheckpoints() (err error) {
 	ft := e.cfg.FaultTolerance
-	options := checkpoint.DefaultOptions()
-	options.Compression, options.Now, options.Logger = ft.CheckpointCompression, e.now, e.log
+	options, err := e.cfg.storeOptions()
+	if err != nil {
+		return err
+	}
+	options.Now, options.Logger = e.now, e.log
 	if e.chunks, err = checkpoint.OpenDir(ft.CheckpointStorage, options); err != nil {
 		return fmt.Errorf("fault_tolerance.checkpoint_storage: %w", err)
 	}
@@ -41,7 +44,9 @@ func (e *Engine) openCheckpoints() (err error) {
 	}
 
 	mc := checkpoint.DefaultManagerConfig()
-	mc.Interval, mc.Retention = ft.CheckpointInterval.Duration, ft.CheckpointRetention.Duration
+	keep := e.cfg.retention()
+	mc.Interval, mc.Retention, mc.Tiers, mc.MaxBytes = ft.CheckpointInterval.Duration, keep.All, keep.Tiers, keep.MaxBytes
+	mc.Scrub = e.cfg.Checkpoint.ScrubWithin.Duration
 	mc.Shortest = e.cfg.Checkpoint.Shortest.Duration
 	mc.Now, mc.Logger, mc.Metrics = e.now, e.log, metrics
 	e.manager, err = checkpoint.NewManager(e.chunks, e.replicas, mc, checkpoint.Hooks{

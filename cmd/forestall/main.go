@@ -49,6 +49,8 @@ type cli struct {
 	Telemetry telemetryCmd `cmd:"" group:"Train and judge models" help:"Look at recorded telemetry, or record what Prometheus has kept."`
 	Backtest  backtestCmd  `cmd:"" group:"Train and judge models" help:"List the alarms of a model on recorded telemetry."`
 
+	Keyring keyringCmd `cmd:"" help:"Make and rotate the keys of encrypted checkpoint stores."`
+
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 
 	Version versionCmd `cmd:"" help:"Print the version."`

@@ -1,0 +1,220 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// Retention says which checkpoints of a store are kept. The newest of each
+// workload and pinned ones always are.
+type Retention struct {
+	All      time.Duration // every checkpoint whose state is not older is kept
+	Tiers    []Tier        // of older ones, those that a tier picks
+	MaxBytes int64         // packs may have together; the oldest go first, also those that All or a tier keeps; 0: any
+}
+
+// Tier keeps one checkpoint of a workload for each Every, the last, until its
+// state is older than Within.
+type Tier struct {
+	Every, Within time.Duration
+}
+
+// Validate names the first field that cannot work and what it may be.
+func (r Retention) Validate() error {
+	switch {
+	case r.All <= 0:
+		return fmt.Errorf("checkpoint_retention %v must be positive", r.All)
+	case r.MaxBytes < 0:
+		return fmt.Errorf("at most %d bytes of checkpoints: must not be negative; 0 is no limit", r.MaxBytes)
+	}
+	for i, t := range r.Tiers {
+		switch {
+		case t.Every <= 0 || t.Within <= t.Every:
+			return fmt.Errorf("retention tier %d: every %v within %v: every must be positive and within longer", i+1, t.Every, t.Within)
+		case t.Within <= r.All:
+			return fmt.Errorf("retention tier %d: within %v is not longer than checkpoint_retention %v, which keeps every checkpoint", i+1, t.Within, r.All)
+		case i > 0 && (t.Every <= r.Tiers[i-1].Every || t.Within <= r.Tiers[i-1].Within):
+			return fmt.Errorf("retention tier %d: every %v within %v: both must be longer than those of the tier before", i+1, t.Every, t.Within)
+		}
+	}
+	return nil
+}
+
+// expired returns the checkpoints that the retention lets go at now, not looking
+// at MaxBytes: neither the newest of a workload nor what keep says.
+func (r Retention) expired(all []forestall.Checkpoint, now time.Time, keep func(forestall.Checkpoint) bool) (out []forestall.Checkpoint) {
+	newest := newestOf(all)
+	picked := make(map[string]bool)
+	for _, t := range r.Tiers {
+		for _, cp := range t.last(all) {
+			if now.Sub(cp.Time) <= t.Within {
+				picked[cp.ID] = true
+			}
+		}
+	}
+	for _, cp := range all {
+		if now.Sub(cp.Time) > r.All && cp.ID != newest[cp.Workload].ID && !picked[cp.ID] && (keep == nil || !keep(cp)) {
+			out = append(out, cp)
+		}
+	}
+	return out
+}
+
+func newestOf(all []forestall.Checkpoint) map[string]forestall.Checkpoint {
+	newest := make(map[string]forestall.Checkpoint)
+	for _, cp := range all {
+		if have, ok := newest[cp.Workload]; !ok || cp.NewerThan(have) {
+			newest[cp.Workload] = cp
+		}
+	}
+	return newest
+}
+
+// last returns the last checkpoint of each workload in each of the tier's
+// periods, which begin at multiples of Every in UTC: what is last in a longer
+// period is last in the shorter one too.
+func (t Tier) last(all []forestall.Checkpoint) []forestall.Checkpoint {
+	type period struct {
+		workload string
+		number   int64
+	}
+	last := make(map[period]forestall.Checkpoint)
+	for _, cp := range all {
+		p := period{cp.Workload, cp.Time.UnixNano() / int64(t.Every)}
+		if have, ok := last[p]; !ok || cp.Time.After(have.Time) || cp.Time.Equal(have.Time) && cp.NewerThan(have) {
+			last[p] = cp
+		}
+	}
+	out := make([]forestall.Checkpoint, 0, len(last))
+	for _, cp := range last {
+		out = append(out, cp)
+	}
+	return out
+}
+
+// Retain drops the checkpoints that the retention lets go at now, and what
+// nothing needs any more. It leaves the newest of each workload, pinned ones and
+// what keep, when not nil, says.
+func (d *Dir) Retain(ctx context.Context, r Retention, now time.Time, keep func(forestall.Checkpoint) bool) (removed int, freedBytes int64, err error) {
+	if err := r.Validate(); err != nil {
+		return 0, 0, err
+	}
+	all, err := d.List("")
+	if err != nil {
+		return 0, 0, err
+	}
+	spare := func(cp forestall.Checkpoint) bool { return d.Pinned(cp.ID) || keep != nil && keep(cp) }
+	removed, err = d.deleteAll(ctx, r.expired(all, now, spare))
+	if err != nil {
+		return removed, 0, fmt.Errorf("retention: %w", err)
+	}
+	if freedBytes, err = d.GC(ctx); err != nil || r.MaxBytes == 0 {
+		return removed, freedBytes, err
+	}
+	more, freed, err := d.shrink(ctx, r.MaxBytes, spare)
+	return removed + more, freedBytes + freed, err
+}
+
+// shrink drops the oldest checkpoints until the packs have at most limit bytes.
+// How much a checkpoint has to itself is only known once it has gone, so a
+// quarter of those that may go do so at a time.
+func (d *Dir) shrink(ctx context.Context, limit int64, spare func(forestall.Checkpoint) bool) (removed int, freed int64, err error) {
+	for {
+		s, err := d.Stats()
+		if err != nil || s.PackBytes <= limit {
+			return removed, freed, err
+		}
+		all, err := d.List("")
+		if err != nil {
+			return removed, freed, err
+		}
+		newest := newestOf(all)
+		all = slices.DeleteFunc(all, func(cp forestall.Checkpoint) bool { return cp.ID == newest[cp.Workload].ID || spare(cp) })
+		if len(all) == 0 {
+			d.opt.Logger.Warn("the store is over its size limit, and only the newest and pinned checkpoints are left",
+				"path", d.path, "pack_bytes", s.PackBytes, "limit", limit)
+			return removed, freed, nil
+		}
+		slices.Reverse(all) // oldest first
+		n, err := d.deleteAll(ctx, all[:(len(all)+3)/4])
+		removed += n
+		if err != nil {
+			return removed, freed, fmt.Errorf("retention: %w", err)
+		}
+		f, err := d.GC(ctx)
+		freed += f
+		if err != nil {
+			return removed, freed, err
+		}
+	}
+}
+
+// deleteAll drops checkpoints; one that has gone already is no error.
+func (d *Dir) deleteAll(ctx context.Context, cps []forestall.Checkpoint) (removed int, err error) {
+	for _, cp := range cps {
+		err := d.Delete(ctx, cp.ID)
+		switch {
+		case err == nil:
+			removed++
+		case errors.Is(err, ErrNotFound) || errors.Is(err, ErrPinned): // somebody else was faster
+		default:
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// Prune is Retain with nothing but an age.
+func (d *Dir) Prune(ctx context.Context, retention time.Duration, now time.Time, keep func(forestall.Checkpoint) bool) (removed int, freedBytes int64, err error) {
+	return d.Retain(ctx, Retention{All: retention}, now, keep)
+}
+
+// Pin keeps a checkpoint of this store from retention and Delete until Unpin,
+// also across restarts.
+func (d *Dir) Pin(id string) error { return d.setPin(id, true) }
+
+// Unpin ends the effect of Pin.
+func (d *Dir) Unpin(id string) error { return d.setPin(id, false) }
+
+func (d *Dir) setPin(id string, on bool) error {
+	cp, err := d.Get(id)
+	if err != nil {
+		return err
+	}
+	l := d.lane(cp.Workload) // not while it is being deleted
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := d.Get(id); err != nil {
+		return err
+	}
+	if d.Pinned(id) == on {
+		return nil
+	}
+	kind := byte(recordUnpin)
+	if on {
+		kind = recordPin
+	}
+	if err := d.note(kind, id); err != nil {
+		return fmt.Errorf("pin checkpoint %.12s: %w", id, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if on {
+		d.pinned[id] = true
+	} else {
+		delete(d.pinned, id)
+	}
+	return nil
+}
+
+// Pinned reports whether a checkpoint is pinned.
+func (d *Dir) Pinned(id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.pinned[id]
+}

@@ -1,0 +1,163 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// TestTiers takes a checkpoint every 10 minutes for 40 days and applies the
+// retention every hour, as a store does: what is left is everything of a day,
+// one an hour of a week, one a day of a month.
+func TestTiers(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	r := Retention{All: day, Tiers: []Tier{{time.Hour, 7 * day}, {day, 30 * day}}}
+	if err := r.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var held []forestall.Checkpoint
+	now := start
+	for i := 0; now.Sub(start) < 40*day; i++ {
+		now = now.Add(10 * time.Minute)
+		held = append(held, forestall.Checkpoint{ID: fmt.Sprint(i), Workload: "w", Sequence: uint64(i), Time: now})
+		if i%6 == 0 {
+			gone := make(map[string]bool)
+			for _, cp := range r.expired(held, now, nil) {
+				gone[cp.ID] = true
+			}
+			held = slices.DeleteFunc(held, func(cp forestall.Checkpoint) bool { return gone[cp.ID] })
+		}
+	}
+	var all, hourly, daily int
+	for i, cp := range held {
+		age := now.Sub(cp.Time)
+		var most time.Duration
+		switch {
+		case age <= day:
+			all++
+			most = 10 * time.Minute
+		case age <= 7*day:
+			hourly++
+			most = time.Hour
+		default:
+			daily++
+			most = day
+		}
+		if i > 0 && age < 29*day && cp.Time.Sub(held[i-1].Time) > most+most/2 {
+			t.Errorf("a gap of %v at age %v", cp.Time.Sub(held[i-1].Time), age)
+		}
+	}
+	if all < 144 || all > 150 || hourly < 142 || hourly > 150 || daily < 22 || daily > 24 {
+		t.Errorf("%d of the last day, %d hourly, %d daily", all, hourly, daily)
+	}
+}
+
+func TestRetentionValidate(t *testing.T) {
+	t.Parallel()
+	for says, r := range map[string]Retention{
+		"checkpoint_retention": {},
+		"must not be negative": {All: 1, MaxBytes: -1},
+		"every must be":        {All: 1, Tiers: []Tier{{0, 5}}},
+		"within 5ns is not":    {All: 9, Tiers: []Tier{{1, 5}}},
+		"the tier before":      {All: 1, Tiers: []Tier{{2, 5}, {2, 9}}},
+	} {
+		if err := r.Validate(); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("error %v, want one saying %q", err, says)
+		}
+	}
+}
+
+// TestSizeLimit drops the oldest checkpoints of a store that is too large, but
+// neither the newest of each workload nor pinned ones.
+func TestSizeLimit(t *testing.T) {
+	t.Parallel()
+	d, src := openDir(t, small()), t.TempDir()
+	start := time.Now().Add(-time.Hour)
+	var ids []string
+	for i := range 12 {
+		writeFiles(t, src, map[string]string{"f": noise(uint64(i), 30<<10)})
+		cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: fmt.Sprint("w", i%2), Source: src, Time: start.Add(time.Duration(i) * time.Minute)}))
+		ids = append(ids, cp.ID)
+	}
+	if err := d.Pin(ids[1]); err != nil {
+		t.Fatal(err)
+	}
+	r := Retention{All: 24 * time.Hour, MaxBytes: 200 << 10}
+	removed, freed, err := d.Retain(t.Context(), r, time.Now(), nil)
+	s := must[Stats](t)(d.Stats())
+	if err != nil || s.PackBytes > r.MaxBytes || removed < 6 || removed > 8 || freed < 180<<10 {
+		t.Errorf("%d removed, %d bytes freed (%v), %+v", removed, freed, err, s)
+	}
+	for i, want := range map[int]bool{0: false, 1: true, 2: false, 10: true, 11: true} {
+		if _, err := d.Get(ids[i]); (err == nil) != want {
+			t.Errorf("checkpoint %d: %v", i, err)
+		}
+	}
+	r.MaxBytes = 1
+	if _, _, err := d.Retain(t.Context(), r, time.Now(), nil); err != nil {
+		t.Errorf("a limit that cannot be kept: %v", err)
+	}
+	if n := len(must[[]forestall.Checkpoint](t)(d.List(""))); n != 3 {
+		t.Errorf("%d checkpoints left, want the pinned and the two newest", n)
+	}
+}
+
+func TestPin(t *testing.T) {
+	t.Parallel()
+	d, src := openDir(t, small()), state(t)
+	old := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src, Time: time.Now().Add(-48 * time.Hour)}))
+	must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	if err := d.Pin(strings.Repeat("0", 64)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("pin of what is not there: %v", err)
+	}
+	for range 2 {
+		if err := d.Pin(old.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reopen := func() {
+		closeDir(t, d)
+		d = must[*Dir](t)(OpenDir(d.path, small()))
+	}
+	defer func() { closeDir(t, d) }()
+	for range 2 {
+		reopen()
+		if removed, _, err := d.Prune(t.Context(), time.Hour, time.Now(), nil); removed != 0 || err != nil {
+			t.Errorf("prune removed %d (%v)", removed, err)
+		}
+		if err := d.Delete(t.Context(), old.ID); !errors.Is(err, ErrPinned) || !d.Pinned(old.ID) {
+			t.Errorf("delete: %v, want ErrPinned", err)
+		}
+	}
+	if err := d.Unpin(old.ID); err != nil {
+		t.Fatal(err)
+	}
+	reopen()
+	if removed, _, err := d.Prune(t.Context(), time.Hour, time.Now(), nil); removed != 1 || err != nil {
+		t.Errorf("prune removed %d (%v)", removed, err)
+	}
+}
+
+// The manager scrubs its store, and brings back from a peer what has rotted.
+func TestManagerMends(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, func(cfg *ReplicatorConfig) { cfg.Consistency = ConsistencyAll })
+	cp, _ := c.save(t, 1)
+	must[[]string](t)(c.repls[0].Push(t.Context(), cp.ID))
+	e := &fakeEngine{}
+	cfg := DefaultManagerConfig()
+	cfg.Scrub = cfg.Sweep
+	m := must[*Manager](t)(NewManager(c.stores[0], c.repls[0], cfg, e.hooks()))
+	damageChunk(t, c.stores[0], someChunk(t, c.stores[0], cp))
+	m.scrub(t.Context())
+	if err := c.stores[0].Verify(t.Context(), cp.ID); err != nil {
+		t.Error(err)
+	}
+}
