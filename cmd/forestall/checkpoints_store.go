@@ -190,7 +190,7 @@ func (o *opened) local(ctx context.Context, ids ...string) (*checkpoint.Dir, fun
 		return nil, nil, err
 	}
 	done := func() {
-		d.Close()
+		_ = d.Close()
 		os.RemoveAll(tmp)
 	}
 	for _, id := range ids {

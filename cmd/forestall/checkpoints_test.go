@@ -154,7 +154,7 @@ func TestCheckpointsInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	id := idsOf(t, "--store", store)[0]
 	mustRun(t, "restore", "--store", store, "--to", filepath.Join(dir, "back"))
 	status, _, stderr := commandLine("checkpoints", "delete", id, "--store", store)
