@@ -21,6 +21,9 @@ type Keeper interface {
 	// DeleteCheckpoint drops a checkpoint from this node, its live peers and the
 	// off-site store. The newest that counts of a workload is refused: ErrInvalid.
 	DeleteCheckpoint(ctx context.Context, id string) (Deleted, error)
+	// PinCheckpoint keeps a checkpoint of this node's store from retention, or
+	// lets it go again.
+	PinCheckpoint(ctx context.Context, id string, on bool) error
 	// CollectGarbage removes what no checkpoint of this node's store needs.
 	CollectGarbage(ctx context.Context) (Collected, error)
 	// StoreStats counts what this node's store holds.
@@ -96,6 +99,25 @@ func (s *Server) registerKeeper(api huma.API) {
 		return &one[Deleted]{d}, nil
 	})
 
+	for _, on := range []bool{true, false} {
+		verb, what := "pin", "Keep a checkpoint of this node's store from retention"
+		if !on {
+			verb, what = "unpin", "Let retention have a checkpoint of this node's store again"
+		}
+		op = operation(http.MethodPost, "/v1/checkpoints/{id}/"+verb, verb+"-checkpoint", what,
+			http.StatusNotFound, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
+		op.DefaultStatus = http.StatusNoContent
+		huma.Register(api, op, func(ctx context.Context, in *struct {
+			ID string `path:"id" pattern:"^[0-9a-f]{64}$" doc:"of the checkpoint, 64 hex digits"`
+		},
+		) (*struct{}, error) {
+			if err := s.backend.Keeper.PinCheckpoint(ctx, in.ID, on); err != nil {
+				return nil, answer(err)
+			}
+			return nil, nil
+		})
+	}
+
 	op = operation(http.MethodPost, "/v1/store/gc", "collect-garbage", "Remove what no checkpoint of this node's store needs", http.StatusUnsupportedMediaType)
 	huma.Register(api, long(op), func(ctx context.Context, _ *struct{ Body struct{} }) (*one[Collected], error) {
 		c, err := s.backend.Keeper.CollectGarbage(ctx)
@@ -127,6 +149,16 @@ func (c *Client) CreateCheckpoint(ctx context.Context, workload, label string) (
 // DeleteCheckpoint drops a checkpoint wherever it is held.
 func (c *Client) DeleteCheckpoint(ctx context.Context, id string) (Deleted, error) {
 	return patient[Deleted](ctx, c, http.MethodDelete, "/v1/checkpoints/"+id, nil)
+}
+
+// PinCheckpoint keeps a checkpoint of the engine's own store from retention, or
+// lets it go again.
+func (c *Client) PinCheckpoint(ctx context.Context, id string, on bool) error {
+	verb := "pin"
+	if !on {
+		verb = "unpin"
+	}
+	return c.post(ctx, "/v1/checkpoints/"+id+"/"+verb, struct{}{})
 }
 
 // CollectGarbage removes what no checkpoint of the engine's own store needs.

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -72,6 +73,9 @@ func decodeCatalogue(b []byte) (records []record, damaged int, err error) {
 	}
 	least := int64(binary.LittleEndian.Uint32(b[8:]))
 	for b = b[recordLen:]; len(b) >= recordLen; b = b[recordLen:] {
+		if [recordLen]byte(b[:recordLen]) == ([recordLen]byte{}) {
+			continue // not yet used
+		}
 		r := record{kind: b[0], id: hash(b[4:36]), epoch: forestall.Epoch(binary.LittleEndian.Uint64(b[36:]))}
 		if crc32.Checksum(b[:recordLen-4], castagnoli) != binary.LittleEndian.Uint32(b[recordLen-4:]) || r.kind < recordAdd || r.kind > recordUnpin {
 			damaged++
@@ -184,12 +188,43 @@ func (d *Dir) readCatalogue(expected bool) (stock, error) {
 	return known, nil
 }
 
-// writeCatalogue writes the catalogue anew and keeps it open.
+// spareRecords is room in the catalogue that is made when it is written anew, so
+// that a checkpoint can be dropped when the disk is full.
+const spareRecords = 1 << 10
+
+// writeCatalogue writes the catalogue anew and keeps it open. On a full disk it
+// goes on with the one that is there.
 func (d *Dir) writeCatalogue(records []record) error {
+	err := d.renewCatalogue(records)
+	if !errors.Is(err, ErrDiskFull) {
+		return err
+	}
+	b, serr := os.ReadFile(d.cataloguePath())
+	if serr != nil {
+		return err
+	}
+	f, serr := d.fs.Open(d.cataloguePath())
+	if serr != nil {
+		return err
+	}
+	d.opt.Logger.Warn("the catalogue is not written anew", "error", err)
+	d.catalogue.f, d.catalogue.size, d.catalogue.gone = f, usedRecords(b)*recordLen, make(map[hash]bool)
+	return nil
+}
+
+// usedRecords counts the records up to the last that is used.
+func usedRecords(b []byte) int64 {
+	used := len(bytes.TrimRight(b, "\x00"))
+	return int64(used+recordLen-1) / recordLen
+}
+
+func (d *Dir) renewCatalogue(records []record) error {
 	b := catalogueHeader(len(records))
 	for _, r := range records {
 		b = r.append(b)
 	}
+	used := len(b)
+	b = append(b, make([]byte, spareRecords*recordLen)...)
 	tmp := d.tempName()
 	f, err := d.fs.Create(tmp)
 	if err == nil {
@@ -210,6 +245,6 @@ func (d *Dir) writeCatalogue(records []record) error {
 	if err != nil {
 		return d.diskFull(fmt.Errorf("write catalogue: %w", err))
 	}
-	d.catalogue.f, d.catalogue.size, d.catalogue.gone = f, int64(len(b)), make(map[hash]bool)
+	d.catalogue.f, d.catalogue.size, d.catalogue.gone = f, int64(used), make(map[hash]bool)
 	return nil
 }

@@ -177,6 +177,11 @@ func (k killFS) Create(path string) (storeFile, error) {
 	f, err := k.fileSystem.Create(path)
 	return killFile{f, k}, err
 }
+func (k killFS) Open(path string) (storeFile, error) {
+	k.step()
+	f, err := k.fileSystem.Open(path)
+	return killFile{f, k}, err
+}
 func (k killFS) Rename(from, to string) error { k.step(); return k.fileSystem.Rename(from, to) }
 func (k killFS) Remove(path string) error     { k.step(); return k.fileSystem.Remove(path) }
 func (k killFS) SyncDir(path string) error    { k.step(); return k.fileSystem.SyncDir(path) }

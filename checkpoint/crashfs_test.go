@@ -85,6 +85,16 @@ func (c *crashFS) Create(path string) (storeFile, error) {
 	return &crashFile{c: c, f: f, ino: ino}, nil
 }
 
+func (c *crashFS) Open(path string) (storeFile, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.step(); err != nil {
+		return nil, err
+	}
+	f, err := osFS{}.Open(path)
+	return &crashFile{c: c, f: f, ino: c.files[path]}, err
+}
+
 func (c *crashFS) Rename(from, to string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

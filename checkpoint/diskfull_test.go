@@ -67,6 +67,11 @@ func (h hookedFS) Create(path string) (storeFile, error) {
 	return hookedFile{f, path, h.hook}, err
 }
 
+func (h hookedFS) Open(path string) (storeFile, error) {
+	f, err := h.fileSystem.Open(path)
+	return hookedFile{f, path, h.hook}, err
+}
+
 func (h hookedFS) Rename(from, to string) error {
 	if err := h.hook("rename", to); err != nil {
 		return err

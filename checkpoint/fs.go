@@ -12,6 +12,8 @@ import (
 type fileSystem interface {
 	// Create makes a new file, and fails when there is one.
 	Create(path string) (storeFile, error)
+	// Open opens a file that exists.
+	Open(path string) (storeFile, error)
 	Rename(from, to string) error
 	Remove(path string) error
 	// SyncDir makes the names in a directory durable.
@@ -33,9 +35,10 @@ var _ fileSystem = osFS{}
 func (osFS) Create(path string) (storeFile, error) {
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 }
-func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
-func (osFS) Remove(path string) error     { return os.Remove(path) }
-func (osFS) SyncDir(path string) error    { return syncDir(path) }
+func (osFS) Open(path string) (storeFile, error) { return os.OpenFile(path, os.O_RDWR, 0) }
+func (osFS) Rename(from, to string) error        { return os.Rename(from, to) }
+func (osFS) Remove(path string) error            { return os.Remove(path) }
+func (osFS) SyncDir(path string) error           { return syncDir(path) }
 
 func syncDir(path string) error {
 	f, err := os.Open(path)

@@ -31,8 +31,8 @@ type Options struct {
 	// OnRead is told the bytes of content of each chunk that was read and verified,
 	// by several goroutines at once: a restore's progress. May be nil.
 	OnRead  func(bytes int)
-	Workers int              // chunks read, hashed and compressed at once
 	Keys    *seal.Keyring    // what seals the chunks and manifests written; nil: nothing is sealed
+	Workers int              // chunks read, hashed and compressed at once
 	Now     func() time.Time // the clock
 	Logger  *slog.Logger
 }

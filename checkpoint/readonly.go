@@ -12,7 +12,7 @@ import (
 	"github.com/stratoswarm/forestall"
 )
 
-// ErrReadOnly: the store was opened for reading.
+// ErrReadOnly says that the store was opened for reading.
 var ErrReadOnly = errors.New("checkpoint store is open for reading only")
 
 // OpenDirReadOnly opens the store at path for reading, also while an engine has
@@ -48,14 +48,16 @@ func OpenDirReadOnly(path string, opt Options) (*Dir, error) {
 		return nil, err
 	}
 	if err := d.loadRead(version); err != nil {
-		d.release()
-		return nil, err
+		return nil, errors.Join(err, d.release())
 	}
 	return d, nil
 }
 
 // loadRead is load without what changes the store.
 func (d *Dir) loadRead(version int) error {
+	if err := d.checkKeys(); err != nil {
+		return err
+	}
 	known, err := d.readCatalogue(version == 2)
 	if err != nil {
 		return err
@@ -74,6 +76,7 @@ type readOnlyFS struct{}
 var _ fileSystem = readOnlyFS{}
 
 func (readOnlyFS) Create(string) (storeFile, error) { return nil, ErrReadOnly }
+func (readOnlyFS) Open(string) (storeFile, error)   { return nil, ErrReadOnly }
 func (readOnlyFS) Rename(string, string) error      { return ErrReadOnly }
 func (readOnlyFS) Remove(string) error              { return ErrReadOnly }
 func (readOnlyFS) SyncDir(string) error             { return ErrReadOnly }

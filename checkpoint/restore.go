@@ -155,6 +155,7 @@ type target struct {
 	entries []entry
 	open    int // index of f's entry; -1: none
 	f       *os.File
+	wrote   PageRange // since the disk was last set going
 }
 
 func (t *target) write(entry int, b []byte, at int64) (err error) {
@@ -167,8 +168,28 @@ func (t *target) write(entry int, b []byte, at int64) (err error) {
 		}
 		t.open = entry
 	}
-	_, err = t.f.WriteAt(b, at)
-	return err
+	if _, err = t.f.WriteAt(b, at); err != nil {
+		return err
+	}
+	if at != t.wrote.end() {
+		t.flush()
+		t.wrote.Offset = at
+	}
+	if t.wrote.Length += int64(len(b)); t.wrote.Length >= flushBytes {
+		t.flush()
+	}
+	return nil
+}
+
+// flushBytes is how much is written to a file before the disk is set going with
+// it, so that the sync at the end finds little left to do.
+const flushBytes = 4 << 20
+
+func (t *target) flush() {
+	if t.wrote.Length >= flushBytes/4 {
+		startWriting(t.f, t.wrote)
+	}
+	t.wrote = PageRange{Offset: t.wrote.end()}
 }
 
 func (t *target) close() error {
@@ -176,6 +197,7 @@ func (t *target) close() error {
 		return nil
 	}
 	t.open = -1
+	t.flush()
 	return t.f.Close()
 }
 
@@ -192,9 +214,9 @@ func stamp(root *os.Root, e entry) error {
 	return root.Chmod(name, fileMode(e.mode))
 }
 
-// manyFiles is where one sync of the file system becomes cheaper than a sync
-// of each file.
-const manyFiles = 16
+// manyFiles is where one sync of the file system, which waits for what others
+// have written too, is taken for cheaper than a sync of each file.
+const manyFiles = 256
 
 // syncTree makes a new tree durable.
 func syncTree(dir string, entries []entry) error {

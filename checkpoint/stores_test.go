@@ -18,7 +18,7 @@ func newStoreDir(t *testing.T) *checkpoint.Dir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Close() })
+	t.Cleanup(func() { _ = d.Close() })
 	return d
 }
 

@@ -29,6 +29,12 @@ func syncFileSystem(dir string) error {
 	return nil
 }
 
+// startWriting lets the kernel begin to write a part of a file to the disk. It is
+// a hint and may fail.
+func startWriting(f *os.File, r PageRange) {
+	_ = unix.SyncFileRange(int(f.Fd()), r.Offset, r.Length, unix.SYNC_FILE_RANGE_WRITE)
+}
+
 // exchange swaps two directories in one step; errors.ErrUnsupported where the
 // file system cannot.
 func exchange(a, b string) error {

@@ -24,3 +24,6 @@ func identOf(fs.FileInfo) ident { return ident{} }
 func stampsWrites(string) bool { return false }
 
 func freeBytes(string) (int64, error) { return 0, errors.ErrUnsupported }
+
+// startWriting is a hint that this system does not take.
+func startWriting(*os.File, PageRange) {}

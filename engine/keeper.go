@@ -59,6 +59,18 @@ func (k keeper) DeleteCheckpoint(ctx context.Context, id string) (done api.Delet
 	return done, nil
 }
 
+func (k keeper) PinCheckpoint(_ context.Context, id string, on bool) error {
+	set := k.chunks.Pin
+	if !on {
+		set = k.chunks.Unpin
+	}
+	err := set(id)
+	if errors.Is(err, checkpoint.ErrNotFound) {
+		return fmt.Errorf("checkpoint %s is not on node %s: %w", short(id), k.name, api.ErrNotFound)
+	}
+	return err
+}
+
 func (k keeper) CollectGarbage(ctx context.Context) (api.Collected, error) {
 	freed, err := k.chunks.GC(ctx)
 	return api.Collected{Freed: freed}, err

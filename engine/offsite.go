@@ -10,8 +10,8 @@ import (
 	"github.com/stratoswarm/forestall/migrate"
 )
 
-// CheckpointConfig is how the nodes' stores keep checkpoints, and where they are
-// kept besides.
+// CheckpointConfig is how close together checkpoints may be taken, how the nodes'
+// stores keep them, and where they are kept besides.
 type CheckpointConfig struct {
 	Shortest           Duration     `toml:"shortest_interval"`   // 0: always checkpoint_interval
 	CompressionLevel   int          `toml:"compression_level"`   // of zstd
@@ -83,7 +83,7 @@ func (e *Engine) openOffsite() (err error) {
 	}
 	e.offsite, err = s3.NewCopier(s3.CopierConfig{
 		Local: e.chunks, Store: store, Retention: retention, Sweep: e.cfg.Checkpoint.S3.GCInterval.Duration, Parallel: 2,
-		Heads: e.heads, Keep: e.isHead, Registerer: e.registry, Now: e.now, Logger: e.log,
+		Heads: e.heads, Keep: e.isKept, Registerer: e.registry, Now: e.now, Logger: e.log,
 	})
 	if err != nil {
 		return fmt.Errorf("checkpoint.s3: %w", err)
@@ -111,6 +111,9 @@ func (e *Engine) isHead(c forestall.Checkpoint) (head bool) {
 	})
 	return head
 }
+
+// isKept reports whether retention must leave the off-site copy of a checkpoint.
+func (e *Engine) isKept(c forestall.Checkpoint) bool { return e.isHead(c) || e.chunks.Pinned(c.ID) }
 
 // fetch brings a checkpoint to this node, from its peers or, when none of them
 // can give it, from the off-site store.

@@ -24,6 +24,25 @@ func kill(t *testing.T, pid int, sig unix.Signal) {
 	if err := unix.Kill(pid, sig); err != nil {
 		t.Fatalf("send %v to %d: %v", sig, pid, err)
 	}
+	for sig == unix.SIGSTOP && !stopped(t, pid) { // a thread may answer until it has
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// stopped reports whether every thread of a process has been stopped.
+func stopped(t *testing.T, pid int) bool {
+	t.Helper()
+	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(stats) == 0 {
+		t.Fatalf("threads of %d: %v", pid, err)
+	}
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err == nil && stat[bytes.LastIndexByte(stat, ')')+2] != 'T' {
+			return false
+		}
+	}
+	return true
 }
 
 func TestLeaseExpiryKills(t *testing.T) {

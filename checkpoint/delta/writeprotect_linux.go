@@ -41,7 +41,7 @@ func (w *writeProtect) mark(ctx context.Context) (out []Range, err error) {
 				return
 			}
 			from, to := max(p.start, e.Start), min(p.end, e.End)
-			out = appendRange(out, align(Range{base + int64(from-e.Start), int64(to - from)}, size))
+			out = append(out, align(Range{base + int64(from-e.Start), int64(to - from)}, size))
 		})
 		if err != nil {
 			return nil, err
@@ -54,11 +54,14 @@ func (w *writeProtect) mark(ctx context.Context) (out []Range, err error) {
 	if first {
 		return whole(size), nil
 	}
-	return out, nil
+	return Union(out, nil), nil // the scan may go back a little: see there
 }
 
 // scan visits the pages of e that have any of the categories, after flipping
-// those in inverted.
+// those in inverted. They come in ascending order within one call of the
+// kernel. The kernel says where a call ended that ran out of room, and when a
+// later part of the same call did not, it says so still: then a stretch is
+// looked at twice, and what was written to it in between comes behind its place.
 func (w *writeProtect) scan(e Span, anyOf, inverted, flags uint64, visit func(pageRegion)) error {
 	for at := e.Start; at < e.End; {
 		arg := scanArg{

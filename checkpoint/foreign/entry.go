@@ -53,7 +53,7 @@ type File struct {
 	Hash string `json:"hash,omitempty"` // BLAKE3-256 of its content; "": not computed
 }
 
-// ErrDamaged: the data is no longer what was registered.
+// ErrDamaged says that the data is no longer what was registered.
 var ErrDamaged = errors.New("foreign checkpoint is not what was registered")
 
 // identity returns the ID of an entry: what it is, not what is known of it.

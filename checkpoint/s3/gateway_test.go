@@ -171,7 +171,7 @@ func newDir(t *testing.T) *checkpoint.Dir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Close() })
+	t.Cleanup(func() { _ = d.Close() })
 	return d
 }
 

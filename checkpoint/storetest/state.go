@@ -38,7 +38,7 @@ func openDir(t testing.TB) *checkpoint.Dir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Close() })
+	t.Cleanup(func() { _ = d.Close() })
 	return d
 }
 

@@ -17,6 +17,8 @@ type checkpointsCmd struct {
 	Diff   checkpointsDiffCmd   `cmd:"" help:"Compare two checkpoints: which files differ, and how many bytes are new."`
 	Create checkpointsCreateCmd `cmd:"" help:"Take a checkpoint of a workload now, or of a directory into a store."`
 	Verify checkpointsVerifyCmd `cmd:"" help:"Read every byte of checkpoints and compare the hashes."`
+	Pin    checkpointsPinCmd    `cmd:"" help:"Keep a checkpoint from retention."`
+	Unpin  checkpointsUnpinCmd  `cmd:"" help:"Let retention have a checkpoint again."`
 	Delete checkpointsDeleteCmd `cmd:"" help:"Drop checkpoints."`
 	GC     checkpointsGCCmd     `cmd:"" name:"gc" help:"Remove what no checkpoint needs any more."`
 	Stats  checkpointsStatsCmd  `cmd:"" help:"Show what a store holds."`

@@ -181,7 +181,7 @@ func (c checkpointsExportCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	if err := carry(g, s, c.To, cp); err != nil {
+	if err := carry(g, s, c.To, c.sealFlags, cp); err != nil {
 		return err
 	}
 	fmt.Fprintf(g.out, "checkpoint %s of %s is in %s\n", shortID(cp.ID), cp.Workload, c.To)
@@ -189,7 +189,7 @@ func (c checkpointsExportCmd) Run(g *globals) error {
 }
 
 // carry copies a checkpoint into another store or a file.
-func carry(g *globals, from *opened, to string, cp forestall.Checkpoint) error {
+func carry(g *globals, from *opened, to string, seals sealFlags, cp forestall.Checkpoint) error {
 	dir, done, err := from.local(g.ctx, cp.ID)
 	if err != nil {
 		return err
@@ -202,21 +202,21 @@ func carry(g *globals, from *opened, to string, cp forestall.Checkpoint) error {
 	defer p.Close()
 	bar := newProgress(g, "copy "+shortID(cp.ID), int64(len(p.Chunks)))
 	count(p, bar)
-	err = sendTo(g, to, p)
+	err = sendTo(g, storeFlag{sealFlags: seals, Store: to}, p)
 	bar.end(err == nil)
 	return err
 }
 
-func sendTo(g *globals, to string, p *checkpoint.Parcel) error {
-	if isStore(to) {
-		s, err := storeFlag{to}.open(g, writing)
+func sendTo(g *globals, to storeFlag, p *checkpoint.Parcel) error {
+	if isStore(to.Store) {
+		s, err := to.open(g, writing)
 		if err != nil {
 			return err
 		}
 		defer s.close()
 		return s.Put(g.ctx, p)
 	}
-	return writeNew(to, func(f *os.File) error { return checkpoint.WriteParcel(g.ctx, f, p) })
+	return writeNew(to.Store, func(f *os.File) error { return checkpoint.WriteParcel(g.ctx, f, p) })
 }
 
 // isStore tells a store from a file: a bucket, or a directory.

@@ -13,20 +13,40 @@ import (
 	"github.com/stratoswarm/forestall/api"
 	"github.com/stratoswarm/forestall/checkpoint"
 	"github.com/stratoswarm/forestall/checkpoint/s3"
+	"github.com/stratoswarm/forestall/checkpoint/seal"
 )
 
 // storeFlag names a store that a command looks into by itself.
 type storeFlag struct {
+	sealFlags
 	Store string `placeholder:"DIR|s3://BUCKET/PREFIX" help:"Look into this store instead of asking an engine: a checkpoint_storage directory, or a bucket (?endpoint=URL&region=NAME; keys from the AWS_ variables)."`
 }
 
 // neededStore is storeFlag where an engine cannot help.
 type neededStore struct {
+	sealFlags
 	Store string `default:"/var/lib/forestall/checkpoints" env:"FORESTALL_STORE" placeholder:"DIR|s3://BUCKET/PREFIX" help:"The store: a checkpoint_storage directory, also while its engine runs, or a bucket (?endpoint=URL&region=NAME; keys from the AWS_ variables); ${default}."`
 }
 
 func (f neededStore) open(g *globals, how access) (*opened, error) {
-	return storeFlag{f.Store}.open(g, how)
+	return storeFlag(f).open(g, how)
+}
+
+// sealFlags open an encrypted store.
+type sealFlags struct {
+	Keyring  string `type:"existingfile" env:"FORESTALL_KEYRING" placeholder:"FILE" help:"Of an encrypted store: its keyring."`
+	Identity string `type:"existingfile" env:"FORESTALL_IDENTITY" placeholder:"FILE" help:"Of an encrypted store: an identity that opens the keyring."`
+}
+
+// keys returns what seals and opens; nil without flags.
+func (f sealFlags) keys() (*seal.Keyring, error) {
+	switch {
+	case f.Keyring == "" && f.Identity == "":
+		return nil, nil
+	case f.Keyring == "" || f.Identity == "":
+		return nil, errors.New("--keyring and --identity go together")
+	}
+	return keyringFlags{File: f.Keyring, Identity: f.Identity}.open()
 }
 
 // access says what a command does with a store.
@@ -43,11 +63,16 @@ type opened struct {
 	name   string
 	dir    *checkpoint.Dir // nil: it is in S3
 	s3     *s3.Store       // nil: it is a directory
+	keys   *seal.Keyring   // nil: not encrypted
 	onRead func(bytes int)
 }
 
 func (f storeFlag) open(g *globals, how access) (*opened, error) {
-	o := &opened{name: f.Store}
+	keys, err := f.keys()
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{name: f.Store, keys: keys}
 	if strings.HasPrefix(f.Store, "s3://") {
 		cfg := s3.DefaultConfig()
 		if err := cfg.ParseURL(f.Store); err != nil {
@@ -63,12 +88,15 @@ func (f storeFlag) open(g *globals, how access) (*opened, error) {
 	}
 	opt := checkpoint.DefaultOptions()
 	opt.Logger = slog.New(slog.NewTextHandler(g.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	opt.OnRead = o.told
+	opt.OnRead, opt.Keys = o.told, o.keys
 	open := checkpoint.OpenDir
 	if how == reading {
 		open = checkpoint.OpenDirReadOnly
 	}
 	d, err := open(f.Store, opt)
+	if errors.Is(err, checkpoint.ErrKey) {
+		return nil, fmt.Errorf("%w; give --keyring and --identity", err)
+	}
 	if errors.Is(err, checkpoint.ErrLocked) {
 		return nil, fmt.Errorf("%w; to change what a running engine has, leave --store out", err)
 	}
@@ -87,7 +115,7 @@ func (o *opened) told(n int) {
 
 func (o *opened) close() {
 	if o.dir != nil {
-		o.dir.Close()
+		_ = o.dir.Close() // nothing waits to be written
 	}
 }
 
@@ -155,14 +183,14 @@ func (o *opened) local(ctx context.Context, ids ...string) (*checkpoint.Dir, fun
 		return nil, nil, err
 	}
 	opt := checkpoint.DefaultOptions()
-	opt.OnRead = o.told
+	opt.OnRead, opt.Keys = o.told, o.keys
 	d, err := checkpoint.OpenDir(filepath.Join(tmp, "store"), opt)
 	if err != nil {
 		os.RemoveAll(tmp)
 		return nil, nil, err
 	}
 	done := func() {
-		d.Close()
+		_ = d.Close()
 		os.RemoveAll(tmp)
 	}
 	for _, id := range ids {

@@ -154,7 +154,7 @@ func TestCheckpointsInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	id := idsOf(t, "--store", store)[0]
 	mustRun(t, "restore", "--store", store, "--to", filepath.Join(dir, "back"))
 	status, _, stderr := commandLine("checkpoints", "delete", id, "--store", store)
@@ -223,4 +223,35 @@ func TestCheckpointsMistakes(t *testing.T) {
 			t.Errorf("%s: status %d: %s; want %q in it", tt.args, status, stderr, tt.want)
 		}
 	}
+}
+
+// TestCheckpointsEncrypted: pins, and a store that is sealed with a keyring.
+func TestCheckpointsEncrypted(t *testing.T) {
+	dir := t.TempDir()
+	store, source, ring, id := filepath.Join(dir, "store"), filepath.Join(dir, "state"), filepath.Join(dir, "ring"), filepath.Join(dir, "id")
+	put(t, filepath.Join(source, "f"), "secret state")
+	recipient := strings.TrimSpace(mustRun(t, "keyring", "identity", "--out", id))
+	mustRun(t, "keyring", "new", "--out", ring, "--recipient", recipient)
+	sealed := func(args ...string) []string {
+		return append(args, "--store", store, "--keyring", ring, "--identity", id)
+	}
+	mustRun(t, sealed("checkpoints", "create", "w", "--source", source)...)
+	var all []forestall.Checkpoint
+	if err := json.Unmarshal([]byte(mustRun(t, sealed("checkpoints", "list", "--json")...)), &all); err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	if status, _, stderr := commandLine("restore", "--store", store, "--to", filepath.Join(dir, "no")); status != 1 || !strings.Contains(stderr, "give --keyring and --identity") {
+		t.Errorf("restore without a key: status %d: %s", status, stderr)
+	}
+	target := filepath.Join(dir, "back")
+	mustRun(t, sealed("restore", "--to", target)...)
+	if b, err := os.ReadFile(filepath.Join(target, "f")); err != nil || string(b) != "secret state" {
+		t.Errorf("restored %q, %v", b, err)
+	}
+	mustRun(t, sealed("checkpoints", "pin", all[0].ID[:8])...)
+	if status, _, _ := commandLine(sealed("checkpoints", "delete", all[0].ID)...); status == 0 {
+		t.Error("a pinned checkpoint was deleted")
+	}
+	mustRun(t, sealed("checkpoints", "unpin", all[0].ID)...)
+	mustRun(t, sealed("checkpoints", "delete", all[0].ID)...)
 }

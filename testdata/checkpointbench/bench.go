@@ -15,6 +15,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"github.com/stratoswarm/forestall/checkpoint"
+	"github.com/stratoswarm/forestall/checkpoint/seal"
 )
 
 // bench is one run.
@@ -30,7 +31,8 @@ type bench struct {
 	mem    []byte // the state, as memory
 	source string // the state, as files
 	store  *checkpoint.Dir
-	last   string // ID of the newest checkpoint of the files
+	keys   *seal.Keyring // of stores that are opened; nil: plain
+	last   string        // ID of the newest checkpoint of the files
 
 	peers            []*peer
 	versions, absent []string
@@ -57,7 +59,7 @@ func (b *bench) prepare() (err error) {
 // their times can be trusted, as in a store that is used every 5 minutes.
 func (b *bench) open(name string) (*checkpoint.Dir, error) {
 	opt := checkpoint.DefaultOptions()
-	opt.Workers = b.workers
+	opt.Workers, opt.Keys = b.workers, b.keys
 	opt.Now = func() time.Time { return time.Now().Add(time.Hour) }
 	return checkpoint.OpenDir(filepath.Join(b.work, name), opt)
 }
@@ -152,7 +154,7 @@ func (b *bench) raw() error {
 		return err
 	}
 	defer os.RemoveAll(d.Path())
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	began := time.Now()
 	cp, err := d.SaveRegions(b.ctx, checkpoint.Regions{Workload: "raw", Regions: []checkpoint.Region{{Name: "noise", Size: int64(len(noise)), Content: bytes.NewReader(noise)}}})
 	if err != nil {

@@ -45,7 +45,7 @@ func run(ctx context.Context, dir string, short bool) (missed int, err error) {
 	}
 	b := &bench{ctx: ctx, work: work, short: short, size: size, scale: float64(size) / (1 << 30), workers: runtime.NumCPU()}
 	for _, step := range []func() error{
-		b.prepare, b.full, b.raw, b.unchanged, b.pages, b.inserted, b.restore, b.memory, b.pause, b.overhead,
+		b.prepare, b.full, b.raw, b.unchanged, b.pages, b.inserted, b.restore, b.memory, b.sealed, b.pause, b.overhead,
 	} {
 		if err := step(); err != nil {
 			return 0, err

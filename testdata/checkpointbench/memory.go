@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -42,12 +43,11 @@ func (b *bench) track(method delta.Method) (*tracked, error) {
 	if t.Manager, err = live.NewManager(t.store, cfg); err != nil {
 		return nil, err
 	}
-	return t, t.Manager.Region("memory", region)
+	return t, t.Region("memory", region)
 }
 
 func (t *tracked) end() {
-	t.Manager.Close()
-	t.store.Close()
+	_ = errors.Join(t.Close(), t.store.Close())
 	os.RemoveAll(t.store.Path())
 }
 

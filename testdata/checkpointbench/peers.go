@@ -54,8 +54,8 @@ func findPeers(ctx context.Context, work string) (found []*peer, versions, absen
 			return nil, nil, nil, err
 		}
 	}
-	if _, err := exec.LookPath("borg"); err != nil {
-		return found, versions, append(absent, "borg (apt-get install borgbackup)"), nil
+	if _, missing := exec.LookPath("borg"); missing != nil {
+		return found, versions, append(absent, "borg (apt-get install borgbackup)"), nil //nolint:nilerr // it is told
 	}
 	v, _ := exec.CommandContext(ctx, "borg", "--version").Output()
 	versions = append(versions, firstWords(v, 2))
