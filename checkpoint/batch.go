@@ -40,13 +40,27 @@ func (b *batch) add(content []byte) (hash, error) { return b.addAt(content, 0) }
 // addAt is add for content that begins phase bytes into a page.
 func (b *batch) addAt(content []byte, phase int) (hash, error) {
 	h := b.d.codec.sum(content)
+	return h, b.keep(h, content, phase)
+}
+
+// keep is addAt for content whose address is known.
+func (b *batch) keep(h hash, content []byte, phase int) error {
 	if first, here := b.hold.add(h); here || !first {
-		return h, nil
+		return nil
 	}
 	buf := b.d.bufs.Get().(*[]byte)
 	defer b.d.bufs.Put(buf)
 	*buf = b.d.entryOf((*buf)[:0], h, content, phase)
-	return h, b.append(h, *buf)
+	return b.append(h, *buf)
+}
+
+// knows reports whether adding the chunk would write nothing.
+func (b *batch) knows(h hash) bool {
+	if b.hold.has(h) {
+		return true
+	}
+	_, here := b.d.index.get(h)
+	return here
 }
 
 // entryOf appends a chunk's pack entry to dst.

@@ -50,12 +50,14 @@ func (r record) append(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
 }
 
-// catalogueHeader is the first record of a file that begins with n others.
-func catalogueHeader(n int) []byte {
+// catalogueHeader is the first record of a file that begins with n others and has
+// room for spare more.
+func catalogueHeader(n, spare int) []byte {
 	b := make([]byte, 0, recordLen)
 	b = append(b, catalogueMagic...)
 	b = append(b, catalogueVersion, 0, 0, 0)
 	b = binary.LittleEndian.AppendUint32(b, uint32(n))
+	b = binary.LittleEndian.AppendUint32(b, uint32(spare))
 	b = append(b, make([]byte, recordLen-4-len(b))...)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
@@ -71,7 +73,10 @@ func decodeCatalogue(b []byte) (records []record, damaged int, err error) {
 	if b[4] != catalogueVersion {
 		return nil, 0, fmt.Errorf("is that of a store of version %d; this program reads %d", b[4], catalogueVersion)
 	}
-	least := int64(binary.LittleEndian.Uint32(b[8:]))
+	least, spare := int64(binary.LittleEndian.Uint32(b[8:])), int64(binary.LittleEndian.Uint32(b[12:]))
+	if int64(len(b)) < recordLen*(1+least+spare) {
+		damaged++ // cut off
+	}
 	for b = b[recordLen:]; len(b) >= recordLen; b = b[recordLen:] {
 		if [recordLen]byte(b[:recordLen]) == ([recordLen]byte{}) {
 			continue // not yet used
@@ -219,7 +224,7 @@ func usedRecords(b []byte) int64 {
 }
 
 func (d *Dir) renewCatalogue(records []record) error {
-	b := catalogueHeader(len(records))
+	b := catalogueHeader(len(records), spareRecords)
 	for _, r := range records {
 		b = r.append(b)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -22,8 +23,10 @@ const cutAlgorithm = "fastcdc-v1.0.0"
 type cutting struct {
 	content content
 	entry   *entry
+	pieces  [][]extent // of the entry, in order
 
 	mu      sync.Mutex
+	base    *base
 	f       *os.File
 	chunker *chunkers.Chunker // nil: the file is one chunk
 	at      int64             // how far it has been cut
@@ -32,8 +35,8 @@ type cutting struct {
 	err     error
 }
 
-// take copies the next chunk into buf and reserves its place among the
-// entry's extents. ok is false when there is none.
+// take copies the next chunk into buf and reserves its place. ok is false when
+// there is none.
 func (c *cutting) take(d *Dir, buf []byte) (piece []byte, i int, at int64, ok bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -48,8 +51,8 @@ func (c *cutting) take(d *Dir, buf []byte) (piece []byte, i int, at int64, ok bo
 	if buf, err = c.next(buf); err != nil {
 		return buf, 0, 0, false, c.fail(err)
 	}
-	i, at = len(c.entry.extents), c.at
-	c.entry.extents = append(c.entry.extents, extent{})
+	i, at = len(c.pieces), c.at
+	c.pieces = append(c.pieces, nil)
 	c.at += int64(len(buf))
 	c.busy++
 	c.ended = c.at == c.entry.size
@@ -109,12 +112,12 @@ func (c *cutting) short(err error) error {
 	return fmt.Errorf("read state: %w", err)
 }
 
-// put says where the chunk with index i went. The last one looks whether the
-// file is still what it was.
-func (c *cutting) put(i int, f ref) error {
+// put says where piece i went. The last one looks whether the file is still what
+// it was.
+func (c *cutting) put(i int, piece []extent) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.entry.extents[i] = whole(f)
+	c.pieces[i] = piece
 	if c.busy--; c.busy > 0 || !c.ended || c.err != nil {
 		return c.err
 	}
@@ -135,7 +138,7 @@ func (c *cutting) put(i int, f ref) error {
 func (d *Dir) readAll(ctx context.Context, p *plan) error {
 	files := make([]*cutting, len(p.todo))
 	for i, t := range p.todo {
-		files[i] = &cutting{content: t, entry: &p.m.entries[t.entry]}
+		files[i] = &cutting{content: t, entry: &p.m.entries[t.entry], base: newBase(t.base)}
 	}
 	defer func() {
 		for _, c := range files {
@@ -143,16 +146,25 @@ func (d *Dir) readAll(ctx context.Context, p *plan) error {
 		}
 	}()
 	workers := min(d.opt.Workers, d.chunksOf(p))
-	return parallel(ctx, workers, workers, func(ctx context.Context, w int) error {
+	err := parallel(ctx, workers, workers, func(ctx context.Context, w int) error {
 		buf := d.bufs.Get().(*[]byte)
 		defer d.bufs.Put(buf)
+		patch := patcher{d: d, b: p.batch}
 		for i := range files {
-			if err := d.readFrom(ctx, files[(w*len(files)/workers+i)%len(files)], p.batch, buf); err != nil {
+			if err := d.readFrom(ctx, files[(w*len(files)/workers+i)%len(files)], &patch, buf); err != nil {
 				return err
 			}
 		}
-		return nil
+		return patch.flush()
 	})
+	for _, c := range files {
+		for _, piece := range c.pieces {
+			for _, x := range piece {
+				c.entry.extents = appendExtent(c.entry.extents, x)
+			}
+		}
+	}
+	return err
 }
 
 // chunksOf guesses how many chunks the files to be read have.
@@ -164,7 +176,7 @@ func (d *Dir) chunksOf(p *plan) (n int) {
 }
 
 // readFrom keeps chunks of a file until it has no more.
-func (d *Dir) readFrom(ctx context.Context, c *cutting, b *batch, buf *[]byte) error {
+func (d *Dir) readFrom(ctx context.Context, c *cutting, p *patcher, buf *[]byte) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -174,12 +186,77 @@ func (d *Dir) readFrom(ctx context.Context, c *cutting, b *batch, buf *[]byte) e
 		if err != nil || !ok {
 			return err
 		}
-		h, err := b.addAt(piece, int(at%splitPage))
+		extents, err := d.keepPiece(c, p, piece, at)
 		if err != nil {
 			return err
 		}
-		if err := c.put(i, ref{h, uint32(len(piece))}); err != nil {
+		if err := c.put(i, extents); err != nil {
 			return err
 		}
+	}
+}
+
+// keepPiece keeps a chunk of a file: as it is, if the store has it or most of it
+// is new; otherwise what differs from the previous checkpoint.
+func (d *Dir) keepPiece(c *cutting, p *patcher, piece []byte, at int64) ([]extent, error) {
+	h := d.codec.sum(piece)
+	if p.b.knows(h) {
+		c.found(h, at)
+	} else if len(piece) >= fromPatch {
+		for _, moved := range c.movements() {
+			if at-moved < 0 || at-moved >= c.base.size() {
+				continue
+			}
+			extents, ok, err := p.patch(c.base, piece, at-moved)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				c.patched(moved)
+				return extents, nil
+			}
+		}
+	}
+	if err := p.b.keep(h, piece, int(at%splitPage)); err != nil {
+		return nil, err
+	}
+	return []extent{whole(ref{h, uint32(len(piece))})}, nil
+}
+
+// movements returns by how much what is in the base may have moved, the likeliest
+// first; none when comparing is not worth it. It counts the attempt.
+func (c *cutting) movements() []int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.base.worth() {
+		return nil
+	}
+	c.base.tries++
+	out := []int64{c.base.moved}
+	for _, m := range []int64{c.entry.size - c.base.size(), 0} {
+		if !slices.Contains(out, m) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// patched notes that a chunk was patched, from content that had moved.
+func (c *cutting) patched(moved int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.base.hits++
+	c.base.moved = moved
+}
+
+// found notes that the store has the chunk at that place.
+func (c *cutting) found(h hash, at int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.base == nil {
+		return
+	}
+	if was, ok := c.base.places[h]; ok {
+		c.base.moved = at - was
 	}
 }

@@ -47,6 +47,14 @@ func (h *hold) add(c hash) (first, here bool) {
 	return !had, here
 }
 
+// has reports whether the chunk was added.
+func (h *hold) has(c hash) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, had := h.chunks[c]
+	return had
+}
+
 // checkpoint holds everything that a checkpoint needs. It fails when the
 // checkpoint was dropped meanwhile: its chunks may be gone.
 func (h *hold) checkpoint(id string, r root) error {

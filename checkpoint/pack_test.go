@@ -279,7 +279,7 @@ func TestIndex(t *testing.T) {
 // FuzzCatalogue feeds the reader of catalogues anything: what it accepts must
 // survive being written and read again.
 func FuzzCatalogue(f *testing.F) {
-	b := catalogueHeader(2)
+	b := catalogueHeader(2, 0)
 	b = record{kind: recordAdd, id: hash{1}}.append(b)
 	b = record{kind: recordFence, id: hash{2}, epoch: 7}.append(b)
 	f.Add(b)
@@ -289,7 +289,7 @@ func FuzzCatalogue(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again := catalogueHeader(len(records))
+		again := catalogueHeader(len(records), 0)
 		for _, r := range records {
 			again = r.append(again)
 		}

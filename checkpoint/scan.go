@@ -23,6 +23,7 @@ type content struct {
 	entry int         // its index among the entries
 	path  string      // where the bytes are
 	info  fs.FileInfo // what the file looked like when scanned; nil for a private copy
+	base  []extent    // what the previous checkpoint has of it
 }
 
 // scan lists the tree at source. Files whose ident, size and time are those of
@@ -76,7 +77,7 @@ func scan(ctx context.Context, source string, now time.Time, prev map[string]ent
 			if ok && e.ident != (ident{}) && old.ident == e.ident && old.size == e.size && old.mtime == e.mtime {
 				e.extents = old.extents
 			} else {
-				todo = append(todo, content{entry: i, path: filepath.Join(source, filepath.FromSlash(e.path)), info: infos[from]})
+				todo = append(todo, content{entry: i, path: filepath.Join(source, filepath.FromSlash(e.path)), info: infos[from], base: old.extents})
 			}
 		}
 		sorted[i] = e
