@@ -133,7 +133,11 @@ func (d *Dir) loadManifests(known stock) error {
 		}
 		kept, listed := known.manifests[id]
 		if listed && !kept {
-			if err := d.fs.Remove(d.manifestPath(e.Name())); err != nil {
+			err := d.fs.Remove(d.manifestPath(e.Name()))
+			if errors.Is(err, ErrReadOnly) { // its engine is about to
+				continue
+			}
+			if err != nil {
 				return fmt.Errorf("remove dropped checkpoint: %w", err)
 			}
 			removed = true

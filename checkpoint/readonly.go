@@ -12,7 +12,7 @@ import (
 	"github.com/stratoswarm/forestall"
 )
 
-// ErrReadOnly says that the store was opened for reading.
+// ErrReadOnly: the store was opened for reading.
 var ErrReadOnly = errors.New("checkpoint store is open for reading only")
 
 // OpenDirReadOnly opens the store at path for reading, also while an engine has
@@ -48,14 +48,15 @@ func OpenDirReadOnly(path string, opt Options) (*Dir, error) {
 		return nil, err
 	}
 	if err := d.loadRead(version); err != nil {
-		return nil, errors.Join(err, d.release())
+		d.release()
+		return nil, err
 	}
 	return d, nil
 }
 
 // loadRead is load without what changes the store.
 func (d *Dir) loadRead(version int) error {
-	if err := d.checkKeys(); err != nil {
+	if err := d.checkKeys(); err != nil && !errors.Is(err, ErrReadOnly) {
 		return err
 	}
 	known, err := d.readCatalogue(version == 2)

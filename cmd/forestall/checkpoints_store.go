@@ -44,7 +44,7 @@ func (f sealFlags) keys() (*seal.Keyring, error) {
 	case f.Keyring == "" && f.Identity == "":
 		return nil, nil
 	case f.Keyring == "" || f.Identity == "":
-		return nil, errors.New("--keyring and --identity go together")
+		return nil, errors.New("--keyring and --identity are needed together")
 	}
 	return keyringFlags{File: f.Keyring, Identity: f.Identity}.open()
 }

@@ -193,7 +193,7 @@ func TestE2ECorruptCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	flipped := 0
-	err := filepath.WalkDir(filepath.Join(dir, "checkpoints", "chunks"), func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(dir, "checkpoints", "packs"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -201,7 +201,9 @@ func TestE2ECorruptCheckpoint(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		b[len(b)/2] ^= 1
+		for at := 64; at < len(b); at += 256 {
+			b[at] ^= 1
+		}
 		flipped++
 		return os.WriteFile(path, b, 0o600)
 	})

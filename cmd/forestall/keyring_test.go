@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/stratoswarm/forestall/checkpoint"
 )
 
 func TestKeyring(t *testing.T) {
@@ -48,5 +50,50 @@ func TestKeyring(t *testing.T) {
 		if err != nil || fi.Mode().Perm() != 0o600 {
 			t.Errorf("%s has mode %v (%v)", name, fi.Mode(), err)
 		}
+	}
+}
+
+// The commands that look into a store by themselves open encrypted ones with the
+// keyring, and say what is lacking.
+func TestCheckpointsOfAnEncryptedStore(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	try := func(args ...string) (string, string, int) {
+		var out, wrong bytes.Buffer
+		code := run(args, &out, &wrong)
+		return out.String(), wrong.String(), code
+	}
+	recipient, _, _ := try("keyring", "identity", "--out", at("id"))
+	if _, wrong, code := try("keyring", "new", "--recipient", strings.TrimSpace(recipient), "--out", at("ring")); code != 0 {
+		t.Fatal(wrong)
+	}
+	flags := sealFlags{at("ring"), at("id")}
+	keys, err := flags.keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := checkpoint.DefaultOptions()
+	opt.Keys = keys
+	d, err := checkpoint.OpenDir(at("store"), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := t.TempDir()
+	if err := os.WriteFile(filepath.Join(src, "file"), []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cp, err := d.Save(t.Context(), checkpoint.Snapshot{Workload: "w", Source: src})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	if _, wrong, code := try("checkpoints", "verify", cp.ID, "--store", at("store")); code == 0 || !strings.Contains(wrong, "is encrypted with keyring "+keys.Set()) {
+		t.Errorf("without keys: %d %s", code, wrong)
+	}
+	if _, wrong, code := try("checkpoints", "verify", cp.ID, "--store", at("store"), "--keyring", at("ring")); code == 0 || !strings.Contains(wrong, "needed together") {
+		t.Errorf("without identity: %d %s", code, wrong)
+	}
+	if _, wrong, code := try("checkpoints", "verify", cp.ID, "--store", at("store"), "--keyring", at("ring"), "--identity", at("id")); code != 0 {
+		t.Errorf("with keys: %s", wrong)
 	}
 }
