@@ -19,7 +19,8 @@ LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 # go-nvml wraps functions that NVIDIA has deprecated; the warnings say nothing about this code.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner bench-checkpoint bench-delta bench-telemetry chaos e2e test-prometheus test-s3
+.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner bench-checkpoint bench-delta bench-store bench-telemetry chaos e2e test-prometheus
+.PHONY: test-s3
 .PHONY: golden history cgo-off clean
 
 help: ## list the targets
@@ -75,6 +76,9 @@ bench-delta: ## finding dirty pages, the pause and the CPU of increments, keyed 
 	$(GO) test -run '^$$' -bench 'Unchanged|OnePercentDirty|HashItself|FirstWrite' -benchtime 20x $(if $(SHORT),-short) ./checkpoint/delta
 	$(GO) test -run '^$$' -bench 'Increment|Track' -benchtime 100x $(if $(SHORT),-short) ./checkpoint/live
 	$(GO) test -run '^$$' -bench . ./checkpoint/keyed
+
+bench-store: ## the store of checkpoints at length: 10,000 random corruptions; GC and scrub of 2,000 checkpoints of 262,144 files in bounded memory (15 minutes)
+	$(GO) test -count=1 -v -timeout 60m -run 'RandomCorruption|GCInBoundedMemory|PowerLoss|KilledAt' ./checkpoint -corruptions 10000 -gc-checkpoints 2000
 
 e2e: ## the end-to-end tests alone, with their logs
 	$(GO) test -count=1 -v -timeout 15m -run 'TestE2E' ./cmd/forestall

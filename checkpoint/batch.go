@@ -97,7 +97,7 @@ func (b *batch) seal() {
 	p := &batchPack{packWriter: b.open}
 	b.open = nil
 	b.packs = append(b.packs, p)
-	b.sealing.Go(func() { p.id, p.err = p.packWriter.seal() })
+	b.sealing.Go(func() { p.id, p.err = p.seal() })
 }
 
 // publish makes the batch's chunks durable and visible under their names. No
@@ -155,7 +155,7 @@ func (d *Dir) publishFiles(packs []*batchPack) error {
 		if err := d.fs.Rename(p.path, d.packs.path(p.id)); err != nil {
 			for j, q := range packs {
 				if j < i {
-					d.fs.Remove(d.packs.path(q.id))
+					d.discard(d.packs.path(q.id))
 				} else {
 					q.discard()
 				}
@@ -165,7 +165,7 @@ func (d *Dir) publishFiles(packs []*batchPack) error {
 	}
 	if err := d.fs.SyncDir(d.packs.dir); err != nil {
 		for _, p := range packs {
-			d.fs.Remove(d.packs.path(p.id))
+			d.discard(d.packs.path(p.id))
 		}
 		return d.diskFull(err)
 	}

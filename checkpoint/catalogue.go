@@ -243,8 +243,8 @@ func (d *Dir) renewCatalogue(records []record) error {
 			err = d.fs.SyncDir(d.path)
 		}
 		if err != nil {
-			f.Close()
-			d.fs.Remove(tmp)
+			err = errors.Join(err, f.Close())
+			d.discard(tmp)
 		}
 	}
 	if err != nil {

@@ -75,13 +75,13 @@ func (t *chunkTable) read(r *reader) extent {
 		t.current, t.prev = -1, -1
 	}
 	var i int
-	switch code := r.uvarint(); {
-	case code == chunkSame:
+	switch code := r.uvarint(); code {
+	case chunkSame:
 		i = t.current
-	case code == chunkNew:
+	case chunkNew:
 		i = len(t.chunks)
 		t.chunks = append(t.chunks, tableChunk{ref: r.ref()})
-	case code == chunkPrev:
+	case chunkPrev:
 		i = t.prev
 	default:
 		if code-chunkAt >= uint64(len(t.chunks)) {

@@ -177,6 +177,7 @@ func (k killFS) Create(path string) (storeFile, error) {
 	f, err := k.fileSystem.Create(path)
 	return killFile{f, k}, err
 }
+
 func (k killFS) Open(path string) (storeFile, error) {
 	k.step()
 	f, err := k.fileSystem.Open(path)

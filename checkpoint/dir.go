@@ -103,8 +103,7 @@ func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 		return nil, err
 	}
 	if err := d.load(version); err != nil {
-		d.release()
-		return nil, err
+		return nil, errors.Join(err, d.release())
 	}
 	return d, nil
 }

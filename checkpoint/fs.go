@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -65,7 +66,7 @@ func (d *Dir) writeTemp(data []byte) (path string, err error) {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		d.fs.Remove(path)
+		d.discard(path)
 	}
 	return path, err
 }
@@ -78,7 +79,7 @@ func (d *Dir) replace(path string, data []byte) error {
 		return d.diskFull(fmt.Errorf("write %s: %w", path, err))
 	}
 	if err := d.fs.Rename(tmp, path); err != nil {
-		d.fs.Remove(tmp)
+		d.discard(tmp)
 		return d.diskFull(err)
 	}
 	return d.fs.SyncDir(filepath.Dir(path))
@@ -88,6 +89,14 @@ func (d *Dir) replace(path string, data []byte) error {
 // no one else uses.
 func (d *Dir) tempName() string {
 	return filepath.Join(d.path, tmpDir, fmt.Sprintf("%d", d.temps.Add(1)))
+}
+
+// discard removes a file of which nothing is needed. What it cannot remove lies
+// in tmp/, which is emptied at the next start, or is what GC takes.
+func (d *Dir) discard(path string) {
+	if err := d.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.opt.Logger.Debug("remove what is not needed", "error", err)
+	}
 }
 
 // removeDurably removes a file and makes that durable.

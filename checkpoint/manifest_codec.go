@@ -29,7 +29,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // encode writes a manifest file of the present version.
 func (r root) encode(keys *seal.Keyring) []byte {
-	b := r.header.front(manifestVersion)
+	b := r.front(manifestVersion)
 	tree := appendRefs([]byte{byte(r.level)}, r.top)
 	if keys != nil {
 		b = append(b, sealedTree)

@@ -32,7 +32,7 @@ func decodeV1(b []byte, h header, rest []byte) (root, error) {
 
 // encodeV1 writes version 1 in its canonical form.
 func (m *manifest) encodeV1() []byte {
-	b := m.header.front(1)
+	b := m.front(1)
 	b = binary.AppendUvarint(b, uint64(len(m.entries)))
 	for _, e := range m.entries {
 		b = e.appendV1(b)

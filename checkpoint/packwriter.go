@@ -86,9 +86,9 @@ func (w *packWriter) seal() (id hash, err error) {
 func (w *packWriter) discard() {
 	w.writing.Wait()
 	if w.f != nil {
-		w.f.Close()
+		_ = w.f.Close() // what it holds is not needed
 	}
-	w.d.fs.Remove(w.path)
+	w.d.discard(w.path)
 }
 
 // read returns an entry that was appended, while the pack is not sealed.

@@ -12,7 +12,7 @@ import (
 	"github.com/stratoswarm/forestall"
 )
 
-// ErrReadOnly: the store was opened for reading.
+// ErrReadOnly says that the store was opened for reading.
 var ErrReadOnly = errors.New("checkpoint store is open for reading only")
 
 // OpenDirReadOnly opens the store at path for reading, also while an engine has
@@ -48,8 +48,7 @@ func OpenDirReadOnly(path string, opt Options) (*Dir, error) {
 		return nil, err
 	}
 	if err := d.loadRead(version); err != nil {
-		d.release()
-		return nil, err
+		return nil, errors.Join(err, d.release())
 	}
 	return d, nil
 }
