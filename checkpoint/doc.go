@@ -2,12 +2,15 @@
 // snapshots and spreads them over the nodes of a cluster. The nouns:
 //
 //   - A [Dir] is a store: one directory of one process that holds checkpoints.
-//   - A chunk is at most ChunkSize bytes of a file's content, addressed by its
-//     BLAKE3-256 and written once however many checkpoints use it.
-//   - A manifest lists a checkpoint's directories, links and files, each file
-//     as its chunks. A [forestall.Checkpoint] is what the manifest's header
-//     says; its ID is the manifest's BLAKE3-256. Every manifest is whole:
-//     dropping older ones never breaks newer ones.
+//   - A chunk is a piece of content, addressed by its BLAKE3-256 and written once
+//     however many checkpoints use it. Chunks are kept in packs, files of many.
+//   - A file of a checkpoint is a list of extents, pieces of chunks: an increment
+//     names what did not change and has chunks for what did.
+//   - A tree is a checkpoint's directories, links and files, kept in blocks, which
+//     are chunks. A manifest names the topmost blocks. A [forestall.Checkpoint] is
+//     what the manifest's header says; its ID is the manifest's BLAKE3-256. Every
+//     checkpoint is whole: dropping older ones never breaks newer ones.
+//   - A keyring (package seal) encrypts chunks and manifests, if the store has one.
 //   - A fence is the lowest epoch of a workload that a store still accepts.
 //   - A [Snapshot] says what to save; a [Timeline] is what has been saved.
 //   - A [Peer] is another node's store, reached over HTTP ([Handler]). The

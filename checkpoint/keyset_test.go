@@ -92,6 +92,12 @@ func TestEncryptedStore(t *testing.T) {
 	if err := d.Verify(t.Context(), first.ID); err != nil {
 		t.Errorf("what the old keyring has: %v", err)
 	}
+	if _, err := d.Scrub(t.Context(), 0); !errors.Is(err, ErrKey) {
+		t.Errorf("scrub with the old keyring: %v, want ErrKey", err)
+	}
+	if _, err := d.GC(t.Context()); !errors.Is(err, ErrKey) {
+		t.Errorf("GC with the old keyring: %v, want ErrKey", err)
+	}
 	if left := must[[]os.DirEntry](t)(os.ReadDir(filepath.Join(d.path, rotDir))); len(left) > 0 {
 		t.Errorf("chunks were put aside for want of a key: %v", left)
 	}

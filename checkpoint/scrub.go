@@ -153,6 +153,9 @@ func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *Scrub
 		err = corrupt(path, "does not begin as a pack does")
 	}
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // GC has just removed it
+		}
 		if !errors.Is(err, ErrCorrupt) {
 			return err
 		}
@@ -181,6 +184,8 @@ func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *Scrub
 			err = rerr
 		}
 		switch {
+		case errors.Is(err, ErrKey):
+			return fmt.Errorf("%s: %w", d.where(c.hash, s), err)
 		case err != nil && ok:
 			err = d.rotten(c.hash, s, buf, err)
 		case err != nil:
