@@ -3,12 +3,15 @@ package checkpoint
 import (
 	"fmt"
 	"sync"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // batch collects the chunks of one new checkpoint: each is held, and written to
 // a pack unless the store or the batch has it already.
 type batch struct {
 	d    *Dir
+	enc  *zstd.Encoder // nil: nothing is compressed
 	hold *hold
 
 	mu      sync.Mutex
@@ -32,7 +35,14 @@ func (p *batchPack) file() packFile {
 	return f
 }
 
-func (d *Dir) newBatch() *batch { return &batch{d: d, hold: d.newHold()} }
+// newBatch begins a batch that compresses at a level; 0: the store's.
+func (d *Dir) newBatch(level int) (*batch, error) {
+	enc, err := d.codec.encoder(level)
+	if err != nil {
+		return nil, err
+	}
+	return &batch{d: d, enc: enc, hold: d.newHold()}, nil
+}
 
 // add stores content and returns its address.
 func (b *batch) add(content []byte) (hash, error) { return b.addAt(content, 0) }
@@ -50,7 +60,7 @@ func (b *batch) keep(h hash, content []byte, phase int) error {
 	}
 	buf := b.d.bufs.Get().(*[]byte)
 	defer b.d.bufs.Put(buf)
-	*buf = b.d.entryOf((*buf)[:0], h, content, phase)
+	*buf = b.entryOf((*buf)[:0], h, content, phase)
 	return b.append(h, *buf)
 }
 
@@ -64,8 +74,8 @@ func (b *batch) knows(h hash) bool {
 }
 
 // entryOf appends a chunk's pack entry to dst.
-func (d *Dir) entryOf(dst []byte, h hash, content []byte, phase int) []byte {
-	dst = d.codec.encode(append(dst, make([]byte, packEntryLen)...), h, content, phase)
+func (b *batch) entryOf(dst []byte, h hash, content []byte, phase int) []byte {
+	dst = b.d.codec.encode(append(dst, make([]byte, packEntryLen)...), h, content, phase, b.enc)
 	sealEntry(dst, h)
 	return dst
 }

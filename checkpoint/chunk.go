@@ -52,9 +52,12 @@ const (
 // codec turns content into chunk files and back. It is safe for concurrent use.
 type codec struct {
 	keys *seal.Keyring // nil: nothing is sealed
-	enc  *zstd.Encoder // nil: store as it is
+	opt  Options
 	dec  *zstd.Decoder
 	bufs sync.Pool
+
+	mu   sync.Mutex
+	encs map[zstd.EncoderLevel]*zstd.Encoder
 }
 
 func newCodec(opt Options) (*codec, error) {
@@ -62,16 +65,35 @@ func newCodec(opt Options) (*codec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up zstd decoder: %w", err)
 	}
-	c := &codec{keys: opt.Keys, dec: dec}
+	c := &codec{keys: opt.Keys, opt: opt, dec: dec, encs: make(map[zstd.EncoderLevel]*zstd.Encoder)}
 	c.bufs.New = func() any { return new([]byte) }
-	if opt.Compression == CompressionZstd {
-		c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(opt.Level)),
-			zstd.WithEncoderConcurrency(opt.Workers), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true))
+	return c, nil
+}
+
+// encoder returns what compresses at a level, 0 being the store's; nil: the store
+// does not compress. The library has four levels, which zstd's map to.
+func (c *codec) encoder(level int) (*zstd.Encoder, error) {
+	if c.opt.Compression == CompressionNone {
+		return nil, nil
+	}
+	if level == 0 {
+		level = c.opt.Level
+	}
+	if err := checkLevel(level); err != nil {
+		return nil, err
+	}
+	l := zstd.EncoderLevelFromZstd(level)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.encs[l] == nil {
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(l),
+			zstd.WithEncoderConcurrency(c.opt.Workers), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true))
 		if err != nil {
 			return nil, fmt.Errorf("set up zstd encoder: %w", err)
 		}
+		c.encs[l] = enc
 	}
-	return c, nil
+	return c.encs[l], nil
 }
 
 func (c *codec) close() { c.dec.Close() } // the encoder holds nothing between calls
@@ -84,16 +106,16 @@ func (c *codec) sum(content []byte) hash {
 	return blake3.Sum256(content)
 }
 
-// encode appends content's chunk file to dst, sealed if there are keys. phase is
-// where in a page the content begins: what follows a page boundary is compressed
+// encode appends content's chunk file to dst, compressed by enc if there is one,
+// sealed if there are keys. phase is where in a page the content begins: what follows a page boundary is compressed
 // or kept as it is page by page.
-func (c *codec) encode(dst []byte, h hash, content []byte, phase int) []byte {
+func (c *codec) encode(dst []byte, h hash, content []byte, phase int, enc *zstd.Encoder) []byte {
 	if c.keys == nil {
-		return c.pack(dst, content, phase)
+		return c.pack(dst, content, phase, enc)
 	}
 	buf := c.bufs.Get().(*[]byte)
 	defer c.bufs.Put(buf)
-	*buf = c.pack((*buf)[:0], content, phase)
+	*buf = c.pack((*buf)[:0], content, phase, enc)
 	(*buf)[5] |= codecSealed
 	head := (*buf)[:chunkHeaderLen]
 	return c.keys.Seal(append(dst, head...), (*buf)[chunkHeaderLen:], sealContext(head, h))
@@ -105,14 +127,14 @@ func sealContext(head []byte, h hash) []byte {
 }
 
 // pack appends content's chunk file, not sealed, to dst.
-func (c *codec) pack(dst, content []byte, phase int) []byte {
+func (c *codec) pack(dst, content []byte, phase int, enc *zstd.Encoder) []byte {
 	start := len(dst)
 	header := func(codec byte) []byte {
 		b := append(dst[:start], chunkMagic...)
 		b = append(b, chunkVersion, codec)
 		return binary.LittleEndian.AppendUint32(b, uint32(len(content)))
 	}
-	if c.enc == nil {
+	if enc == nil {
 		return append(header(codecRaw), content...)
 	}
 	pages := split(content, phase)
@@ -125,14 +147,14 @@ func (c *codec) pack(dst, content []byte, phase int) []byte {
 		*buf = pages.gather((*buf)[:0], content, false)
 		out := pages.append(header(codecSplit))
 		at := len(out)
-		out = c.enc.EncodeAll(*buf, append(out, 0, 0, 0, 0))
+		out = enc.EncodeAll(*buf, append(out, 0, 0, 0, 0))
 		if frame := len(out) - at - 4; frame < len(*buf)-len(*buf)/32 {
 			binary.LittleEndian.PutUint32(out[at:], uint32(frame))
 			return pages.gather(out, content, true)
 		}
 		dst = out
 	default:
-		out := c.enc.EncodeAll(content, header(codecZstd))
+		out := enc.EncodeAll(content, header(codecZstd))
 		if len(out)-start < chunkHeaderLen+len(content)-len(content)/32 {
 			return out
 		}

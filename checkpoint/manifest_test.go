@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
 )
 
@@ -269,9 +270,9 @@ func FuzzChunk(f *testing.F) {
 	}
 	f.Cleanup(c.close)
 	content := []byte(prose(5000))
-	f.Add(c.encode(nil, hash{}, content, 0))
-	f.Add(c.encode(nil, hash{}, []byte(noise(2, 6000)+prose(9000)), 77))
-	f.Add(c.encode(nil, hash{}, []byte(noise(1, 100)), 0))
+	f.Add(c.encode(nil, hash{}, content, 0, must[*zstd.Encoder](f)(c.encoder(0))))
+	f.Add(c.encode(nil, hash{}, []byte(noise(2, 6000)+prose(9000)), 77, must[*zstd.Encoder](f)(c.encoder(0))))
+	f.Add(c.encode(nil, hash{}, []byte(noise(1, 100)), 0, nil))
 	want := hash(blake3.Sum256(content))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := c.decode(nil, b, want)

@@ -37,6 +37,13 @@ type Options struct {
 	Logger  *slog.Logger
 }
 
+func checkLevel(level int) error {
+	if level < 1 || level > 22 {
+		return fmt.Errorf("checkpoint compression level %d is not within 1 and 22", level)
+	}
+	return nil
+}
+
 // minCut and maxCut bound the chunks of files.
 func (o Options) minCut() int { return o.AverageCut / 2 }
 func (o Options) maxCut() int { return o.AverageCut * 4 }
@@ -61,8 +68,8 @@ func (o Options) Validate() error {
 	switch {
 	case o.Compression != CompressionZstd && o.Compression != CompressionNone:
 		return fmt.Errorf("checkpoint compression %q is not one of %s, %s", o.Compression, CompressionZstd, CompressionNone)
-	case o.Level < 1 || o.Level > 22:
-		return fmt.Errorf("checkpoint compression level %d is not within 1 and 22", o.Level)
+	case checkLevel(o.Level) != nil:
+		return checkLevel(o.Level)
 	case o.ChunkSize < 4<<10 || o.ChunkSize > maxChunkSize:
 		return fmt.Errorf("checkpoint chunk size %d is not within %d and %d bytes", o.ChunkSize, 4<<10, maxChunkSize)
 	case o.AverageCut < 1<<10 || o.AverageCut > 1<<20 || o.AverageCut&(o.AverageCut-1) != 0:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 	"github.com/stratoswarm/forestall"
 	"github.com/zeebo/blake3"
 )
@@ -23,7 +24,7 @@ func aPack(t testing.TB) ([]byte, []packChunk) {
 	b, chunks := packHeader(), []packChunk(nil)
 	for _, content := range []string{prose(5000), noise(1, 3000), "x"} {
 		h := c.sum([]byte(content))
-		entry := c.encode(make([]byte, packEntryLen), h, []byte(content), 0)
+		entry := c.encode(make([]byte, packEntryLen), h, []byte(content), 0, must[*zstd.Encoder](t)(c.encoder(0)))
 		sealEntry(entry, h)
 		chunks = append(chunks, packChunk{h, uint32(len(b)), uint32(len(entry))})
 		b = append(b, entry...)
@@ -205,7 +206,7 @@ func TestSplitKeepsWhatDoesNotCompress(t *testing.T) {
 		"one byte":  {"x", 17, codecRaw, 12},
 		"tiny text": {strings.Repeat("ab", 300), 4095, codecZstd, 0.2},
 	} {
-		file := c.encode([]byte("before"), hash{}, []byte(k.content), k.phase)[6:]
+		file := c.encode([]byte("before"), hash{}, []byte(k.content), k.phase, must[*zstd.Encoder](t)(c.encoder(0)))[6:]
 		if file[5] != k.codec || float64(len(file)) > k.most*float64(len(k.content)) {
 			t.Errorf("%s: codec %d, %d bytes of %d, want codec %d and at most %.2f of it", name, file[5], len(file), len(k.content), k.codec, k.most)
 		}

@@ -22,6 +22,7 @@ type Regions struct {
 	Label    string          // at most 1 KiB
 	Time     time.Time       // the moment whose state it holds; zero: now
 	Pause    time.Duration   // how long the workload stood still for it
+	Level    int             // of zstd, 1 to 22; 0: the store's
 	Base     string          // ID of the checkpoint that Region.Dirty refers to; "": every byte is read
 	Regions  []Region
 }
@@ -57,7 +58,7 @@ func (d *Dir) SaveRegions(ctx context.Context, r Regions) (forestall.Checkpoint,
 }
 
 func (d *Dir) saveRegions(ctx context.Context, r Regions) (cp forestall.Checkpoint, err error) {
-	p, err := d.planCheckpoint(header{workload: r.Workload, epoch: r.Epoch, sequence: r.Sequence, label: r.Label, pause: max(0, r.Pause)}, r.Time)
+	p, err := d.planCheckpoint(header{workload: r.Workload, epoch: r.Epoch, sequence: r.Sequence, label: r.Label, pause: max(0, r.Pause)}, r.Time, r.Level)
 	if err != nil {
 		return cp, err
 	}

@@ -18,6 +18,7 @@ type Snapshot struct {
 	Sequence uint64          // 0: one more than the newest of the workload in this store
 	Label    string          // at most 1 KiB
 	Source   string          // the state directory
+	Level    int             // of zstd, 1 to 22; 0: the store's
 	Time     time.Time       // the moment whose state it holds; zero: now
 }
 
@@ -69,7 +70,7 @@ func (d *Dir) plan(ctx context.Context, s Snapshot) (*plan, error) {
 	} else if !fi.IsDir() {
 		return nil, fmt.Errorf("%s is not a directory", source)
 	}
-	p, err := d.planCheckpoint(header{workload: s.Workload, epoch: s.Epoch, sequence: s.Sequence, label: s.Label}, s.Time)
+	p, err := d.planCheckpoint(header{workload: s.Workload, epoch: s.Epoch, sequence: s.Sequence, label: s.Label}, s.Time, s.Level)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func (d *Dir) plan(ctx context.Context, s Snapshot) (*plan, error) {
 
 // planCheckpoint begins a checkpoint whose header is h, at its time, and
 // refuses what could not be committed.
-func (d *Dir) planCheckpoint(h header, at time.Time) (*plan, error) {
+func (d *Dir) planCheckpoint(h header, at time.Time, level int) (*plan, error) {
 	now := d.opt.Now()
 	if at.IsZero() {
 		at = now
@@ -105,7 +106,11 @@ func (d *Dir) planCheckpoint(h header, at time.Time) (*plan, error) {
 	if err := d.mayCommit(h); err != nil {
 		return nil, err
 	}
-	return &plan{m: &manifest{header: h}, began: now, batch: d.newBatch()}, nil
+	b, err := d.newBatch(level)
+	if err != nil {
+		return nil, err
+	}
+	return &plan{m: &manifest{header: h}, began: now, batch: b}, nil
 }
 
 // mayCommit reports early what commit would refuse.

@@ -203,3 +203,19 @@ func noTemporaryFiles(t *testing.T, d *Dir) {
 		}
 	}
 }
+
+// TestSaveAtAnotherLevel compresses one state harder than the store does others.
+func TestSaveAtAnotherLevel(t *testing.T) {
+	t.Parallel()
+	d, src := openDir(t, DefaultOptions()), t.TempDir()
+	writeFiles(t, src, map[string]string{"f": prose(200 << 10)})
+	fast := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "a", Source: src}))
+	writeFiles(t, src, map[string]string{"f": prose(200 << 10)[1:]})
+	small := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "b", Source: src, Level: 19}))
+	if small.Added*10 > fast.Added*9 {
+		t.Errorf("level 19 takes %d bytes, level 1 %d", small.Added, fast.Added)
+	}
+	if _, err := d.Save(t.Context(), Snapshot{Workload: "c", Source: src, Level: 23}); err == nil || !strings.Contains(err.Error(), "level 23") {
+		t.Errorf("level 23: %v", err)
+	}
+}
