@@ -259,12 +259,12 @@ func bothHit(hit []need, paths ...string) bool {
 	return true
 }
 
-// mended reports whether all that was hit was the marker, which is put right
-// without a word, or chunk files of version 1: without a checksum of their own,
-// they may have bits that make no difference to their content.
+// mended reports whether all that was hit was chunk files of version 1: without a
+// checksum of their own, they may have bits that make no difference to their
+// content.
 func mended(hit []need) bool {
 	for _, h := range hit {
-		if h.path != markerFile && !strings.HasPrefix(h.path, chunkDir) {
+		if !strings.HasPrefix(h.path, chunkDir) {
 			return false
 		}
 	}

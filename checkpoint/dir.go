@@ -90,7 +90,7 @@ func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint store: %w", err)
 	}
-	version, err := inspect(path)
+	version, damaged, err := inspect(path)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 		d.lock.Close()
 		return nil, err
 	}
-	if err := d.load(version); err != nil {
+	if err := d.load(version, damaged); err != nil {
 		return nil, errors.Join(err, d.release())
 	}
 	return d, nil
@@ -153,38 +153,38 @@ func (d *Dir) release() error {
 }
 
 // inspect creates path and returns the version of the store that is there, 0 for
-// none.
-func inspect(path string) (version int, err error) {
+// none. damaged says that its marker has to be written anew.
+func inspect(path string) (version int, damaged bool, err error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return 0, fmt.Errorf("create checkpoint store: %w", err)
+		return 0, false, fmt.Errorf("create checkpoint store: %w", err)
 	}
 	file := filepath.Join(path, markerFile)
 	b, err := os.ReadFile(file)
 	switch {
 	case err == nil && string(b) == marker:
-		return 2, nil
+		return 2, false, nil
 	case err == nil && string(b) == markerV1:
-		return 1, nil
+		return 1, false, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return 0, fmt.Errorf("open checkpoint store: %w", err)
+		return 0, false, fmt.Errorf("open checkpoint store: %w", err)
 	case isStore(path, b): // the marker is damaged or has gone
-		return 2, restoreMarker(file, b)
+		return 2, true, nil
 	case err == nil:
-		return 0, fmt.Errorf("%w: %s says %.60q; this program reads %q", ErrNotStore, file, b, marker)
+		return 0, false, fmt.Errorf("%w: %s says %.60q; this program reads %q", ErrNotStore, file, b, marker)
 	}
 	names, err := os.ReadDir(path)
 	if err != nil {
-		return 0, fmt.Errorf("open checkpoint store: %w", err)
+		return 0, false, fmt.Errorf("open checkpoint store: %w", err)
 	}
 	for _, e := range names {
 		// A crash while creating leaves the first names without the marker.
 		switch e.Name() {
 		case lockName, tmpDir, stageDir, packDir, chunkDir, manifestDir, fenceDir, rotDir, catalogueFile, scrubFile, keysetFile, "lost+found":
 		default:
-			return 0, fmt.Errorf("%w: %s holds %q; give checkpoint_storage an empty or a new directory", ErrNotStore, path, e.Name())
+			return 0, false, fmt.Errorf("%w: %s holds %q; give checkpoint_storage an empty or a new directory", ErrNotStore, path, e.Name())
 		}
 	}
-	return 0, nil
+	return 0, false, nil
 }
 
 // isStore reports whether path is a store of this version although its marker
@@ -211,16 +211,14 @@ func isStore(path string, marker []byte) bool {
 var otherVersion = regexp.MustCompile(`^forestall checkpoint store [0-9]+\n$`)
 
 // restoreMarker moves a damaged marker aside and writes a new one.
-func restoreMarker(file string, was []byte) error {
-	if len(was) > 0 {
-		if err := os.Rename(file, file+".damaged"); err != nil {
-			return fmt.Errorf("open checkpoint store: %w", err)
-		}
-	}
-	if err := os.WriteFile(file, []byte(marker), 0o600); err != nil {
+func (d *Dir) restoreMarker() error {
+	file := filepath.Join(d.path, markerFile)
+	d.opt.Logger.Error("the file that says that this is a checkpoint store was damaged or missing, and is written anew", "path", file)
+	err := d.fs.Rename(file, file+".damaged")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("open checkpoint store: %w", err)
 	}
-	return syncDir(filepath.Dir(file))
+	return d.replace(file, []byte(marker))
 }
 
 func acquire(path string) (*os.File, error) {
@@ -268,7 +266,7 @@ func holderOf(f *os.File) (pid int) {
 
 // load empties the directories of unfinished work, creates what is missing and
 // reads fences, the indexes of packs and the headers of manifests.
-func (d *Dir) load(version int) error {
+func (d *Dir) load(version int, damaged bool) error {
 	for _, dir := range []string{tmpDir, stageDir} {
 		if err := os.RemoveAll(filepath.Join(d.path, dir)); err != nil {
 			return fmt.Errorf("open checkpoint store: %w", err)
@@ -277,6 +275,11 @@ func (d *Dir) load(version int) error {
 	for _, dir := range []string{tmpDir, stageDir, packDir, manifestDir, fenceDir, rotDir} {
 		if err := os.MkdirAll(filepath.Join(d.path, dir), 0o700); err != nil {
 			return fmt.Errorf("open checkpoint store: %w", d.diskFull(err))
+		}
+	}
+	if damaged {
+		if err := d.restoreMarker(); err != nil {
+			return err
 		}
 	}
 	if err := d.checkKeys(); err != nil {

@@ -35,7 +35,7 @@ func OpenDirReadOnly(path string, opt Options) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint store: %w", err)
 	}
-	version, err := inspect(path)
+	version, _, err := inspect(path)
 	if err != nil {
 		f.Close()
 		return nil, err

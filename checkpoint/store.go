@@ -79,7 +79,7 @@ func (d *Dir) readChunk(dst []byte, h hash) ([]byte, error) {
 	}
 	*buf = file[:0]
 	dst, err = d.codec.decode(dst, file, h)
-	if errors.Is(err, ErrKey) {
+	if errors.Is(err, ErrKey) && s.pack != looseChunk { // version 1 knew no keys
 		return nil, fmt.Errorf("%s: %w", d.where(h, s), err)
 	}
 	if err != nil {
