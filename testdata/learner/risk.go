@@ -106,6 +106,13 @@ func evaluateRisk(ctx context.Context, o options, dir string) (err error) {
 		}
 		below = below || !ok
 	}
+	if o.only == "" || o.only == "SMD" {
+		ok, err := watchServers(filepath.Join(o.data, "smd-servers"))
+		if err != nil {
+			return fmt.Errorf("SMD: %w", err)
+		}
+		below = below || !ok
+	}
 	if below {
 		return errBelow
 	}
