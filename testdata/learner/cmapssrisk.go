@@ -20,8 +20,9 @@ func cmapssRisk(set string) riskStudy {
 				return nil, nil, err
 			}
 			f := riskFold{
-				name: set, features: engineFeatures(), recent: math.Inf(-1),
+				name: set, features: engineFeatures(),
 				train: func(emit func(riskRow) error) error { return emitEngineRisks(learn, emit) },
+				held:  func(emit func(riskRow) error) error { return emitEngineRisks(learn, emit) },
 				test:  func(emit func(riskRow) error) error { return emitEngineRisks(test, emit) },
 			}
 			return []riskFold{f}, []fold{cmapssFold(set, learn, test)}, nil

@@ -41,10 +41,10 @@ func driveFolds(drives []drive) (folds []riskFold) {
 		from, to := day(year, month, 1), day(year, month+3, 1)
 		folds = append(folds, riskFold{
 			name: fmt.Sprintf("%dQ%d", year, (month+2)/3), features: fleetFeatures(),
-			start:  float64(from),
-			recent: float64(from - 91 - driveHorizon),
-			train:  func(emit func(riskRow) error) error { return fleet.emit(from-365, from-driveHorizon, emit) },
-			test:   func(emit func(riskRow) error) error { return fleet.emit(from, to, emit) },
+			start: float64(from),
+			train: func(emit func(riskRow) error) error { return fleet.emit(from-365, from-driveHorizon, emit) },
+			held:  func(emit func(riskRow) error) error { return fleet.emit(from-91-driveHorizon, from-driveHorizon, emit) },
+			test:  func(emit func(riskRow) error) error { return fleet.emit(from, to, emit) },
 		})
 	}
 	return folds

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -34,7 +35,7 @@ type riskFold struct {
 	name     string
 	features []string
 	train    func(emit func(riskRow) error) error // what was known when the test began
-	recent   float64                              // training rows from this time on calibrate
+	held     func(emit func(riskRow) error) error // the newest of it, to calibrate by
 	test     func(emit func(riskRow) error) error
 	start    float64 // of the test
 }
@@ -60,8 +61,11 @@ func riskStudies() []riskStudy {
 
 // evaluateRisk runs the studies that are there and prints the figures.
 func evaluateRisk(ctx context.Context, o options, dir string) (err error) {
-	if o.data == "" {
-		fmt.Println("Skipped every data set: DATA is not set. `make eval-risk DATA=../shared/data` names the directory that holds backblaze-smart, titan-gpu-life, cmapss and smd-servers.")
+	if err := checkStudy(o.only); err != nil {
+		return err
+	}
+	if o.data == "" && o.only != simStudy {
+		fmt.Println("Skipped every data set: DATA is not set. `make eval-risk DATA=../shared/data` names the directory that holds backblaze-smart, titan-gpu-life, cmapss and smd-servers; ONLY=fleet needs none.")
 		return nil
 	}
 	px, err := startPeer(ctx, dir, "OMP_WAIT_POLICY=PASSIVE")
@@ -106,15 +110,34 @@ func evaluateRisk(ctx context.Context, o options, dir string) (err error) {
 		}
 		below = below || !ok
 	}
-	if o.only == "" || o.only == "SMD" {
+	if o.only == "" || o.only == smdStudy {
 		ok, err := watchServers(filepath.Join(o.data, "smd-servers"))
 		if err != nil {
 			return fmt.Errorf("SMD: %w", err)
 		}
 		below = below || !ok
 	}
+	if o.only == "" || o.only == simStudy {
+		ok, err := simulatedFleet(ctx)
+		if err != nil {
+			return fmt.Errorf("simulated fleet: %w", err)
+		}
+		below = below || !ok
+	}
 	if below {
 		return errBelow
+	}
+	return nil
+}
+
+// checkStudy reports a study to run alone that there is not.
+func checkStudy(only string) error {
+	names := []string{"", smdStudy, simStudy}
+	for _, s := range riskStudies() {
+		names = append(names, s.name)
+	}
+	if !slices.Contains(names, only) {
+		return fmt.Errorf("-only is %q; it must be one of %s", only, strings.Join(names[1:], ", "))
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func TestRecipe(t *testing.T) {
 	p := train.DefaultParams()
 	p.Trees = 20
 	r := recipe{params: p, members: 3, share: 0.5}
-	s, err := r.run(t.Context(), riskFold{name: "f", features: []string{"x", "nothing"}, train: rows(0, 600), test: rows(600, 1200)}, 1)
+	s, err := r.run(t.Context(), riskFold{name: "f", features: []string{"x", "nothing"}, train: rows(0, 600), held: rows(0, 600), test: rows(600, 1200)}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,12 +46,13 @@ func (s riskStudy) print(tested []*riskScores) (ok bool, err error) {
 			}
 		}
 		o, e := top(r.probability, r.label)
-		fmt.Printf("| %s | %d | %d | %s | %s | %.1f %% (%.1f %%) | %.1f %% (%.1f %%) | %.2f |\n", r.fold, len(r.label), positive, pairCells(p.AUC), pairCells(p.AP),
-			100*inTime, 100*ever, 100*theirsInTime, 100*theirsEver, o/e)
+		fmt.Printf("| %s | %d | %d | %s | %s | %s | %s | %.2f |\n", r.fold, len(r.label), positive, pairCells(p.AUC, r.plain != nil), pairCells(p.AP, r.plain != nil),
+			caughtCell(inTime, ever, true), caughtCell(theirsInTime, theirsEver, r.plain != nil), o/e)
 	}
 	auc, ap := meanOf(aucs), meanOf(aps)
 	if len(tested) > 1 {
-		fmt.Printf("| mean | | | %s | %s | %.1f %% (%.1f %%) | %.1f %% (%.1f %%) | |\n", pairCells(auc), pairCells(ap), 100*caught[0], 100*caught[1], 100*caught[2], 100*caught[3])
+		beside := tested[0].plain != nil
+		fmt.Printf("| mean | | | %s | %s | %s | %s | |\n", pairCells(auc, beside), pairCells(ap, beside), caughtCell(caught[0], caught[1], true), caughtCell(caught[2], caught[3], beside))
 	}
 	if s.leads {
 		if err := printLeads(tested[0].unseen); err != nil {
@@ -91,8 +92,20 @@ func rule(columns int) string {
 	return string(b)
 }
 
-func pairCells(d train.Difference) string {
+// pairCells are a measure of ours, of the baseline and their difference; without a
+// baseline only the first is filled.
+func pairCells(d train.Difference, beside bool) string {
+	if !beside {
+		return fmt.Sprintf("%.4f | | ", d.A)
+	}
 	return fmt.Sprintf("%.4f | %.4f | %+.4f [%+.4f, %+.4f]", d.A, d.B, d.Delta, d.CI.Low, d.CI.High)
+}
+
+func caughtCell(inTime, ever float64, known bool) string {
+	if !known {
+		return ""
+	}
+	return fmt.Sprintf("%.1f %% (%.1f %%)", 100*inTime, 100*ever)
 }
 
 // printLeads prints how much notice there is before an engine fails, from whole

@@ -164,7 +164,7 @@ func (r *recipe) sample(f riskFold) (*learnt, error) {
 			}
 		}
 		if r.half > 0 {
-			weight *= math.Exp2((x.time - f.recent) / r.half)
+			weight *= math.Exp2((x.time-f.start)/r.half + 1)
 		}
 		row = x.fill(row[:0])
 		for c, v := range row {
@@ -245,15 +245,7 @@ func (r *recipe) calibrate(f riskFold, used []int, members []*train.Result) (c m
 		each = append(each, e)
 	}
 	held = &unseenRows{}
-	recent := func(emit func(riskRow) error) error {
-		return f.train(func(x riskRow) error {
-			if x.time < f.recent {
-				return nil
-			}
-			return emit(x)
-		})
-	}
-	err = scoreRows(recent, used, func(x riskRow) *model.Ensemble { return each[r.member(x.component)] }, func(x riskRow, score float64) {
+	err = scoreRows(f.held, used, func(x riskRow) *model.Ensemble { return each[r.member(x.component)] }, func(x riskRow, score float64) {
 		held.Raw, held.Label = append(held.Raw, score), append(held.Label, x.fails)
 		held.Before = append(held.Before, model.Sigmoid(score))
 		held.Group = append(held.Group, x.component)

@@ -21,7 +21,10 @@ import (
 // threshold is chosen by one: detectors are fitted to the first half alone.
 // Points are judged one by one, without point adjustment.
 
-const minutesOfDay = 24 * 60
+const (
+	smdStudy     = "SMD" // for -only
+	minutesOfDay = 24 * 60
+)
 
 // server is one machine: rows without labels to fit to, and rows to judge.
 type server struct {

@@ -89,20 +89,20 @@ func (u *unit) inService(t float64) int {
 	return -1
 }
 
-// outcome tells whether the GPU fails within the horizon; known is false where
+// outcome tells whether the GPU fails within the horizon, in days; known is false where
 // that cannot be told.
-func (u *unit) outcome(t float64) (fails, known bool) {
-	if t+gpuHorizon > titanEnd {
+func (u *unit) outcome(t, horizon float64) (fails, known bool) {
+	if t+horizon > titanEnd {
 		return false, false
 	}
-	if between(u.events, t, t+gpuHorizon) > 0 {
+	if between(u.events, t, t+horizon) > 0 {
 		return true, true
 	}
 	seen := 0.0
 	for _, s := range u.stays {
 		seen = max(seen, s.gone)
 	}
-	return false, seen >= t+gpuHorizon
+	return false, seen >= t+horizon
 }
 
 // rates returns the fleet's events per GPU in service over some days before t.
@@ -148,7 +148,7 @@ func (f *fleet) emit(from, to int, emit func(snapshot) error) error {
 			if stay < 0 {
 				continue
 			}
-			fails, ok := u.outcome(t)
+			fails, ok := u.outcome(t, gpuHorizon)
 			if !ok {
 				continue
 			}

@@ -216,7 +216,9 @@ func (g *gpuFleet) features(dst []float64, i, at int, t float64, rates [3]float6
 	return append(dst, own, out, moves, (t-s.insert)/max(1, t-u.stays[0].insert), since)
 }
 
-func (g *gpuFleet) emit(from, to int, emit func(riskRow) error) error {
+// emit passes on the rows of the days in [from, to), positive where the GPU fails
+// within the horizon, in days.
+func (g *gpuFleet) emit(from, to, horizon int, emit func(riskRow) error) error {
 	for at := from + (gpuStep-from%gpuStep)%gpuStep; at < to; at += gpuStep {
 		t := float64(at)
 		rates := g.rates(t)
@@ -226,7 +228,7 @@ func (g *gpuFleet) emit(from, to int, emit func(riskRow) error) error {
 			if stay < 0 {
 				continue
 			}
-			fails, ok := u.outcome(t)
+			fails, ok := u.outcome(t, float64(horizon))
 			if !ok {
 				continue
 			}

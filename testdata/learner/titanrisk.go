@@ -29,6 +29,11 @@ func gpuParams() train.Params {
 	return p
 }
 
+// gpuSoon is the horizon that is trained for, in days. It is shorter than the
+// one asked for, so that newer rows have their outcome; the calibration is for the
+// one asked for.
+const gpuSoon = 14
+
 // gpuRetrain is how often the model is trained anew.
 const gpuRetrain = 28 // days
 
@@ -36,20 +41,16 @@ const gpuRetrain = 28 // days
 func gpuFolds(f *fleet) (folds []riskFold) {
 	g := newGPUFleet(f)
 	for _, span := range titanSpans {
-		for from := span.from; from < span.to-gpuHorizon; from += gpuRetrain {
+		for from := span.from; from < min(span.to, int(titanEnd)-gpuHorizon); from += gpuRetrain {
 			to := min(from+gpuRetrain, span.to)
-			if to > span.to-gpuHorizon {
-				to = span.to // nothing is known of the last rows
-			}
 			folds = append(folds, riskFold{
 				name: span.name, features: gpuHistoryFeatures(), start: float64(from),
-				recent: float64(from - 182 - gpuHorizon),
-				train:  func(emit func(riskRow) error) error { return g.emit(titanStart, from-gpuHorizon, emit) },
-				test:   func(emit func(riskRow) error) error { return g.emit(from, to, emit) },
+				train: func(emit func(riskRow) error) error { return g.emit(titanStart, from-gpuSoon, gpuSoon, emit) },
+				held: func(emit func(riskRow) error) error {
+					return g.emit(from-182-gpuHorizon, from-gpuHorizon, gpuHorizon, emit)
+				},
+				test: func(emit func(riskRow) error) error { return g.emit(from, to, gpuHorizon, emit) },
 			})
-			if to == span.to {
-				break
-			}
 		}
 	}
 	return folds
