@@ -72,7 +72,7 @@ type simFault struct {
 	over time.Duration
 }
 
-func (f simFleet) node(ctx context.Context, schema *features.Schema, first, gpus int, visit func(*simRow) error) error {
+func (f simFleet) node(ctx context.Context, schema *features.Schema, first, gpus int, visit func(*simRow) error) (err error) {
 	rng := rand.New(rand.NewPCG(f.seed, uint64(first)))
 	now := simStart
 	name := fmt.Sprintf("n%d", first/simPerNode)
@@ -80,7 +80,7 @@ func (f simFleet) node(ctx context.Context, schema *features.Schema, first, gpus
 	if err != nil {
 		return err
 	}
-	defer sim.Close()
+	defer func() { err = errors.Join(err, sim.Close()) }()
 	store := features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: schema})
 	faults := make([]simFault, gpus)
 	for i := range faults {

@@ -38,7 +38,7 @@ const (
 	gpuKinds
 )
 
-func (f *gpuFleet) kind(which int, u *unit, s *stay, t float64) gpuKind {
+func (g *gpuFleet) kind(which int, u *unit, s *stay, t float64) gpuKind {
 	year := 1 + int(u.batch)/100
 	p := s.place
 	switch which {
