@@ -67,7 +67,7 @@ func highest(probability []float64, share float64) []int {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(probability[j], probability[i]) })
-	return order[:max(1, int(share*float64(len(order))))]
+	return order[:min(len(order), max(1, int(share*float64(len(order)))))]
 }
 
 // top returns the failures that came and those that were expected among the

@@ -41,8 +41,11 @@ const gpuRetrain = 28 // days
 func gpuFolds(f *fleet) (folds []riskFold) {
 	g := newGPUFleet(f)
 	for _, span := range titanSpans {
-		for from := span.from; from < min(span.to, int(titanEnd)-gpuHorizon); from += gpuRetrain {
-			to := min(from+gpuRetrain, span.to)
+		end := min(span.to, int(titanEnd)-gpuHorizon) // nothing is known of the outcome of later rows
+		for from, to := span.from, span.from; to < end; from = to {
+			if to = from + gpuRetrain; to+gpuRetrain/2 > end {
+				to = span.to
+			}
 			folds = append(folds, riskFold{
 				name: span.name, features: gpuHistoryFeatures(), start: float64(from),
 				train: func(emit func(riskRow) error) error { return g.emit(titanStart, from-gpuSoon, gpuSoon, emit) },
