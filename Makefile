@@ -13,14 +13,15 @@ CACHE   ?=
 SHORT   ?=
 BAG     ?= 5
 GATEWAY := $(CURDIR)/bin/versitygw-v1.8.0
+ONLY    ?=
 LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 
 .DEFAULT_GOAL := help
 # go-nvml wraps functions that NVIDIA has deprecated; the warnings say nothing about this code.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval bench-learner bench-checkpoint bench-delta bench-store bench-telemetry chaos e2e test-prometheus
-.PHONY: test-s3
+.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval eval-risk bench-learner bench-checkpoint bench-delta bench-store
+.PHONY: bench-telemetry test-prometheus test-s3 chaos e2e
 .PHONY: golden history cgo-off clean
 
 help: ## list the targets
@@ -60,8 +61,12 @@ fuzz: ## every fuzz target for FUZZTIME each
 bench: ## a benchmark for each hot path
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-eval: build ## the trainer beside XGBoost on real data (DATA=../shared/data, CACHE=DIR keeps tables and XGBoost's scores, BAG=1: single trainings); reports into bin/eval
-	$(GO) run ./testdata/learner eval $(LEARNER) -bag $(BAG)
+eval: build ## the trainer beside XGBoost on real data, then the risks (DATA=../shared/data, CACHE=DIR keeps tables and XGBoost's scores, BAG=1: single trainings); reports into bin/eval
+	@status=0; $(GO) run ./testdata/learner eval $(LEARNER) -bag $(BAG) || status=1; \
+	  $(GO) run ./testdata/learner risk $(LEARNER) || status=1; exit $$status
+
+eval-risk: build ## the second half of eval alone: what features and training reach on real histories (DATA, CACHE as for eval; ONLY=Titan runs one)
+	$(GO) run ./testdata/learner risk $(LEARNER) $(if $(ONLY),-only '$(ONLY)')
 
 bench-learner: build ## training and evaluation beside XGBoost and leaves, speed and memory (SHORT=1 for a try, DATA as for eval)
 	$(GO) run ./testdata/learner bench $(LEARNER) $(if $(SHORT),-short)

@@ -33,19 +33,27 @@ type engine struct {
 }
 
 func cmapss(dir, set string) ([]fold, error) {
-	learn, err := readEngines(filepath.Join(dir, "train_"+set+".txt.gz"), "")
+	learn, test, err := readCmapss(dir, set)
 	if err != nil {
 		return nil, err
 	}
-	test, err := readEngines(filepath.Join(dir, "test_"+set+".txt.gz"), filepath.Join(dir, "RUL_"+set+".txt.gz"))
-	if err != nil {
-		return nil, err
+	return []fold{cmapssFold(set, learn, test)}, nil
+}
+
+func readCmapss(dir, set string) (learn, test []engine, err error) {
+	if learn, err = readEngines(filepath.Join(dir, "train_"+set+".txt.gz"), ""); err != nil {
+		return nil, nil, err
 	}
-	return []fold{{
+	test, err = readEngines(filepath.Join(dir, "test_"+set+".txt.gz"), filepath.Join(dir, "RUL_"+set+".txt.gz"))
+	return learn, test, err
+}
+
+func cmapssFold(set string, learn, test []engine) fold {
+	return fold{
 		name: set, features: cmapssFeatures(),
 		train: func(emit func(snapshot) error) error { return emitEngines(learn, emit) },
 		test:  func(emit func(snapshot) error) error { return emitEngines(test, emit) },
-	}}, nil
+	}
 }
 
 func cmapssFeatures() []string {

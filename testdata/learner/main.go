@@ -4,6 +4,10 @@
 //	make eval DATA=../shared/data
 //	make bench-learner
 //
+// and judges what our features and our training make of these histories:
+//
+//	make eval-risk DATA=../shared/data
+//
 // It is run from the Makefile, which builds bin/forestall first. What it
 // measures, and how, is in docs/benchmarks.md. Python and XGBoost are asked only
 // here; where they are missing only our own figures are printed.
@@ -34,6 +38,7 @@ type options struct {
 	binary string // bin/forestall
 	out    string // directory for reports
 	cache  string // directory that tables and XGBoost's scores are kept in; "": none
+	only   string // study of risks that alone is run; "": all
 	bag    int    // trainings whose scores are averaged
 	short  bool   // a smaller table and one round, for trying
 	now    time.Time
@@ -41,7 +46,7 @@ type options struct {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("which? eval or bench")
+		return errors.New("which? eval, risk or bench")
 	}
 	var o options
 	flags := flag.NewFlagSet(args[0], flag.ExitOnError)
@@ -50,9 +55,10 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.out, "out", "bin/eval", "`directory` for the reports")
 	flags.StringVar(&o.cache, "cache", "", "`directory` in which tables and XGBoost's scores are kept for the next run")
 	flags.IntVar(&o.bag, "bag", 5, "trainings whose scores are averaged, each tree on a random 90 % of the rows; 1: one training on all rows")
+	flags.StringVar(&o.only, "only", "", "`study` of risks to run alone")
 	flags.BoolVar(&o.short, "short", false, "100,000 rows and one round")
 	switch args[0] {
-	case "eval", "bench":
+	case "eval", "risk", "bench":
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
 		}
@@ -61,7 +67,7 @@ func run(ctx context.Context, args []string) error {
 	case "spin": // for ourselves: see busy
 		spin()
 	default:
-		return fmt.Errorf("%q is neither eval nor bench", args[0])
+		return fmt.Errorf("%q is none of eval, risk and bench", args[0])
 	}
 	o.now = time.Now().UTC()
 	dir := o.cache
@@ -74,8 +80,11 @@ func run(ctx context.Context, args []string) error {
 	} else if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if args[0] == "eval" {
+	switch args[0] {
+	case "eval":
 		return evaluate(ctx, o, dir)
+	case "risk":
+		return evaluateRisk(ctx, o, dir)
 	}
 	return bench(ctx, o, dir)
 }

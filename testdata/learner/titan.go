@@ -55,6 +55,8 @@ type fleet struct {
 	ofCabinet map[place][]float64
 	inserts   []float64
 	removals  []float64
+
+	placedEvents []stay // in the order of the data
 }
 
 // titanEnd is the last inventory.
@@ -87,20 +89,20 @@ func (u *unit) inService(t float64) int {
 	return -1
 }
 
-// outcome tells whether the GPU fails within the horizon; known is false where
+// outcome tells whether the GPU fails within the horizon, in days; known is false where
 // that cannot be told.
-func (u *unit) outcome(t float64) (fails, known bool) {
-	if t+gpuHorizon > titanEnd {
+func (u *unit) outcome(t, horizon float64) (fails, known bool) {
+	if t+horizon > titanEnd {
 		return false, false
 	}
-	if between(u.events, t, t+gpuHorizon) > 0 {
+	if between(u.events, t, t+horizon) > 0 {
 		return true, true
 	}
 	seen := 0.0
 	for _, s := range u.stays {
 		seen = max(seen, s.gone)
 	}
-	return false, seen >= t+gpuHorizon
+	return false, seen >= t+horizon
 }
 
 // rates returns the fleet's events per GPU in service over some days before t.
@@ -146,7 +148,7 @@ func (f *fleet) emit(from, to int, emit func(snapshot) error) error {
 			if stay < 0 {
 				continue
 			}
-			fails, ok := u.outcome(t)
+			fails, ok := u.outcome(t, gpuHorizon)
 			if !ok {
 				continue
 			}
@@ -182,6 +184,7 @@ func newFleet(serials []string, stays []stay) (*fleet, error) {
 		if s.event {
 			u.events = append(u.events, s.gone)
 			f.events = append(f.events, s.gone)
+			f.placedEvents = append(f.placedEvents, s)
 			f.ofBlade[s.place.blade()] = append(f.ofBlade[s.place.blade()], s.gone)
 			f.ofCabinet[s.place.cabinet()] = append(f.ofCabinet[s.place.cabinet()], s.gone)
 		}
@@ -207,31 +210,47 @@ func newFleet(serials []string, stays []stay) (*fleet, error) {
 }
 
 func titan(dir string) ([]fold, error) {
+	f, err := readTitan(dir)
+	if err != nil {
+		return nil, err
+	}
+	return titanFolds(f, titanSpans), nil
+}
+
+func readTitan(dir string) (*fleet, error) {
 	serials, stays, err := readStays(filepath.Join(dir, "gc_full.csv.gz"))
 	if err != nil {
 		return nil, err
 	}
-	f, err := newFleet(serials, stays)
-	if err != nil {
-		return nil, err
-	}
-	start := day(2014, 1, 1)
+	return newFleet(serials, stays)
+}
+
+// gpuSpan is a time that is tested.
+type gpuSpan struct {
+	name     string
+	from, to int
+}
+
+// titanStart is the day from which the fleet was complete.
+var titanStart = day(2014, 1, 1)
+
+// titanSpans are the times that are tested, in days.
+var titanSpans = []gpuSpan{
+	{"2016H2", day(2016, 7, 1), day(2017, 1, 1)},
+	{"2017", day(2017, 1, 1), day(2018, 1, 1)},
+	{"2018-2019", day(2018, 1, 1), int(titanEnd)},
+}
+
+func titanFolds(f *fleet, spans []gpuSpan) []fold {
 	var folds []fold
-	for _, w := range []struct {
-		name     string
-		from, to int
-	}{
-		{"2016H2", day(2016, 7, 1), day(2017, 1, 1)},
-		{"2017", day(2017, 1, 1), day(2018, 1, 1)},
-		{"2018-2019", day(2018, 1, 1), int(titanEnd)},
-	} {
+	for _, w := range spans {
 		folds = append(folds, fold{
 			name: w.name, features: gpuFeatures(),
-			train: func(emit func(snapshot) error) error { return f.emit(start, w.from-gpuHorizon, emit) },
+			train: func(emit func(snapshot) error) error { return f.emit(titanStart, w.from-gpuHorizon, emit) },
 			test:  func(emit func(snapshot) error) error { return f.emit(w.from, w.to, emit) },
 		})
 	}
-	return folds, nil
+	return folds
 }
 
 // readStays reads the stays and the GPUs' serial numbers. Times are read as if

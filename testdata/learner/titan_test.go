@@ -51,12 +51,12 @@ func TestGPUOutcome(t *testing.T) {
 		{1370, 2, false, true},
 		{1371, 2, false, false},
 	} {
-		fails, ok := u.outcome(c.t)
+		fails, ok := u.outcome(c.t, gpuHorizon)
 		if stay := u.inService(c.t); stay != c.stay || fails != c.fails || ok != c.ok {
 			t.Errorf("day %v: stay %d, fails %v, known %v; want %+v", c.t, stay, fails, ok, c)
 		}
 	}
-	if _, ok := u.outcome(titanEnd - gpuHorizon + 1); ok {
+	if _, ok := u.outcome(titanEnd-gpuHorizon+1, gpuHorizon); ok {
 		t.Error("an outcome after the end of the data")
 	}
 }
