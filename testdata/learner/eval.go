@@ -38,12 +38,15 @@ func studies() []study {
 
 const resamples = 400
 
-// starts are the scores that boosting may begin from; both trainers begin from
-// the same.
-var starts = []struct {
+// start is a score that boosting may begin from.
+type start struct {
 	name string
 	at   float64 // train.Params.Start
-}{
+}
+
+// starts are the scores that boosting may begin from; both trainers begin from
+// the same.
+var starts = []start{
 	{"base rate", 1},
 	{"even odds", 0},
 }
@@ -137,6 +140,9 @@ func (s study) run(ctx context.Context, o options, px *peer, dir string, folds [
 		}
 		rival := rival{px: px, t: t, dir: at, keep: o.cache != ""}
 		for j, start := range starts {
+			if o.start != "both" && o.start != start.name {
+				continue
+			}
 			tell("%s %s: from the %s", s.name, f.name, start.name)
 			r := result{fold: f.name, start: start.name, rows: len(t.label), positives: t.positives()}
 			params := evalParams(start.at, o.bag)
@@ -160,7 +166,7 @@ func (s study) run(ctx context.Context, o options, px *peer, dir string, folds [
 				return out, err
 			}
 			out.results = append(out.results, r)
-			if i == len(folds)-1 && j == 0 {
+			if i == len(folds)-1 && (o.start != "both" || j == 0) {
 				if out.report, err = s.page(ctx, o, at, t, text); err != nil {
 					return out, err
 				}

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 )
 
@@ -40,6 +41,7 @@ type options struct {
 	cache  string // directory that tables and XGBoost's scores are kept in; "": none
 	only   string // study of risks that alone is run; "": all
 	bag    int    // trainings whose scores are averaged
+	start  string // where boosting begins, of starts, or "both"
 	short  bool   // a smaller table and one round, for trying
 	now    time.Time
 }
@@ -56,6 +58,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.cache, "cache", "", "`directory` in which tables and XGBoost's scores are kept for the next run")
 	flags.IntVar(&o.bag, "bag", 5, "trainings whose scores are averaged, each tree on a random 90 % of the rows; 1: one training on all rows")
 	flags.StringVar(&o.only, "only", "", "`study` of risks to run alone")
+	flags.StringVar(&o.start, "start", "even odds", "where both trainers begin: even odds, the default of both, base rate, or both")
 	flags.BoolVar(&o.short, "short", false, "100,000 rows and one round")
 	switch args[0] {
 	case "eval", "risk", "bench":
@@ -68,6 +71,9 @@ func run(ctx context.Context, args []string) error {
 		spin()
 	default:
 		return fmt.Errorf("%q is none of eval, risk and bench", args[0])
+	}
+	if o.start != "both" && !slices.ContainsFunc(starts, func(s start) bool { return s.name == o.start }) {
+		return fmt.Errorf("-start %q: want even odds, base rate or both", o.start)
 	}
 	o.now = time.Now().UTC()
 	dir := o.cache
