@@ -148,13 +148,13 @@ func simulatedFleet(ctx context.Context) (ok bool, err error) {
 	const expected = 2 * simGPUs / 10000.0
 	learntAt, unusualAt := healthy.learnt.rare(expected), healthy.unusual.rare(expected)
 	tell("simulated fleet: false alarms")
-	quiet, err := j.watch(ctx, schema, simFleet{300, simGPUs, simDays, nil}, learntAt, unusualAt)
+	quiet, err := j.watch(ctx, schema, simFleet{500, simGPUs, simDays, nil}, learntAt, unusualAt)
 	if err != nil {
 		return false, err
 	}
 	tell("simulated fleet: failures")
 	modes := slices.Concat(simSeen, simUnseen)
-	failing, err := j.watch(ctx, schema, simFleet{400, simPerMode * len(modes), simFaultRun, modes}, learntAt, unusualAt)
+	failing, err := j.watch(ctx, schema, simFleet{600, simPerMode * len(modes), simFaultRun, modes}, learntAt, unusualAt)
 	if err != nil {
 		return false, err
 	}

@@ -8,7 +8,7 @@ import "github.com/stratoswarm/forestall/train"
 func titanRisk() riskStudy {
 	return riskStudy{
 		name: "Titan", dir: "titan-gpu-life", horizon: "DBE or OTB within 30 days", unit: "GPU",
-		recipe: recipe{params: gpuParams(), members: 3, share: 0.1, half: 180, horizon: gpuHorizon, memory: 182},
+		recipe: recipe{params: gpuParams(), members: 5, share: 0.1, half: 180, horizon: gpuHorizon, memory: 182},
 		bars:   riskBars{auc: map[string]float64{"2016H2": 0.84, "2017": 0.86, "2018-2019": 0.83}, above: true},
 		folds: func(dir string) ([]riskFold, []fold, error) {
 			f, err := readTitan(dir)
