@@ -24,6 +24,9 @@ type Parcel struct {
 	// from several goroutines at once; deliver does not keep the file. The first
 	// error of either ends it, so does one chunk that is not to be had.
 	Fetch func(ctx context.Context, chunks []Hash, deliver func(h Hash, file []byte) error) error
+	// lacking returns the chunks that a store lacks, of which ask tells, going down
+	// the tree; nil: Chunks must be asked for one by one.
+	lacking func(ask func([]Hash) ([]Hash, error)) ([]Hash, error)
 	// Release lets the store forget that the checkpoint is being read; may be nil.
 	Release func()
 }
@@ -49,11 +52,17 @@ func (d *Dir) parcel(id string, send func(Hash, func(Hash, []byte) error) error)
 	if err != nil {
 		return nil, err
 	}
+	r, err := d.decodeRoot(d.manifestPath(id), raw)
+	if err != nil {
+		return nil, err
+	}
 	m, unpin, err := d.pinManifest(id)
 	if err != nil {
 		return nil, err
 	}
 	return &Parcel{
+		lacking: func(ask func([]Hash) ([]Hash, error)) ([]Hash, error) { return d.lacking(r, ask) },
+
 		Checkpoint: m.checkpoint(id),
 		Manifest:   raw,
 		Chunks:     append([]Hash{}, m.hashes()...),

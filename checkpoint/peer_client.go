@@ -89,8 +89,10 @@ const maxList = 64 << 20
 // push brings a checkpoint to a peer.
 func (c client) push(ctx context.Context, p Peer, cp *Parcel) error {
 	var err error
-	for range 2 { // the peer may have dropped a chunk between the two steps
-		if err = c.pushChunks(ctx, p, cp); err != nil {
+	// At first only what is below blocks that the peer lacks is asked for. It may
+	// lack chunks below others too, or drop one before the manifest comes.
+	for try := range 3 {
+		if err = c.pushChunks(ctx, p, cp, try > 0); err != nil {
 			return err
 		}
 		_, err = c.do(ctx, p, http.MethodPut, "/v1/manifests/"+cp.ID, cp.Manifest, maxSmall)
@@ -101,26 +103,39 @@ func (c client) push(ctx context.Context, p Peer, cp *Parcel) error {
 	return err
 }
 
-func (c client) pushChunks(ctx context.Context, p Peer, cp *Parcel) error {
+// pushChunks sends what the peer lacks: of all chunks, or, going down the tree,
+// only of what is below blocks that it lacks.
+func (c client) pushChunks(ctx context.Context, p Peer, cp *Parcel, all bool) error {
+	ask := func(chunks []Hash) ([]Hash, error) { return c.missing(ctx, p, chunks) }
+	lacking := func() ([]Hash, error) { return ask(cp.Chunks) }
+	if cp.lacking != nil && !all {
+		lacking = func() ([]Hash, error) { return cp.lacking(ask) }
+	}
+	chunks, err := lacking()
+	if err != nil {
+		return err
+	}
+	return cp.Fetch(ctx, chunks, func(h Hash, file []byte) error {
+		_, err := c.do(ctx, p, http.MethodPut, "/v1/chunks/"+h.String(), file, maxSmall)
+		return err
+	})
+}
+
+// missing asks which of the chunks the peer lacks.
+func (c client) missing(ctx context.Context, p Peer, chunks []Hash) (missing []Hash, err error) {
 	const most = maxHashList / len(hash{})
-	for part := range slices.Chunk(cp.Chunks, most) {
+	for part := range slices.Chunk(chunks, most) {
 		b, err := c.do(ctx, p, http.MethodPost, "/v1/missing", joinHashes(part), maxHashList)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		missing, err := splitHashes(b)
+		lacks, err := splitHashes(b)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		err = cp.Fetch(ctx, missing, func(h Hash, file []byte) error {
-			_, err := c.do(ctx, p, http.MethodPut, "/v1/chunks/"+h.String(), file, maxSmall)
-			return err
-		})
-		if err != nil {
-			return err
-		}
+		missing = append(missing, lacks...)
 	}
-	return nil
+	return missing, nil
 }
 
 // open finds a checkpoint at a peer.

@@ -409,3 +409,46 @@ func TestPushSaysWhoseCopyIsRotten(t *testing.T) {
 		t.Errorf("error %v, want ErrCorrupt naming %s", err, file)
 	}
 }
+
+// TestPushAsksLittle pushes a tree of many files twice: the second time the peer
+// is asked about the few blocks that changed, not about every chunk.
+func TestPushAsksLittle(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, nil)
+	var asked atomic.Int64
+	c.instead(func(_ string, _ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/missing") {
+			asked.Add(r.ContentLength / int64(len(hash{})))
+		}
+		return false
+	})
+	src := t.TempDir()
+	for i := range 3000 {
+		writeFiles(t, src, map[string]string{fmt.Sprintf("d%d/f%d", i%7, i): fmt.Sprint("content ", i)})
+	}
+	save := func() (forestall.Checkpoint, int64) {
+		t.Helper()
+		asked.Store(0)
+		cp := must[forestall.Checkpoint](t)(c.stores[0].Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+		must[[]string](t)(c.repls[0].Push(t.Context(), cp.ID))
+		return cp, asked.Load()
+	}
+	if _, n := save(); n < 3000 {
+		t.Errorf("the first push asked about %d chunks", n)
+	}
+	writeFiles(t, src, map[string]string{"d3/new": "x"})
+	cp, n := save()
+	if n > 1600 { // a block has 256 entries on average, and up to a few times as many
+		t.Errorf("the second push asked about %d chunks", n)
+	}
+	// A peer that lost chunks below blocks that it has is brought them all.
+	m := must[*manifest](t)(c.stores[1].loadManifest(cp.ID))
+	damageChunk(t, c.stores[1], m.entries[100].extents[0].hash)
+	if err := c.stores[1].Verify(t.Context(), cp.ID); err == nil {
+		t.Fatal("nothing was damaged")
+	}
+	must[[]string](t)(c.repls[0].Push(t.Context(), cp.ID))
+	if err := c.stores[1].Verify(t.Context(), cp.ID); err != nil {
+		t.Error(err)
+	}
+}
