@@ -86,7 +86,9 @@ func TestCheckpointsOfAnEncryptedStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Close()
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if _, wrong, code := try("checkpoints", "verify", cp.ID, "--store", at("store")); code == 0 || !strings.Contains(wrong, "is encrypted with keyring "+keys.Set()) {
 		t.Errorf("without keys: %d %s", code, wrong)
 	}
