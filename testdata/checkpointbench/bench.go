@@ -67,7 +67,7 @@ func (b *bench) open(name string) (*checkpoint.Dir, error) {
 // save takes a checkpoint of the files, and returns time and bytes.
 func (b *bench) save() (result, error) {
 	before := treeSize(b.store.Path())
-	began := time.Now()
+	began := begin()
 	cp, err := b.store.Save(b.ctx, checkpoint.Snapshot{Workload: "bench", Source: b.source})
 	took := time.Since(began)
 	b.last = cp.ID
@@ -93,7 +93,7 @@ func (b *bench) compress(mem []byte) (time.Duration, int64, error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	began := time.Now()
+	began := begin()
 	blocks := make(chan []byte, b.workers)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -155,7 +155,7 @@ func (b *bench) raw() error {
 	}
 	defer os.RemoveAll(d.Path())
 	defer func() { _ = d.Close() }()
-	began := time.Now()
+	began := begin()
 	cp, err := d.SaveRegions(b.ctx, checkpoint.Regions{Workload: "raw", Regions: []checkpoint.Region{{Name: "noise", Size: int64(len(noise)), Content: bytes.NewReader(noise)}}})
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (b *bench) raw() error {
 func (b *bench) hashAndWrite(mem []byte) (time.Duration, error) {
 	name := filepath.Join(b.work, "floor")
 	defer os.Remove(name)
-	began := time.Now()
+	began := begin()
 	for block := range slices.Chunk(mem, 1<<20) {
 		_ = blake3.Sum256(block)
 	}
@@ -250,7 +250,7 @@ func (b *bench) inserted() error {
 
 func (b *bench) restore() error {
 	target := filepath.Join(b.work, "restored")
-	began := time.Now()
+	began := begin()
 	if err := b.store.Restore(b.ctx, b.last, target); err != nil {
 		return err
 	}

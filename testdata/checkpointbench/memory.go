@@ -106,9 +106,15 @@ func (b *bench) increments(m delta.Method) error {
 		return err
 	}
 	b.add(fmt.Sprintf("full, memory region (%s)", m), result{"forestall", first.took, first.added, false}.String(), nil)
-	nothing, err := b.create(t)
-	if err != nil {
-		return err
+	var nothing result // the best of three, as of the hash itself
+	for i := range 3 {
+		r, err := b.create(t)
+		if err != nil {
+			return err
+		}
+		if i == 0 || r.took < nothing.took {
+			nothing = r
+		}
 	}
 	var limit bar
 	if m == delta.Hash {
@@ -151,7 +157,7 @@ func (b *bench) increments(m delta.Method) error {
 // create takes a checkpoint; the bytes are what the store grew by, manifest included.
 func (b *bench) create(t *tracked) (result, error) {
 	before := treeSize(t.store.Path())
-	began := time.Now()
+	began := begin()
 	cp, err := t.Create(b.ctx, "")
 	r := result{"forestall", time.Since(began), treeSize(t.store.Path()) - before, false}
 	if err == nil && cp.Size != b.size {

@@ -57,7 +57,7 @@ func (b *bench) fresh() (result, error) {
 	}
 	defer os.RemoveAll(d.Path())
 	defer func() { _ = d.Close() }()
-	began := time.Now()
+	began := begin()
 	_, err = d.Save(b.ctx, checkpoint.Snapshot{Workload: "bench", Source: b.source})
 	return result{"forestall", time.Since(began), treeSize(d.Path()), false}, err
 }
