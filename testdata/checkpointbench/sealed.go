@@ -30,11 +30,20 @@ func (b *bench) sealed() error {
 	}
 	defer func() { b.keys = nil }()
 	var full, step [2]result
+	for round := range 3 { // the quickest of three, plain and sealed by turns
+		for i, k := range []*seal.Keyring{nil, keys} {
+			b.keys = k
+			r, err := b.fresh()
+			if err != nil {
+				return err
+			}
+			if round == 0 || r.took < full[i].took {
+				full[i] = r
+			}
+		}
+	}
 	for i, k := range []*seal.Keyring{nil, keys} {
 		b.keys = k
-		if full[i], err = b.fresh(); err != nil {
-			return err
-		}
 		if step[i], err = b.step(); err != nil {
 			return err
 		}
@@ -43,7 +52,9 @@ func (b *bench) sealed() error {
 	bar12 := func(r [2]result) bar {
 		return bar{fmt.Sprintf("%.2fx of plain, %s (<= 1.2)", ratio(r), seconds(r[0].took)), ratio(r) <= 1.2}
 	}
-	b.add("encrypted: full, files, durable", full[1].String(), nil, bar12(full))
+	most := time.Duration(1.2 * 2.5 * b.scale * float64(time.Second))
+	b.add("encrypted: full, files, durable", full[1].String(), nil, bar12(full),
+		bar{fmt.Sprintf("<= %s, 1.2 times the bar of plain ones", seconds(most)), full[1].took <= most})
 	b.add("encrypted: 1 % of the pages changed, memory region (hash)", step[1].String(), b.pagePeers,
 		append([]bar{bar12(step)}, fasterThan(step[1].took, b.pagePeers, "restic", 10/1.2)...)...)
 	return nil
