@@ -91,7 +91,7 @@ func TestBuiltin(t *testing.T) {
 		{name: "GPU throttling at 95 °C", kind: forestall.KindGPU, lo: 0.9, hi: 0.95, reason: "temperature 95 °C", with: readings{
 			"gpu_temperature_celsius": is(95), "gpu_throttle_thermal": is(1),
 		}},
-		{name: "GPU with uncorrectable errors", kind: forestall.KindGPU, lo: 0.5, hi: 0.95, reason: "uncorrectable memory errors", with: readings{
+		{name: "GPU with uncorrectable errors", kind: forestall.KindGPU, lo: 0.5, hi: 0.95, reason: "row remap pending for 5 min", with: readings{
 			"gpu_ecc_dbe_total": func(s int) float64 { return float64(s / 290) }, "gpu_row_remap_pending": is(1),
 		}},
 		{name: "idle node", kind: forestall.KindNode, hi: 0.01, with: readings{

@@ -65,6 +65,7 @@ func (j *judge) reasons(b *buffers, n int) []forestall.Reason {
 // what weighed most.
 func (j *judge) text(g *group, b *buffers) string {
 	first := j.schema.Describe(j.place[g.features[0]])
+	label := wordsOf(first.Metric).label
 	var phrases []string
 	if at := j.last[g.features[0]]; at >= 0 && isLevel(first.Metric) {
 		phrases = append(phrases, phrase(j.schema.Describe(at), b.vector[at]))
@@ -83,5 +84,19 @@ func (j *judge) text(g *group, b *buffers) string {
 	if len(phrases) == 0 {
 		phrases = []string{phrase(first, b.row[g.features[0]])}
 	}
-	return strings.TrimPrefix(wordsOf(first.Metric).label+" ", " ") + strings.Join(phrases, ", ")
+	if since := j.onSince(g, b); since > 0 { // "row remap pending for 3 h"
+		label, phrases[0] = strings.TrimSuffix(label, ":"), "for "+ago(since)
+	}
+	return strings.TrimPrefix(label+" ", " ") + strings.Join(phrases, ", ")
+}
+
+// onSince returns for how many seconds a metric that is on or off has been on;
+// 0: it is not, or that is not known.
+func (j *judge) onSince(g *group, b *buffers) float64 {
+	f := g.features[0]
+	at, since := j.last[f], j.since[f]
+	if at < 0 || since < 0 || wordsOf(j.schema.Describe(at).Metric).kind != onOff || !(b.vector[at] >= 0.5 && b.vector[since] > 0) {
+		return 0
+	}
+	return b.vector[since]
 }

@@ -39,6 +39,7 @@ type judge struct {
 	schema     *features.Schema
 	place      []int      // model feature -> position in the schema's vector
 	last       []int      // model feature -> position of its metric's last value, -1: none
+	since      []int      // model feature -> position of how long its metric has not changed, -1: none
 	reported   int        // position of the share of metrics that the newest scrape has
 	vanished   int        // position of how many it lacks of those the longest window saw
 	fixed      thresholds // the card's or the configuration's
@@ -96,11 +97,13 @@ func newJudge(kind forestall.Kind, m *model.Model, schema *features.Schema, cfg 
 		if !ok {
 			return nil, fmt.Errorf("feature %q is not in schema %s; use the windows %v of its card", name, schema.Version(), m.Card.Windows)
 		}
-		last, ok := schema.Index(schema.Describe(i).Metric + "_" + features.StatLast)
-		if !ok {
-			last = -1
+		at := func(stat string) int {
+			if k, ok := schema.Index(schema.Describe(i).Metric + "_" + stat); ok {
+				return k
+			}
+			return -1
 		}
-		j.place, j.last = append(j.place, i), append(j.last, last)
+		j.place, j.last, j.since = append(j.place, i), append(j.last, at(features.StatLast)), append(j.since, at(features.StatSinceChange))
 	}
 	j.reported, j.vanished = ownFeatures(schema)
 	n := m.NumFeatures()

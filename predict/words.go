@@ -179,7 +179,7 @@ func phrase(d features.Feature, v float64) string {
 		}
 		return w.value(v)
 	case features.StatSinceChange:
-		return "unchanged for " + w.amount(v, "s")
+		return "unchanged for " + ago(v)
 	case features.StatMean:
 		if w.kind == onOff {
 			return w.amount(100*v, "%") + " of the time" + over
@@ -229,6 +229,19 @@ func ownPhrase(d features.Feature, v float64) string {
 		return "after a gap of " + seconds(v)
 	}
 	return "took " + seconds(v)
+}
+
+// ago prints a length of time in seconds in the largest unit of which it has two.
+func ago(v float64) string {
+	for _, u := range []struct {
+		seconds float64
+		name    string
+	}{{24 * 3600, "d"}, {3600, "h"}, {60, "min"}} {
+		if v >= 2*u.seconds {
+			return fmt.Sprintf("%.0f %s", math.Floor(v/u.seconds), u.name)
+		}
+	}
+	return words{}.amount(v, "s")
 }
 
 func seconds(v float64) string {
