@@ -40,6 +40,8 @@ var (
 	ErrNotNewer = errors.New("checkpoint is not newer")
 	// ErrUnsafePath: a name or link would lead out of the tree.
 	ErrUnsafePath = errors.New("path leads out of the tree")
+	// ErrStoreInTheWay: a restore would replace a store, or a part of one.
+	ErrStoreInTheWay = errors.New("a checkpoint store is in the way")
 )
 
 // What goes wrong between stores.

@@ -42,6 +42,9 @@ func (d *Dir) Preview(ctx context.Context, id, state, target string) (Changes, e
 }
 
 func (d *Dir) preview(ctx context.Context, m *manifest, state, target string) (c Changes, err error) {
+	if err := d.apart(target); err != nil {
+		return c, err
+	}
 	under := "."
 	if state != "" {
 		if m, err = m.part(state); err != nil {

@@ -35,6 +35,9 @@ func (d *Dir) restore(ctx context.Context, m *manifest, target string) (err erro
 	if err != nil {
 		return err
 	}
+	if err := d.apart(target); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return err
 	}

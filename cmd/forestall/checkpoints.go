@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -216,6 +218,11 @@ func (c checkpointsVerifyCmd) Run(g *globals) error {
 	chosen, err := s.choose(g, c.whichFlags, c.IDs)
 	if err != nil {
 		return err
+	}
+	if s.dir != nil && len(c.IDs) == 0 {
+		for _, id := range slices.Sorted(maps.Keys(s.dir.Damaged())) { // of whose they are nothing is known
+			chosen = append(chosen, forestall.Checkpoint{ID: id})
+		}
 	}
 	out := []verdict{}
 	bad := 0

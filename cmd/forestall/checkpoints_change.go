@@ -82,7 +82,7 @@ func (c checkpointsDeleteCmd) Run(g *globals) error {
 	where := "the engine's node holds"
 	if c.Store == "" {
 		all, err = c.client().Checkpoints(g.ctx, "")
-	} else if s, err = c.open(g, access(!c.DryRun)); err == nil {
+	} else if s, err = c.open(g, changes(!c.DryRun)); err == nil {
 		defer s.close()
 		where = s.name + " holds"
 		all, err = s.List(g.ctx, "")
@@ -93,6 +93,9 @@ func (c checkpointsDeleteCmd) Run(g *globals) error {
 	var chosen []forestall.Checkpoint
 	for _, id := range c.IDs {
 		cp, err := byPrefix(all, id, where)
+		if errors.Is(err, checkpoint.ErrNotFound) && s != nil {
+			cp, err = s.resolve(g.ctx, id) // one whose manifest is damaged is not listed
+		}
 		if err != nil {
 			return err
 		}
@@ -145,7 +148,7 @@ func (c checkpointsGCCmd) Run(g *globals) error {
 		done, err := c.client().CollectGarbage(g.ctx)
 		return show(g, c.clientFlags, done, err, view.collected)
 	}
-	s, err := c.open(g, access(!c.DryRun))
+	s, err := c.open(g, changes(!c.DryRun))
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (c pinFlags) set(g *globals, on bool) error {
 		fmt.Fprintf(g.out, "checkpoint %s of %s is %s\n", shortID(cp.ID), cp.Workload, word)
 		return nil
 	}
-	s, err := c.open(g, writing)
+	s, err := c.open(g, changing)
 	if err != nil {
 		return err
 	}

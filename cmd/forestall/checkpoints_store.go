@@ -50,12 +50,21 @@ func (f sealFlags) keys() (*seal.Keyring, error) {
 }
 
 // access says what a command does with a store.
-type access bool
+type access int
 
 const (
-	reading access = false // a directory may be in use by its engine
-	writing access = true
+	reading  access = iota // a directory may be in use by its engine
+	changing               // what is there already
+	writing                // a directory is made where there is none
 )
+
+// changes is how a command opens a store that it does or does not change.
+func changes(yes bool) access {
+	if yes {
+		return changing
+	}
+	return reading
+}
 
 // opened is a store that the command has open.
 type opened struct {
@@ -90,6 +99,21 @@ func (f storeFlag) open(g *globals, how access) (*opened, error) {
 	opt.Logger = slog.New(slog.NewTextHandler(g.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	opt.OnRead, opt.Keys = o.told, o.keys
 	open := checkpoint.OpenDir
+	if how == changing {
+		if _, err := os.Stat(f.Store); err != nil {
+			return nil, fmt.Errorf("open checkpoint store: %w", err)
+		}
+		// Opening for reading says of anything else that it is no store.
+		quiet := opt
+		quiet.Logger = slog.New(slog.DiscardHandler)
+		probe, err := checkpoint.OpenDirReadOnly(f.Store, quiet)
+		if errors.Is(err, checkpoint.ErrNotStore) {
+			return nil, err
+		}
+		if err == nil {
+			_ = probe.Close()
+		}
+	}
 	if how == reading {
 		open = checkpoint.OpenDirReadOnly
 	}
@@ -125,7 +149,15 @@ func (o *opened) resolve(ctx context.Context, id string) (forestall.Checkpoint, 
 	if err != nil {
 		return forestall.Checkpoint{}, err
 	}
-	return byPrefix(all, id, o.name+" holds")
+	found, err := byPrefix(all, id, o.name+" holds")
+	if errors.Is(err, checkpoint.ErrNotFound) && o.dir != nil {
+		for damaged := range o.dir.Damaged() { // what is known of it is its ID
+			if strings.HasPrefix(damaged, strings.ToLower(id)) {
+				return forestall.Checkpoint{ID: damaged}, nil
+			}
+		}
+	}
+	return found, err
 }
 
 // shortest is how much of an ID must be given.

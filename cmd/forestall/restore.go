@@ -21,7 +21,7 @@ type restoreCmd struct {
 // Help adds to the command's help.
 func (restoreCmd) Help() string {
 	return "Every byte is verified before the directory changes; it is the old state or the new at any moment, also across a crash. " +
-		"A state directory of a running workload is not to be restored into: stop the workload, or let the engine recover it."
+		"A directory in which a process works, as a workload does in its state directory, is refused: stop the process, or let the engine recover it."
 }
 
 // restored is what a restore did or would do.
@@ -85,12 +85,15 @@ func (c restoreCmd) carryOut(g *globals, s *opened, r *restored) error {
 		return err
 	}
 	defer done()
-	switch {
-	case c.DryRun:
+	if c.DryRun {
 		changes, err := d.Preview(g.ctx, id, c.State, c.To)
 		r.Changes = &changes
 		return err
-	case c.State != "":
+	}
+	if err := notInUse(c.To); err != nil {
+		return err
+	}
+	if c.State != "" {
 		return d.RestoreState(g.ctx, id, c.State, c.To)
 	}
 	return d.Restore(g.ctx, id, c.To)
