@@ -12,7 +12,7 @@ DATA    ?=
 CACHE   ?=
 SHORT   ?=
 BAG     ?= 5
-START   ?= even odds
+START   ?= both
 GATEWAY := $(CURDIR)/bin/versitygw-v1.8.0
 ONLY    ?=
 LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
@@ -62,7 +62,7 @@ fuzz: ## every fuzz target for FUZZTIME each
 bench: ## a benchmark for each hot path
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-eval: build ## the trainer beside XGBoost on real data, then the risks (DATA=../shared/data, CACHE=DIR keeps tables and XGBoost's scores, BAG=1: single trainings, START=both: from the base rate as well); reports into bin/eval
+eval: build ## the trainer beside XGBoost on real data, then the risks (DATA=../shared/data, CACHE=DIR keeps tables and XGBoost's scores, BAG=1: single trainings, START='even odds': not from the base rate); reports into bin/eval
 	@status=0; $(GO) run ./testdata/learner eval $(LEARNER) -bag $(BAG) -start '$(START)' || status=1; \
 	  $(GO) run ./testdata/learner risk $(LEARNER) || status=1; exit $$status
 

@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.cache, "cache", "", "`directory` in which tables and XGBoost's scores are kept for the next run")
 	flags.IntVar(&o.bag, "bag", 5, "trainings whose scores are averaged, each tree on a random 90 % of the rows; 1: one training on all rows")
 	flags.StringVar(&o.only, "only", "", "`study` of risks to run alone")
-	flags.StringVar(&o.start, "start", "even odds", "where both trainers begin: even odds, the default of both, base rate, or both")
+	flags.StringVar(&o.start, "start", "both", "where both trainers begin: even odds, the default of both, base rate, or both")
 	flags.BoolVar(&o.short, "short", false, "100,000 rows and one round")
 	switch args[0] {
 	case "eval", "risk", "bench":
