@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"sync"
 
@@ -14,13 +15,14 @@ import (
 
 // A parcel file is magic, version, length of the manifest (8 bytes), the
 // manifest, the chunk files one after the other; then the index (a count of 8
-// bytes, then hash, offset and length of each chunk, 32 + 8 + 4 bytes), the
-// index's length (8 bytes), and the BLAKE3-256 of both. Integers are little endian.
+// bytes, then of each chunk its hash, offset, length and the CRC-32C of its file,
+// 32 + 8 + 4 + 4 bytes), the index's length (8 bytes), and the BLAKE3-256 of
+// both. Integers are little endian.
 const (
 	parcelMagic   = "FPARCEL"
 	parcelVersion = 1
 	parcelFront   = len(parcelMagic) + 1 + 8
-	parcelEntry   = 32 + 8 + 4
+	parcelEntry   = 32 + 8 + 4 + 4
 	parcelEnd     = 8 + 32
 )
 
@@ -43,6 +45,7 @@ func WriteParcel(ctx context.Context, w io.Writer, p *Parcel) error {
 		index = append(index, h[:]...)
 		index = binary.LittleEndian.AppendUint64(index, at)
 		index = binary.LittleEndian.AppendUint32(index, uint32(len(file)))
+		index = binary.LittleEndian.AppendUint32(index, crc32.Checksum(file, castagnoli))
 		at += uint64(len(file))
 		_, err := out.Write(file)
 		return err
@@ -132,13 +135,19 @@ func ReadParcel(r io.ReaderAt, size int64) (*Parcel, error) {
 				if err != nil {
 					return err
 				}
+				if crc32.Checksum(file, castagnoli) != at.sum {
+					return bad("the checksum of chunk %s does not match", wanted[i])
+				}
 				return deliver(wanted[i], file)
 			})
 		},
 	}, nil
 }
 
-type parcelPlace struct{ offset, length int64 }
+type parcelPlace struct {
+	offset, length int64
+	sum            uint32 // CRC-32C of the chunk file: a zstd frame has bits that its content does not show
+}
 
 // parcelIndex reads the entries of an index; chunks lie within [begin, end).
 func parcelIndex(b []byte, begin, end uint64) ([]Hash, map[Hash]parcelPlace, error) {
@@ -150,7 +159,7 @@ func parcelIndex(b []byte, begin, end uint64) ([]Hash, map[Hash]parcelPlace, err
 			return nil, nil, corrupt("parcel", "chunk %s is said to be at %d, %d bytes", h, offset, n)
 		}
 		chunks = append(chunks, h)
-		places[h] = parcelPlace{int64(offset), int64(n)}
+		places[h] = parcelPlace{int64(offset), int64(n), binary.LittleEndian.Uint32(b[44:])}
 	}
 	return chunks, places, nil
 }

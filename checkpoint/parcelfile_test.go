@@ -43,37 +43,22 @@ func TestParcelFile(t *testing.T) {
 	sameTree(t, readTree(t, source), readTree(t, target))
 }
 
-// TestParcelFileDamage: whatever is wrong with a parcel, no store takes it. A
-// few bits of a zstd frame mean nothing: with one of those flipped the content
-// is the same, and taken.
+// TestParcelFileDamage: whatever is wrong with a parcel, no store takes it.
 func TestParcelFileDamage(t *testing.T) {
-	b, id, _ := parcelBytes(t)
+	b, _, _ := parcelBytes(t)
 	take := func(b []byte) error {
 		p, err := ReadParcel(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			return err
 		}
-		d := openDir(t, small())
-		if err := d.Take(context.Background(), p); err != nil {
-			return err
-		}
-		if err := d.Verify(context.Background(), id); err != nil {
-			t.Errorf("taken and not whole: %v", err)
-		}
-		return nil
+		return openDir(t, small()).Take(context.Background(), p)
 	}
-	meaningless := 0
 	for at := 0; at < len(b); at += 1 + len(b)/150 {
 		broken := bytes.Clone(b)
 		broken[at] ^= 1
-		if err := take(broken); err == nil {
-			meaningless++
-		} else if !errors.Is(err, ErrCorrupt) {
+		if err := take(broken); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("bit of byte %d of %d flipped: %v, want ErrCorrupt", at, len(b), err)
 		}
-	}
-	if meaningless > 3 {
-		t.Errorf("%d flipped bits were not noticed", meaningless)
 	}
 	for n := 0; n < len(b); n += 1 + len(b)/50 {
 		if err := take(b[:n]); !errors.Is(err, ErrCorrupt) {
