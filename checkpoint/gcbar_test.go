@@ -57,7 +57,7 @@ func gcChild(path string) {
 // collect and scrub them. With -gc-checkpoints 2000 that is 524 million references.
 func TestGCInBoundedMemory(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes seconds")
+		t.Skip("makes checkpoints of 262,144 files; run without -short")
 	}
 	base := t.TempDir()
 	d := must[*Dir](t)(OpenDir(filepath.Join(base, "store"), DefaultOptions()))

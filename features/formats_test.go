@@ -97,7 +97,7 @@ func BenchmarkParseFormats(b *testing.B) {
 		})
 		b.Run(name+"/expfmt", func(b *testing.B) {
 			if name == "OpenMetrics" {
-				b.Skip("expfmt does not read it")
+				b.Skip("expfmt, the peer, does not read this format")
 			}
 			b.ReportAllocs()
 			n := 0

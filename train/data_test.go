@@ -20,7 +20,7 @@ func dataDir(t *testing.T) string {
 	t.Helper()
 	dir := os.Getenv("DATA")
 	if dir == "" {
-		t.Skip("set DATA to the folder with the public data sets")
+		t.Skip("DATA is not set: it names the directory of the public data sets")
 	}
 	return dir
 }

@@ -47,7 +47,7 @@ func forRows(t *testing.T, path string, visit func(row []string)) {
 	t.Helper()
 	f, err := os.Open(path)
 	if os.IsNotExist(err) {
-		t.Skipf("%s is not there", path)
+		t.Skipf("%s is not there: set DATA to the directory of the public data sets", path)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func numbersIn(t *testing.T, path string) (rows [][]float64) {
 	t.Helper()
 	f, err := os.Open(path)
 	if os.IsNotExist(err) {
-		t.Skipf("%s is not there", path)
+		t.Skipf("%s is not there: set DATA to the directory of the public data sets", path)
 	}
 	if err != nil {
 		t.Fatal(err)

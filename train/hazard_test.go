@@ -263,7 +263,7 @@ func hazardData(t *testing.T) string {
 	t.Helper()
 	dir := os.Getenv("DATA")
 	if dir == "" {
-		t.Skip("DATA names no directory of data sets")
+		t.Skip("DATA is not set: it names the directory of the public data sets")
 	}
 	return dir
 }

@@ -40,7 +40,7 @@ func benchmarkMark(b *testing.B, share float64) {
 	for _, f := range Probe() {
 		b.Run(string(f.Method), func(b *testing.B) {
 			if f.Err != nil {
-				b.Skip(f.Err)
+				b.Skipf("this kernel does not offer %s: %v", f.Method, f.Err)
 			}
 			r, err := OpenMemory(mem, Options{Method: f.Method})
 			if err != nil {
@@ -127,7 +127,7 @@ func BenchmarkFirstWrite(b *testing.B) {
 	for _, f := range append([]Finding{{Method: "untracked"}}, Probe()...) {
 		b.Run(string(f.Method), func(b *testing.B) {
 			if f.Err != nil {
-				b.Skip(f.Err)
+				b.Skipf("this kernel does not offer %s: %v", f.Method, f.Err)
 			}
 			var r *Region
 			if f.Method != "untracked" {

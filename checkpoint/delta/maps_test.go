@@ -34,7 +34,7 @@ func TestParseMapping(t *testing.T) {
 func TestMappingsOfThisProcess(t *testing.T) {
 	maps, err := Mappings(os.Getpid())
 	if err != nil {
-		t.Skip(err)
+		t.Skipf("the mappings of a process are not to be had here: %v", err)
 	}
 	var writable int
 	for _, m := range maps {

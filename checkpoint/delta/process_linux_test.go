@@ -125,7 +125,7 @@ func TestOpenProcess(t *testing.T) {
 			v := startChild(t)
 			r, err := OpenProcess(v.cmd.Process.Pid, []Span{v.span}, Options{Method: method})
 			if err != nil {
-				t.Skipf("not here: %v", err)
+				t.Skipf("another process cannot be followed so here: %v", err)
 			}
 			defer func() {
 				if err := r.Close(); err != nil {
@@ -169,7 +169,7 @@ func TestOpenProcess(t *testing.T) {
 // of the process go on.
 func TestOpenProcessManyTimes(t *testing.T) {
 	if err := probeWriteProtect(); err != nil {
-		t.Skip(err)
+		t.Skipf("this kernel does not offer write protection: %v", err)
 	}
 	v := startChild(t)
 	for i := range 50 {
@@ -227,7 +227,7 @@ func TestOpenProcessThatSleeps(t *testing.T) {
 	began := time.Now()
 	cmd := exec.Command("sleep", "0.4")
 	if err := cmd.Start(); err != nil {
-		t.Skip(err)
+		t.Skipf("the program sleep cannot be started: %v", err)
 	}
 	for range 10 {
 		if r, err := OpenProcess(cmd.Process.Pid, nil, Options{Method: WriteProtect}); err == nil {

@@ -127,7 +127,7 @@ func TestSharedMemoryIsHashed(t *testing.T) {
 
 func TestMarkOfRemappedMemory(t *testing.T) {
 	if err := probeWriteProtect(); err != nil {
-		t.Skip(err)
+		t.Skipf("this kernel does not offer write protection: %v", err)
 	}
 	b := mapping(t, 1<<20)
 	r, err := OpenMemory(b, Options{Method: WriteProtect})

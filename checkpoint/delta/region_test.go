@@ -19,7 +19,7 @@ func methods(t *testing.T, b []byte, test func(t *testing.T, r *Region)) {
 	for _, f := range Probe() {
 		t.Run(string(f.Method), func(t *testing.T) {
 			if f.Err != nil {
-				t.Skipf("not here: %v", f.Err)
+				t.Skipf("this kernel does not offer %s: %v", f.Method, f.Err)
 			}
 			r, err := OpenMemory(b, Options{Method: f.Method})
 			if err != nil {

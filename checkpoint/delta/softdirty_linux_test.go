@@ -30,7 +30,7 @@ func (p pagemap) ReadAt(b []byte, off int64) (int, error) {
 func TestSoftDirtyBits(t *testing.T) {
 	page := uint64(os.Getpagesize())
 	if page != PageSize {
-		t.Skipf("pages of %d bytes", page)
+		t.Skipf("the test's page map has pages of %d bytes, this machine of %d", PageSize, page)
 	}
 	const here, dirty, swapped = entryPresent, entrySoftDirty, entrySwapped
 	p := make(pagemap, 40)

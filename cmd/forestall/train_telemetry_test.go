@@ -101,7 +101,7 @@ func TestTrainOnTelemetry(t *testing.T) {
 		t.Errorf("evaluate on the table:\n%s", evaluated)
 	}
 	if testing.Short() {
-		t.Skip("an engine needs 10 s to cover its window")
+		t.Skip("the rest starts an engine, which needs 10 s to cover its window; run without -short")
 	}
 	scoreWith(t, dir, card.Version)
 }
