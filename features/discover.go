@@ -133,8 +133,15 @@ func unmarshalJSON(b []byte, v any) error {
 func unmarshalYAML(b []byte, v any) error {
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
-	if err := d.Decode(v); err != nil && !errors.Is(err, io.EOF) {
+	err := d.Decode(v)
+	if errors.Is(err, io.EOF) { // an empty list
+		return nil
+	}
+	if err != nil {
 		return err
+	}
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return errors.New("more follows the list of groups")
 	}
 	return nil
 }

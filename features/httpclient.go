@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -89,6 +90,8 @@ type fileStamp struct {
 	time time.Time
 }
 
+func (s fileStamp) equal(o fileStamp) bool { return s.size == o.size && s.time.Equal(o.time) }
+
 func (t *secretTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	transport, header, err := t.ready()
 	if err != nil {
@@ -121,7 +124,7 @@ func (t *secretTransport) ready() (*http.Transport, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if t.transport != nil && equalStamps(stamps, t.stamps) {
+	if t.transport != nil && slices.EqualFunc(stamps, t.stamps, fileStamp.equal) {
 		return t.transport, t.header, nil
 	}
 	transport, err := t.cfg.transport()
@@ -152,18 +155,6 @@ func (c HTTPConfig) stamps() ([]fileStamp, error) {
 		stamps = append(stamps, fileStamp{info.Size(), info.ModTime()})
 	}
 	return stamps, nil
-}
-
-func equalStamps(a, b []fileStamp) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i].size != b[i].size || !a[i].time.Equal(b[i].time) {
-			return false
-		}
-	}
-	return true
 }
 
 func (c HTTPConfig) transport() (*http.Transport, error) {

@@ -61,10 +61,6 @@ func (m *Mapping) Name() string { return m.name }
 // Kind returns the kind of component that the mapping describes.
 func (m *Mapping) Kind() forestall.Kind { return m.kind }
 
-// Extra returns the metrics that the mapping gives beyond [Metrics] of its
-// kind. Do not modify it.
-func (m *Mapping) Extra() []Metric { return m.extra }
-
 // Series returns the names of the series that the mapping reads, sorted.
 func (m *Mapping) Series() []string {
 	var names []string

@@ -168,7 +168,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 func (r *rangeReader) read(ctx context.Context, yield func(Scrape, error) bool) error {
-	n, failures := min(firstRangeSteps, r.steps), 0
+	n, most, failures := min(firstRangeSteps, r.steps), maxRangeSteps, 0
 	for done := 0; done < r.steps; {
 		n = min(n, r.steps-done)
 		series, err := r.fetch(ctx, done, n)
@@ -178,6 +178,7 @@ func (r *rangeReader) read(ctx context.Context, yield func(Scrape, error) bool) 
 			return ctx.Err()
 		case errors.Is(err, errChunkTooLarge) && n > 1:
 			n /= 2
+			most = n // what a server has refused once is not asked for again
 			continue
 		case errors.As(err, &passing):
 			if failures++; failures == rangeAttempts {
@@ -198,7 +199,7 @@ func (r *rangeReader) read(ctx context.Context, yield func(Scrape, error) bool) 
 		if r.q.Progress != nil {
 			r.q.Progress(PrometheusProgress{r.steps, done, r.time(done - 1), series, len(r.seen)})
 		}
-		n = min(max(r.q.MaxPoints/max(series, 1), 1), maxRangeSteps, 4*n)
+		n = min(max(r.q.MaxPoints/max(series, 1), 1), most, 4*n)
 	}
 	return nil
 }

@@ -112,6 +112,7 @@ type rangeDecoder struct {
 
 // decode walks {"status": .., "data": {"resultType": .., "result": [SERIES...]}}.
 func (d *rangeDecoder) decode(take func(labels.Labels, []float64) error) error {
+	answered := false
 	err := d.object(func(key string) error {
 		if key != "data" {
 			return d.skip()
@@ -120,6 +121,7 @@ func (d *rangeDecoder) decode(take func(labels.Labels, []float64) error) error {
 			if key != "result" {
 				return d.skip()
 			}
+			answered = true
 			if err := d.delim('['); err != nil {
 				return err
 			}
@@ -134,6 +136,8 @@ func (d *rangeDecoder) decode(take func(labels.Labels, []float64) error) error {
 	var syntax *json.SyntaxError
 	var network net.Error
 	switch {
+	case err == nil && !answered:
+		return errors.New("answer without data.result: is this a Prometheus server?")
 	case errors.As(err, &syntax):
 		return fmt.Errorf("answer, byte %d: %w: is this a Prometheus server?", d.json.InputOffset(), err)
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.As(err, &network):

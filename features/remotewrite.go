@@ -77,13 +77,35 @@ type remoteTarget struct {
 type remoteScrape struct {
 	began    time.Time // when its first sample came
 	values   []remoteValue
-	up       float64 // absent where unknown
+	at       map[remoteSeries]int // where a series' value is
+	up       float64              // absent where unknown
 	duration float64
 }
 
 type remoteValue struct {
 	route route
 	value float64
+}
+
+// remoteSeries tells series of one target apart.
+type remoteSeries struct {
+	name   string
+	labels uint64 // their hash
+}
+
+// put files a value of a series. A request that is sent again, as after a time
+// limit, brings a series' value again, which is one still.
+func (s *remoteScrape) put(series remoteSeries, v remoteValue) (added bool) {
+	if i, ok := s.at[series]; ok {
+		s.values[i] = v
+		return false
+	}
+	if s.at == nil {
+		s.at = map[remoteSeries]int{}
+	}
+	s.at[series] = len(s.values)
+	s.values = append(s.values, v)
+	return true
 }
 
 // RemoteScrape is a scrape that was put together.
@@ -261,8 +283,9 @@ func (w *RemoteWriter) take(name string, l labels.Labels, ms int64, value float6
 			continue
 		}
 		w.stats.Samples++
-		w.pending++
-		s.values = append(s.values, remoteValue{r, value})
+		if s.put(remoteSeries{name, l.Hash()}, remoteValue{r, value}) {
+			w.pending++
+		}
 	}
 }
 

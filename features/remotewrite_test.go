@@ -153,6 +153,26 @@ func TestRemoteWrite(t *testing.T) {
 	}
 }
 
+// A sender that has no answer in time sends the same once more.
+func TestRemoteWriteSentAgain(t *testing.T) {
+	const gpu = " Hostname=n1 gpu=0 job=dcgm instance=10.0.0.1:9400"
+	for _, v2 := range []bool{false, true} {
+		s := newSender(t, v2, "dcgm")
+		request := []sent{{"DCGM_FI_DEV_FB_USED" + gpu, 0, 100}, {"DCGM_FI_DEV_FB_FREE" + gpu, 0, 300}, {"DCGM_FI_DEV_GPU_TEMP" + gpu, 0, 50}}
+		s.send(request...)
+		once := s.flush(time.Minute)
+		s = newSender(t, v2, "dcgm")
+		s.send(request...)
+		s.send(request...)
+		if diff := cmp.Diff(once, s.flush(time.Minute)); diff != "" || len(once) == 0 {
+			t.Errorf("sent twice (-once +twice):\n%s", diff)
+		}
+		if s.w.pending != 0 {
+			t.Errorf("%d samples count as pending", s.w.pending)
+		}
+	}
+}
+
 func TestRemoteWriteTellsXIDs(t *testing.T) {
 	s := newSender(t, false, "dcgm")
 	for i, xid := range []float64{0, 79} {

@@ -170,8 +170,9 @@ func parseResponse(line []byte, want request) (response, error) {
 	return r, nil
 }
 
-// maxBoards is far more GPUs than a node has.
-const maxBoards = 1024
+// maxBoards is far more GPUs than a node has; the UUIDs of as many fit into a
+// request.
+const maxBoards = 512
 
 // excerpt quotes the beginning of a line for a message.
 func excerpt(line []byte) string {

@@ -50,6 +50,9 @@ func recent(dir string, since time.Time, limit int64) (*Recording, time.Time, er
 				return nil, since, err
 			}
 		}
+		if err := one.settled(); err != nil {
+			return nil, since, err
+		}
 		last, samples := time.Time{}, int64(0)
 		for _, s := range one.sources {
 			end, n := s.(sized).size()

@@ -29,6 +29,8 @@ type Recording struct {
 	content Content
 	kind    forestall.Kind // KindUnknown: all
 	sources []source
+	met     map[string]bool // segments among the files that were listed
+	packed  []string        // segments for which their journal was passed over
 }
 
 // source is a file with scrapes in the order of time.
@@ -108,13 +110,16 @@ func (r *Recording) Files() []string {
 func (r *Recording) walk() error {
 	const tries = 5
 	for try := 1; ; try++ {
-		r.sources = nil
+		r.sources, r.met, r.packed = nil, nil, nil
 		err := filepath.WalkDir(r.path, func(path string, e fs.DirEntry, err error) error {
 			if err != nil || !e.Type().IsRegular() {
 				return err
 			}
 			return r.add(path, false)
 		})
+		if err == nil {
+			err = r.settled()
+		}
 		if !errors.Is(err, fs.ErrNotExist) || try == tries {
 			return err
 		}
@@ -141,6 +146,10 @@ func (r *Recording) add(path string, named bool) error {
 }
 
 func (r *Recording) addSegment(path string, named bool) error {
+	if r.met == nil {
+		r.met = map[string]bool{}
+	}
+	r.met[path] = true
 	s, err := ReadSegment(path)
 	switch {
 	case err != nil:
@@ -160,8 +169,11 @@ func (r *Recording) addJournal(path, id string) error {
 	}
 	packed := map[forestall.Kind]bool{}
 	for _, kind := range b.kinds() {
-		_, err := os.Stat(filepath.Join(filepath.Dir(path), segmentName(r.content, kind, id)))
-		packed[kind] = err == nil // its segment is there beside it
+		segment := filepath.Join(filepath.Dir(path), segmentName(r.content, kind, id))
+		_, err := os.Stat(segment)
+		if packed[kind] = err == nil; packed[kind] { // its segment is there beside it
+			r.packed = append(r.packed, segment)
+		}
 	}
 	j := journalSource{path: path, batch: b, want: func(k forestall.Kind) bool {
 		return !packed[k] && (r.kind == forestall.KindUnknown || k == r.kind)
@@ -169,6 +181,17 @@ func (r *Recording) addJournal(path, id string) error {
 	for _, err := range j.batch.yield(j.want) {
 		r.sources = append(r.sources, j)
 		return err
+	}
+	return nil
+}
+
+// settled returns an error that wraps [fs.ErrNotExist] when a journal was passed
+// over for a segment that came to be after the files had been listed.
+func (r *Recording) settled() error {
+	for _, segment := range r.packed {
+		if !r.met[segment] {
+			return fmt.Errorf("%s: %w in the list of files, its journal was packed meanwhile", segment, fs.ErrNotExist)
+		}
 	}
 	return nil
 }
