@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,24 +9,35 @@ import (
 
 // packAll makes segments of the journals that are no longer written, then keeps
 // to the limits.
-func (r *Recorder) packAll() {
+func (r *Recorder) packAll() { r.packState(errors.Join(r.packJournals(), r.keep())) }
+
+// packJournals packs every journal that it can.
+func (r *Recorder) packJournals() (err error) {
 	files, err := listStored(r.cfg.Dir)
 	if err != nil {
-		r.state(err)
-		return
+		return err
 	}
 	for _, f := range files {
 		content, id, ok := parseJournal(filepath.Base(f.path))
 		if !ok || r.open(f.path) {
 			continue
 		}
-		if err := r.pack(f.path, content, id); err != nil {
-			r.state(fmt.Errorf("pack %s: %w", f.path, err))
+		if e := r.pack(f.path, content, id); e != nil {
+			err = errors.Join(err, fmt.Errorf("pack %s: %w", f.path, e))
 		}
 	}
-	if err := r.keep(); err != nil {
-		r.state(err)
+	return err
+}
+
+// packState logs when packing begins and ceases to fail, once each.
+func (r *Recorder) packState(err error) {
+	switch {
+	case err != nil && !r.unpacked:
+		r.cfg.Logger.Warn("recorded telemetry cannot be packed, or kept to its limits; it stays in its journals, which are tried again at each turn", "dir", r.cfg.Dir, "error", err)
+	case err == nil && r.unpacked:
+		r.cfg.Logger.Info("recorded telemetry is packed again", "dir", r.cfg.Dir)
 	}
+	r.unpacked = err != nil
 }
 
 // open tells whether a journal is still written.

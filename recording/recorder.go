@@ -78,15 +78,17 @@ type Recorder struct {
 	stats   Stats
 	wake    chan struct{}
 
-	streams map[Content]*stream // Run's
-	lastID  string
-	failing bool // the last write went wrong
+	streams  map[Content]*stream // Run's
+	lastID   string
+	failing  bool // the last write went wrong
+	unpacked bool // the last packing did
 }
 
 // lines are scrapes that wait to be written.
 type lines struct {
 	text    []byte
 	samples int
+	refused bool // the disk did not take it; it is tried again at the next tick
 }
 
 // stream is an open journal.
@@ -182,7 +184,7 @@ func (r *Recorder) append(content Content, samples int, write func([]byte) []byt
 	p.text = write(p.text)
 	p.samples += samples
 	r.stats.Samples += uint64(samples)
-	if len(p.text) > maxPending/16 {
+	if len(p.text) > maxPending/16 && !p.refused {
 		select {
 		case r.wake <- struct{}{}:
 		default:
@@ -260,6 +262,7 @@ func (r *Recorder) write(content Content) error {
 	if later := r.pending[content]; later != nil {
 		p.text, p.samples = append(p.text, later.text...), p.samples+later.samples
 	}
+	p.refused = true
 	r.pending[content] = p
 	return err
 }

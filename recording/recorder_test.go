@@ -120,7 +120,11 @@ func TestRecordedHistory(t *testing.T) {
 		}
 		size, packed = size+info.Size, packed+info.Rows*int64(len(info.Metrics))
 	}
-	t.Logf("%d samples in %d scrapes; %.2f bytes a sample packed", samples, rows, float64(size)/float64(packed))
+	each := float64(size) / float64(packed)
+	t.Logf("%d samples in %d scrapes; %.2f bytes a sample packed", samples, rows, each)
+	if each > 0.7 { // docs/format/telemetry.md says 0.55
+		t.Errorf("%.2f bytes a sample", each)
+	}
 
 	recorded, err := Read(dir, Samples, forestall.KindUnknown)
 	if err != nil {
