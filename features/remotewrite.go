@@ -53,7 +53,8 @@ type RemoteWriter struct {
 
 	mu      sync.Mutex
 	targets map[targetKey]*remoteTarget
-	pending int // values held
+	early   map[earlyKey]*remoteScrape // what is known of scrapes of targets that may not be
+	pending int                        // values held
 	stats   RemoteWriteStats
 }
 
@@ -255,15 +256,15 @@ func (w *RemoteWriter) take(name string, l labels.Labels, ms int64, value float6
 	}
 	if name == "up" || name == "scrape_duration_seconds" {
 		for i := range w.cfg.Mappings {
-			s := w.scrape(i, l, ms, now)
-			switch {
-			case s == nil:
-			case name == "up":
-				s.up = value
-			default:
-				s.duration = value
+			// Of a target without a series of ours nothing is to be told.
+			if w.targets[keyOf(i, l)] == nil {
+				continue
+			}
+			if s := w.scrape(i, l, ms, now); s != nil {
+				s.tell(name, value)
 			}
 		}
+		w.keepEarly(name, l, ms, value, now)
 		return
 	}
 	for _, i := range w.names[name] {
@@ -286,6 +287,42 @@ func (w *RemoteWriter) take(name string, l labels.Labels, ms int64, value float6
 		if s.put(remoteSeries{name, l.Hash()}, remoteValue{r, value}) {
 			w.pending++
 		}
+	}
+}
+
+// maxEarly bounds what is kept of targets that are not known yet.
+const maxEarly = 100_000
+
+// earlyKey names a scrape of a target that may become known.
+type earlyKey struct {
+	job, instance string
+	ms            int64
+}
+
+// keepEarly keeps what Prometheus says about a scrape for a target whose series
+// come later in the same request, or in the next.
+func (w *RemoteWriter) keepEarly(name string, l labels.Labels, ms int64, value float64, now time.Time) {
+	key := earlyKey{l.Get("job"), l.Get("instance"), ms}
+	s := w.early[key]
+	if s == nil {
+		if len(w.early) >= maxEarly {
+			return
+		}
+		if w.early == nil {
+			w.early = map[earlyKey]*remoteScrape{}
+		}
+		s = &remoteScrape{began: now, up: absent, duration: absent}
+		w.early[key] = s
+	}
+	s.tell(name, value)
+}
+
+// tell takes what Prometheus itself says about a scrape.
+func (s *remoteScrape) tell(name string, value float64) {
+	if name == "up" {
+		s.up = value
+	} else {
+		s.duration = value
 	}
 }
 
@@ -317,6 +354,9 @@ func (w *RemoteWriter) scrape(mapping int, l labels.Labels, ms int64, now time.T
 	s := t.scrapes[ms]
 	if s == nil {
 		s = &remoteScrape{began: now, up: absent, duration: absent}
+		if e := w.early[earlyKey{key.job, key.instance, ms}]; e != nil {
+			s.up, s.duration = e.up, e.duration
+		}
 		t.scrapes[ms] = s
 	}
 	return s
@@ -327,6 +367,7 @@ func (w *RemoteWriter) scrape(mapping int, l labels.Labels, ms int64, now time.T
 func (w *RemoteWriter) Flush(now time.Time) ([]RemoteScrape, []forestall.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	maps.DeleteFunc(w.early, func(_ earlyKey, s *remoteScrape) bool { return now.Sub(s.began) >= w.cfg.Settle })
 	var out []RemoteScrape
 	var events []forestall.Event
 	for _, t := range w.sorted() {

@@ -153,6 +153,27 @@ func TestRemoteWrite(t *testing.T) {
 	}
 }
 
+// What is up without a series of ours is no target; what comes up before its
+// first series is.
+func TestRemoteWriteTargets(t *testing.T) {
+	for _, v2 := range []bool{false, true} {
+		s := newSender(t, v2, "dcgm", "node")
+		var all []sent
+		for _, instance := range []string{"a", "b", "c"} {
+			all = append(all, sent{"up job=web instance=" + instance, 0, 1}, sent{"scrape_duration_seconds job=web instance=" + instance, 0, 0.1})
+		}
+		s.send(all...)
+		if len(s.w.targets) != 0 {
+			t.Errorf("%d targets of which nothing is read", len(s.w.targets))
+		}
+		const target = " job=dcgm instance=g"
+		s.send(sent{"scrape_duration_seconds" + target, 0, 0.5}, sent{"up" + target, 0, 1}, sent{"DCGM_FI_DEV_GPU_TEMP Hostname=n1 gpu=0" + target, 0, 50})
+		if got := s.flush(time.Minute)["gpu/n1/0 0s"]["latency"]; got != 0.5 || len(s.w.targets) != 1 || len(s.w.early) != 0 {
+			t.Errorf("latency %v, %d targets, %d early", got, len(s.w.targets), len(s.w.early))
+		}
+	}
+}
+
 // A sender that has no answer in time sends the same once more.
 func TestRemoteWriteSentAgain(t *testing.T) {
 	const gpu = " Hostname=n1 gpu=0 job=dcgm instance=10.0.0.1:9400"
