@@ -67,13 +67,16 @@ type Workloads interface {
 	Retire(ctx context.Context, name string) error
 }
 
-// Checkpoints lists checkpoints.
+// Checkpoints lists and describes checkpoints.
 type Checkpoints interface {
 	// Checkpoints returns what is known on this node of the checkpoints of a
 	// workload, of all if the name is empty, in any order: those that the node
 	// itself holds, and the newest that counts, wherever it is held. An unknown
 	// workload is ErrNotFound.
 	Checkpoints(ctx context.Context, workload string) ([]forestall.Checkpoint, error)
+	// Checkpoint returns a checkpoint and the states in it, as this node holds it
+	// or, if it does not, a live node that does. Otherwise it is ErrNotFound.
+	Checkpoint(ctx context.Context, id string) (CheckpointDetail, error)
 }
 
 // Heartbeats takes signs of life of agents and services.

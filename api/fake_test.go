@@ -200,6 +200,15 @@ func (f *fake) Checkpoints(_ context.Context, workload string) ([]forestall.Chec
 	return out, nil
 }
 
+func (f *fake) Checkpoint(_ context.Context, id string) (CheckpointDetail, error) {
+	for _, w := range f.workloads {
+		if w.Head != nil && w.Head.ID == id {
+			return CheckpointDetail{Checkpoint: *w.Head, States: []CheckpointState{{Name: "weights", Files: 2, Size: 48 << 20}}}, nil
+		}
+	}
+	return CheckpointDetail{}, fmt.Errorf("checkpoint %.12s: %w", id, ErrNotFound)
+}
+
 func (f *fake) Beat(c forestall.Component, errorRate, responseSeconds float64, metrics map[string]float64) error {
 	if c.Name == "stranger" {
 		return fmt.Errorf("%s: %w; declare it as [[workload]]", c, ErrNotFound)

@@ -53,6 +53,8 @@ type StoreStats struct {
 	PackBytes   int64  `json:"pack_bytes" doc:"of the pack files, with what GC has not reclaimed yet"`
 	StateBytes  int64  `json:"state_bytes" doc:"of all states that could be restored"`
 	FreeBytes   int64  `json:"free_bytes" doc:"of the file system; -1: unknown"`
+
+	Damaged []DamagedCheckpoint `json:"damaged,omitempty" doc:"checkpoints whose manifest is lost or cannot be read: they are not listed, and the garbage collection waits until each is deleted or fetched from a replica"`
 }
 
 // createBody is what a new checkpoint is to be called.

@@ -39,6 +39,7 @@ func (s *Server) routes() http.Handler {
 	s.registerRisk(api)
 	s.registerFleet(api)
 	s.registerCluster(api)
+	s.registerCheckpointDetail(api)
 	s.registerWorkloads(api)
 	s.registerHeartbeats(api)
 	s.registerModels(api)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -91,6 +92,9 @@ func TestEndpoints(t *testing.T) {
 		{"no checkpoint", "GET", "/v1/checkpoints?workload=train-2", "", "", 200, []string{"[]"}},
 		{"checkpoints of nobody", "GET", "/v1/checkpoints?workload=nobody", "", "", 404, []string{"GET /v1/workloads lists"}},
 		{"checkpoints of a bad name", "GET", "/v1/checkpoints?workload=../x", "", "", 422, []string{"malformed name"}},
+		{"one checkpoint", "GET", "/v1/checkpoints/" + fmt.Sprintf("%064x", 0xabc123), "", "", 200, []string{`"workload":"index"`, `"states":[{"name":"weights","files":2,"size_bytes":50331648}]`}},
+		{"a checkpoint that nobody has", "GET", "/v1/checkpoints/" + fmt.Sprintf("%064x", 1), "", "", 404, []string{"not found"}},
+		{"a malformed checkpoint", "GET", "/v1/checkpoints/5fa0", "", "", 422, []string{"path.id"}},
 		{"heartbeat", "POST", "/v1/heartbeats/agent/train-1", `{"error_rate":0.25,"metrics":{"queue_depth_requests":3}}`, "application/json", 204, nil},
 		{"empty heartbeat", "POST", "/v1/heartbeats/service/index", `{}`, "application/json; charset=utf-8", 204, nil},
 		{"heartbeat of a stranger", "POST", "/v1/heartbeats/agent/stranger", `{}`, "application/json", 404, []string{"declare it as [[workload]]"}},
@@ -289,7 +293,7 @@ func TestOpenAPI(t *testing.T) {
 		t.Errorf("openapi %q, want 3.1", doc.OpenAPI)
 	}
 	for _, p := range []string{
-		"/v1/risk", "/v1/risk/{component}", "/v1/status", "/v1/checkpoints", "/v1/migrations", "/v1/incidents",
+		"/v1/risk", "/v1/risk/{component}", "/v1/status", "/v1/checkpoints", "/v1/checkpoints/{id}", "/v1/migrations", "/v1/incidents",
 		"/v1/members", "/v1/workloads", "/v1/workloads/{name}/retire", "/v1/heartbeats/{component}", "/v1/events", "/v1/sim/inject",
 	} {
 		if doc.Paths[p] == nil {

@@ -117,25 +117,33 @@ func (d *Dir) Take(ctx context.Context, p *Parcel) error {
 }
 
 func (d *Dir) take(ctx context.Context, p *Parcel, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
-	var none forestall.Checkpoint
+	m, err := d.takeTree(ctx, p)
+	if err != nil {
+		return forestall.Checkpoint{}, err
+	}
+	if err := d.takeChunks(ctx, p, m.hashes()); err != nil {
+		return forestall.Checkpoint{}, err
+	}
+	return d.accept(p.ID, p.Manifest, refuse)
+}
+
+// takeTree brings the blocks of a checkpoint's tree and reads it.
+func (d *Dir) takeTree(ctx context.Context, p *Parcel) (*manifest, error) {
 	if manifestID(p.Manifest) != p.ID {
-		return none, corrupt("manifest "+p.ID, "the content is not what the name says")
+		return nil, corrupt("manifest "+p.ID, "the content is not what the name says")
 	}
 	r, err := d.decodeRoot("manifest "+p.ID, p.Manifest)
 	if err != nil {
-		return none, err
+		return nil, err
 	}
 	if err := d.takeBlocks(ctx, p, r.level, r.top); err != nil {
-		return none, err
+		return nil, err
 	}
 	m, err := r.expand(d.peek)
 	if err != nil {
-		return none, fmt.Errorf("manifest %s: %w", p.ID, err)
+		return nil, fmt.Errorf("manifest %s: %w", p.ID, err)
 	}
-	if err := d.takeChunks(ctx, p, m.hashes()); err != nil {
-		return none, err
-	}
-	return d.accept(p.ID, p.Manifest, refuse)
+	return m, nil
 }
 
 // takeBlocks brings the blocks of the tree, level by level.

@@ -85,6 +85,20 @@ func (d *Dir) States(id string) ([]StateInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	return m.states(), nil
+}
+
+// StatesOf returns the states of a checkpoint that another store holds. Of it
+// only the blocks of its tree are brought here. Errors wrap [ErrCorrupt].
+func (d *Dir) StatesOf(ctx context.Context, p *Parcel) ([]StateInfo, error) {
+	m, err := d.takeTree(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return m.states(), nil
+}
+
+func (m *manifest) states() []StateInfo {
 	states := []StateInfo{}
 	index := make(map[string]int)
 	for _, e := range m.entries[1:] {
@@ -100,5 +114,5 @@ func (d *Dir) States(id string) ([]StateInfo, error) {
 		}
 	}
 	slices.SortFunc(states, func(a, b StateInfo) int { return strings.Compare(a.Name, b.Name) })
-	return states, nil
+	return states
 }

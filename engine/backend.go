@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -317,39 +316,6 @@ func (v view) Retire(ctx context.Context, name string) error {
 			name, api.ErrUnavailable, retirePatience, err)
 	}
 	return fmt.Errorf("retire %s: %w", name, err)
-}
-
-// Checkpoints returns what this node's store holds, with the replicas that the
-// ledger knows of the newest.
-func (v view) Checkpoints(_ context.Context, name string) ([]forestall.Checkpoint, error) {
-	heads := map[string]forestall.Checkpoint{}
-	known := name == ""
-	v.ledger.View(func(s *migrate.State) {
-		known = known || s.Workloads[name] != nil
-		for n, w := range s.Workloads {
-			if w.Head != nil && (name == "" || n == name) {
-				heads[n] = *w.Head
-			}
-		}
-	})
-	if !known {
-		return nil, fmt.Errorf("workload %q: %w; see `forestall workloads`", name, api.ErrNotFound)
-	}
-	list, err := v.chunks.List(name)
-	if err != nil {
-		return nil, err
-	}
-	for i, c := range list {
-		if h := heads[c.Workload]; h.ID == c.ID {
-			list[i] = h
-			delete(heads, c.Workload)
-		}
-	}
-	list = slices.AppendSeq(list, maps.Values(heads)) // newest ones that only other nodes hold
-	slices.SortFunc(list, func(a, b forestall.Checkpoint) int {
-		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(a.ID, b.ID))
-	})
-	return list, nil
 }
 
 func (v view) Beat(c forestall.Component, errorRate, responseSeconds float64, metrics map[string]float64) error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
@@ -78,8 +80,13 @@ func (k keeper) CollectGarbage(ctx context.Context) (api.Collected, error) {
 
 func (k keeper) StoreStats(context.Context) (api.StoreStats, error) {
 	s, err := k.chunks.Stats()
-	return api.StoreStats{
+	stats := api.StoreStats{
 		Node: k.name, Path: s.Path, Checkpoints: s.Checkpoints, Workloads: s.Workloads, Chunks: s.Chunks, ChunkBytes: s.ChunkBytes,
 		Packs: s.Packs, PackBytes: s.PackBytes, StateBytes: s.StateBytes, FreeBytes: s.FreeBytes,
-	}, err
+	}
+	damaged := k.chunks.Damaged()
+	for _, id := range slices.Sorted(maps.Keys(damaged)) {
+		stats.Damaged = append(stats.Damaged, api.DamagedCheckpoint{ID: id, Error: damaged[id].Error()})
+	}
+	return stats, err
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/checkpoint"
 	"github.com/stratoswarm/forestall/consensus"
 	"github.com/stratoswarm/forestall/migrate"
 )
@@ -38,6 +39,7 @@ var peerCodes = map[string]error{
 	"not_leader":  errNotLeader,
 	"uncertain":   consensus.ErrUncertain,
 	"workload":    migrate.ErrWorkload,
+	"not_found":   checkpoint.ErrNotFound,
 }
 
 func newPeerError(err error) peerError {

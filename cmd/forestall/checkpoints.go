@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
 	"github.com/stratoswarm/forestall/checkpoint"
 )
 
@@ -125,36 +126,56 @@ type checkpointsShowCmd struct {
 	ID string `arg:"" help:"The ID, or its beginning, of at least 4 digits."`
 }
 
-// checkpointDetail is what `checkpoints show` prints.
-type checkpointDetail struct {
-	forestall.Checkpoint
-	States []checkpoint.StateInfo `json:"states,omitempty"` // of a directory store
+// Help adds to the command's help.
+func (checkpointsShowCmd) Help() string {
+	return "Without --store an engine is asked, which asks the other nodes for what its own does not hold. The exit status is 1 when the checkpoint is damaged; what is known of it is shown."
 }
 
 func (c checkpointsShowCmd) Run(g *globals) error {
 	d, err := c.detail(g)
-	return show(g, c.clientFlags, d, err, view.checkpoint)
+	if err := show(g, c.clientFlags, d, err, view.checkpoint); err != nil {
+		return err
+	}
+	if d.Damage != "" {
+		return exitCode(1)
+	}
+	return nil
 }
 
-func (c checkpointsShowCmd) detail(g *globals) (d checkpointDetail, err error) {
+func (c checkpointsShowCmd) detail(g *globals) (d api.CheckpointDetail, err error) {
 	if c.Store == "" {
-		all, err := c.client().Checkpoints(g.ctx, "")
+		cp, err := c.resolve(g.ctx, c.ID)
 		if err != nil {
 			return d, err
 		}
-		d.Checkpoint, err = byPrefix(all, c.ID, "the engine's node holds")
-		return d, err
+		return c.client().Checkpoint(g.ctx, cp.ID)
 	}
 	s, err := c.open(g, reading)
 	if err != nil {
 		return d, err
 	}
 	defer s.close()
-	if d.Checkpoint, err = s.resolve(g.ctx, c.ID); err != nil || s.dir == nil {
+	cp, err := s.resolve(g.ctx, c.ID)
+	if err != nil {
 		return d, err
 	}
-	d.States, err = s.dir.States(d.ID)
-	return d, err
+	return s.detail(g.ctx, cp)
+}
+
+// detail looks into a checkpoint of the store.
+func (o *opened) detail(ctx context.Context, cp forestall.Checkpoint) (d api.CheckpointDetail, err error) {
+	d = api.CheckpointDetail{Checkpoint: cp, States: []api.CheckpointState{}}
+	states, err := o.states(ctx, cp.ID)
+	if err != nil && !errors.Is(err, checkpoint.ErrCorrupt) {
+		return d, err
+	}
+	if err != nil {
+		d.Damage = err.Error()
+	}
+	for _, s := range states {
+		d.States = append(d.States, api.CheckpointState(s))
+	}
+	return d, nil
 }
 
 type checkpointsDiffCmd struct {
@@ -269,5 +290,5 @@ func (c checkpointsStatsCmd) Run(g *globals) error {
 		return errors.New("of a store in S3, `forestall checkpoints gc --dry-run` tells the number and size of the objects")
 	}
 	stats, err := s.dir.Stats()
-	return show(g, c.clientFlags, statsOf(stats), err, view.storeStats)
+	return show(g, c.clientFlags, statsOf(stats, s.dir.Damaged()), err, view.storeStats)
 }

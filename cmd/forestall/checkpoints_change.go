@@ -76,26 +76,19 @@ type dropped struct {
 }
 
 func (c checkpointsDeleteCmd) Run(g *globals) error {
-	var all []forestall.Checkpoint
 	var s *opened
-	var err error
-	where := "the engine's node holds"
-	if c.Store == "" {
-		all, err = c.client().Checkpoints(g.ctx, "")
-	} else if s, err = c.open(g, changes(!c.DryRun)); err == nil {
+	resolve := c.resolve
+	if c.Store != "" {
+		var err error
+		if s, err = c.open(g, changes(!c.DryRun)); err != nil {
+			return err
+		}
 		defer s.close()
-		where = s.name + " holds"
-		all, err = s.List(g.ctx, "")
-	}
-	if err != nil {
-		return err
+		resolve = s.resolve
 	}
 	var chosen []forestall.Checkpoint
 	for _, id := range c.IDs {
-		cp, err := byPrefix(all, id, where)
-		if errors.Is(err, checkpoint.ErrNotFound) && s != nil {
-			cp, err = s.resolve(g.ctx, id) // one whose manifest is damaged is not listed
-		}
+		cp, err := resolve(g.ctx, id)
 		if err != nil {
 			return err
 		}
@@ -108,6 +101,7 @@ func (c checkpointsDeleteCmd) Run(g *globals) error {
 		switch {
 		case c.DryRun:
 		case s == nil:
+			var err error
 			if d.Deleted, err = c.client().DeleteCheckpoint(g.ctx, cp.ID); err != nil {
 				return err
 			}

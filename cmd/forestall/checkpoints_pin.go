@@ -26,11 +26,7 @@ func (c pinFlags) set(g *globals, on bool) error {
 		word = "not pinned any more"
 	}
 	if c.Store == "" {
-		all, err := c.client().Checkpoints(g.ctx, "")
-		if err != nil {
-			return err
-		}
-		cp, err := byPrefix(all, c.ID, "the engine's node holds")
+		cp, err := c.resolve(g.ctx, c.ID)
 		if err != nil {
 			return err
 		}

@@ -16,8 +16,14 @@ func (v view) field(name, format string, args ...any) {
 	fmt.Fprintf(v.out, "%-9s %s\n", name, textClean(fmt.Sprintf(format, args...)))
 }
 
-func (v view) checkpoint(d checkpointDetail) {
+func (v view) checkpoint(d api.CheckpointDetail) {
 	v.field("id", "%s", d.ID)
+	if d.Damage != "" {
+		fmt.Fprintln(v.out, v.paint(fmt.Sprintf("%-9s %s", "damaged", textClean(d.Damage)), sgrRed))
+	}
+	if d.Workload == "" { // its manifest is lost
+		return
+	}
 	v.field("workload", "%s, epoch %s, sequence %d", d.Workload, d.Epoch, d.Sequence)
 	v.field("taken", "%s (%s)", d.Time.UTC().Format(time.RFC3339), v.ago(d.Time))
 	if d.Label != "" {
@@ -84,7 +90,10 @@ func (v view) verdicts(all []verdict) {
 
 func (v view) droppedOnes(all []dropped, dry bool) {
 	for _, d := range all {
-		what := fmt.Sprintf("%s of %s, taken %s", shortID(d.ID), d.Workload, v.ago(d.Time))
+		what := named(d.Checkpoint)
+		if !d.Time.IsZero() {
+			what += ", taken " + v.ago(d.Time)
+		}
 		switch {
 		case dry:
 			fmt.Fprintf(v.out, "would drop %s\n", textClean(what))
@@ -117,6 +126,9 @@ func (v view) storeStats(s api.StoreStats) {
 		free = textBytes(s.FreeBytes)
 	}
 	v.field("free", "%s", free)
+	for _, d := range s.Damaged {
+		fmt.Fprintln(v.out, v.paint(fmt.Sprintf("%-9s %s: %s", "damaged", shortID(d.ID), textClean(d.Error)), sgrRed))
+	}
 }
 
 // newestOf picks the newest state of the one workload that all are of.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/stratoswarm/forestall"
@@ -143,46 +145,6 @@ func (o *opened) close() {
 	}
 }
 
-// resolve finds a checkpoint by the beginning of its ID.
-func (o *opened) resolve(ctx context.Context, id string) (forestall.Checkpoint, error) {
-	all, err := o.List(ctx, "")
-	if err != nil {
-		return forestall.Checkpoint{}, err
-	}
-	found, err := byPrefix(all, id, o.name+" holds")
-	if errors.Is(err, checkpoint.ErrNotFound) && o.dir != nil {
-		for damaged := range o.dir.Damaged() { // what is known of it is its ID
-			if strings.HasPrefix(damaged, strings.ToLower(id)) {
-				return forestall.Checkpoint{ID: damaged}, nil
-			}
-		}
-	}
-	return found, err
-}
-
-// shortest is how much of an ID must be given.
-const shortest = 4
-
-func byPrefix(all []forestall.Checkpoint, id, where string) (found forestall.Checkpoint, err error) {
-	if len(id) < shortest {
-		return found, fmt.Errorf("%q: give at least %d digits of the ID", id, shortest)
-	}
-	n := 0
-	for _, cp := range all {
-		if strings.HasPrefix(cp.ID, strings.ToLower(id)) {
-			found = cp
-			n++
-		}
-	}
-	switch n {
-	case 0:
-		return found, fmt.Errorf("%w: of the %s that %s none begins with %s", checkpoint.ErrNotFound, textCount(len(all), "checkpoint"), where, id)
-	case 1:
-		return found, nil
-	}
-	return found, fmt.Errorf("%d checkpoints that %s begin with %s; give more digits", n, where, id)
-}
-
 // choose returns the checkpoints with these IDs or, without any, those that
 // the flags want.
 func (o *opened) choose(g *globals, which whichFlags, ids []string) ([]forestall.Checkpoint, error) {
@@ -234,6 +196,24 @@ func (o *opened) local(ctx context.Context, ids ...string) (*checkpoint.Dir, fun
 	return d, done, nil
 }
 
+// states looks into a checkpoint; from a bucket it reads no more than its tree.
+func (o *opened) states(ctx context.Context, id string) ([]checkpoint.StateInfo, error) {
+	dir, done, err := o.local(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if o.dir != nil {
+		return dir.States(id)
+	}
+	p, err := o.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	return dir.StatesOf(ctx, p)
+}
+
 func (o *opened) verify(ctx context.Context, id string) error {
 	d, done, err := o.local(ctx, id)
 	if err != nil {
@@ -243,9 +223,13 @@ func (o *opened) verify(ctx context.Context, id string) error {
 	return d.Verify(ctx, id)
 }
 
-func statsOf(s checkpoint.Stats) api.StoreStats {
-	return api.StoreStats{
+func statsOf(s checkpoint.Stats, damaged map[string]error) api.StoreStats {
+	out := api.StoreStats{
 		Path: s.Path, Checkpoints: s.Checkpoints, Workloads: s.Workloads, Chunks: s.Chunks, ChunkBytes: s.ChunkBytes,
 		Packs: s.Packs, PackBytes: s.PackBytes, StateBytes: s.StateBytes, FreeBytes: s.FreeBytes,
 	}
+	for _, id := range slices.Sorted(maps.Keys(damaged)) {
+		out.Damaged = append(out.Damaged, api.DamagedCheckpoint{ID: id, Error: damaged[id].Error()})
+	}
+	return out
 }

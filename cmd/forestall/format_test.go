@@ -204,7 +204,8 @@ func TestGoldens(t *testing.T) {
 		{"workloads-none", false, func(v view) { v.workloads(nil) }},
 		{"checkpoints", false, func(v view) { v.checkpoints(someCheckpoints()) }},
 		{"checkpoint", false, func(v view) {
-			v.checkpoint(checkpointDetail{someCheckpoints()[0], []checkpoint.StateInfo{{Name: "optimizer", Files: 2, Size: 32 << 20}, {Name: "weights", Files: 1, Size: 16 << 20}}})
+			v.checkpoint(api.CheckpointDetail{Checkpoint: someCheckpoints()[0], States: []api.CheckpointState{{Name: "optimizer", Files: 2, Size: 32 << 20}, {Name: "weights", Files: 1, Size: 16 << 20}}})
+			v.checkpoint(api.CheckpointDetail{Checkpoint: forestall.Checkpoint{ID: someCheckpoints()[1].ID}, States: []api.CheckpointState{}, Damage: "n1: corrupt checkpoint data: the manifest has vanished"})
 		}},
 		{"checkpoints-diff", false, func(v view) {
 			all := someCheckpoints()
@@ -220,7 +221,7 @@ func TestGoldens(t *testing.T) {
 			v.droppedOnes([]dropped{{Checkpoint: all[1]}}, true)
 		}},
 		{"checkpoints-stats", false, func(v view) {
-			v.storeStats(api.StoreStats{Node: "n1", Path: "/var/lib/forestall/checkpoints", Checkpoints: 2016, Workloads: 3, Chunks: 81234, ChunkBytes: 7 << 30, Packs: 120, PackBytes: 8 << 30, StateBytes: 2 << 40, FreeBytes: -1})
+			v.storeStats(api.StoreStats{Node: "n1", Path: "/var/lib/forestall/checkpoints", Checkpoints: 2016, Workloads: 3, Chunks: 81234, ChunkBytes: 7 << 30, Packs: 120, PackBytes: 8 << 30, StateBytes: 2 << 40, FreeBytes: -1, Damaged: []api.DamagedCheckpoint{{ID: someCheckpoints()[1].ID, Error: "corrupt checkpoint data"}}})
 			v.collected(api.Collected{Freed: 5 << 20})
 			v.collectedS3(s3.Collected{Objects: 12, Bytes: 300 << 20, Marked: 3, Removed: 1, Freed: 2 << 20, Aborted: 1})
 		}},
