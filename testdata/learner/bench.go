@@ -63,6 +63,7 @@ func bench(ctx context.Context, o options, dir string) (err error) {
 	b.params = train.DefaultParams()
 	b.params.Leaves, b.params.Threads = 63, b.threads
 	b.params.MinHessian, b.params.MinLeaf = 1, 1 // XGBoost's default, and no bound of its kind
+	b.params.Start = 0                           // even odds: its base_score of 0.5
 	px, err := startPeer(ctx, dir)
 	switch {
 	case errors.Is(err, errNoPeer):
@@ -74,7 +75,7 @@ func bench(ctx context.Context, o options, dir string) (err error) {
 		b.px = px
 	}
 	for _, part := range []func(context.Context) error{
-		b.tables, b.boosting, b.wholeWay, b.determinism, b.evaluation, b.reference,
+		b.tables, b.boosting, b.wholeWay, b.determinism, b.evaluation, b.explanation, b.reference,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -88,7 +89,7 @@ func bench(ctx context.Context, o options, dir string) (err error) {
 }
 
 func (b *benchmark) print() {
-	fmt.Printf("%s; %s; %s.\n%d x %d, %d trees of %d leaves, %d bins, learning rate %v, sum of hessians of a leaf at least %v, %d threads; median of %d.\n\n",
+	fmt.Printf("%s; %s; %s.\n%d x %d, %d trees of %d leaves, %d bins, learning rate %v, from even odds, sum of hessians of a leaf at least %v, %d threads; median of %d.\n\n",
 		b.now.Format("2006-01-02"), machine(), versions(b.px), b.rows, syntheticFeatures,
 		b.params.Trees, b.params.Leaves, maxBin, b.params.LearningRate, b.params.MinHessian, b.threads, b.rounds)
 	fmt.Print("| what | ours | peer | bar | |\n|---|---|---|---|---|\n")
@@ -224,7 +225,7 @@ func (b *benchmark) worth() error {
 	auc := [2]float64{model.ROCAUC(b.scores, b.label), math.NaN()}
 	loss := [2]float64{logLoss(b.scores, b.label), math.NaN()}
 	if b.px != nil {
-		theirs, err := b.px.score(b.params, b.params.Start == 1, filepath.Join(b.dir, "xgboost.txt"))
+		theirs, err := b.px.score(b.params, filepath.Join(b.dir, "xgboost.txt"))
 		if err != nil {
 			return err
 		}

@@ -157,7 +157,7 @@ func (s study) run(ctx context.Context, o options, px *peer, dir string, folds [
 				if px == nil {
 					continue
 				}
-				if scores, err = rival.scores(p, start.at == 1); err != nil {
+				if scores, err = rival.scores(p); err != nil {
 					return out, err
 				}
 				add(theirs, scores)

@@ -106,10 +106,10 @@ func judge(done []studyResult) error {
 		return "FAIL"
 	}
 	fmt.Printf("\n### Against the bars: AUC not below by more than %.3f, AP not by more than %.0f %%; neither below in the mean\n", -aucBar, -100*apBar)
-	fmt.Print("\n| data | start | AUC ours | XGBoost | difference [95 %] | AP ours | XGBoost | difference | |\n|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Print("\n| data | start | AUC ours | XGBoost | difference [95 %] | AP ours | XGBoost | difference [95 %] | relative | |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	row := func(name, start string, auc, ap train.Difference, aucBar, apBar float64) {
 		dAP := ap.A/ap.B - 1
-		fmt.Printf("| %s | %s | %.4f | %.4f | %s | %.4f | %.4f | %+.2f %% | %s |\n", name, start, auc.A, auc.B, difference(auc), ap.A, ap.B, 100*dAP,
+		fmt.Printf("| %s | %s | %.4f | %.4f | %s | %.4f | %.4f | %s | %+.2f %% | %s |\n", name, start, auc.A, auc.B, difference(auc), ap.A, ap.B, difference(ap), 100*dAP,
 			verdict(auc.Delta >= aucBar && dAP >= apBar))
 	}
 	for _, start := range done[0].starts() {

@@ -100,15 +100,16 @@ func (p *peer) load(learn, test string, features, threads int) (answer, error) {
 	return p.ask(map[string]any{"do": "load", "train": learn, "test": test, "features": features, "threads": threads})
 }
 
-// boost trains on the table at hand, from the base rate, and keeps nothing.
+// boost trains on the table at hand and keeps nothing.
 func (p *peer) boost(params train.Params, trees int) (answer, error) {
-	return p.ask(map[string]any{"do": "train", "params": peerParams(params), "trees": trees, "base_rate": true})
+	params.Trees = trees
+	return p.ask(training(params))
 }
 
-// score trains on the table at hand, from the base rate or from even odds, and
-// returns the raw score of each test row by way of a file.
-func (p *peer) score(params train.Params, baseRate bool, file string) ([]float64, error) {
-	request := scoring(params, baseRate)
+// score trains on the table at hand and returns the raw score of each test row
+// by way of a file.
+func (p *peer) score(params train.Params, file string) ([]float64, error) {
+	request := training(params)
 	request["out"] = file
 	if _, err := p.ask(request); err != nil {
 		return nil, err
@@ -116,9 +117,18 @@ func (p *peer) score(params train.Params, baseRate bool, file string) ([]float64
 	return readScores(file)
 }
 
-// scoring is the request for a training, without a place for the scores.
-func scoring(params train.Params, baseRate bool) map[string]any {
-	return map[string]any{"do": "train", "params": peerParams(params), "trees": params.Trees, "base_rate": baseRate}
+// explain has the model that the parameters give on the table at hand explain the
+// first test rows on one thread, and returns the time of that alone. The model is
+// kept for the next call.
+func (p *peer) explain(params train.Params, rows int) (answer, error) {
+	request := training(params)
+	request["do"], request["rows"] = "explain", rows
+	return p.ask(request)
+}
+
+// training is the request for one, without a place for the scores.
+func training(params train.Params) map[string]any {
+	return map[string]any{"do": "train", "params": peerParams(params), "trees": params.Trees, "base_rate": params.Start == 1}
 }
 
 func readScores(file string) (scores []float64, err error) {
@@ -141,13 +151,14 @@ func (p *peer) stop() error {
 const maxBin = 255
 
 // peerParams are XGBoost's parameters that mean what ours do. There is none for
-// the rows of a leaf.
+// the rows of a leaf. Where boosting is to begin at the base rate, peer.py puts
+// that in the place of base_score.
 func peerParams(p train.Params) map[string]any {
 	return map[string]any{
 		"objective": "binary:logistic", "tree_method": "hist", "grow_policy": "lossguide",
 		"max_leaves": p.Leaves, "max_depth": p.MaxDepth, "eta": p.LearningRate,
 		"lambda": p.L2, "alpha": p.L1, "min_child_weight": p.MinHessian, "gamma": p.MinGain,
 		"max_bin": maxBin, "nthread": p.Threads, "subsample": p.SampleRows, "seed": p.Seed,
-		"disable_default_eval_metric": 1,
+		"base_score": 0.5, "disable_default_eval_metric": 1,
 	}
 }

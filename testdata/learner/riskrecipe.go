@@ -347,7 +347,7 @@ func (s *riskScores) baseline(ctx context.Context, px *peer, dir string, f fold)
 		if _, err := px.load(t.train, t.test, t.features, p.Threads); err != nil {
 			return err
 		}
-		if scores, err = px.score(p, false, file); err != nil {
+		if scores, err = px.score(p, file); err != nil {
 			return err
 		}
 		for _, table := range []string{t.train, t.test} {

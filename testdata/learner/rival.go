@@ -23,11 +23,10 @@ type rival struct {
 	loaded bool // px has the tables
 }
 
-// scores trains from the base rate or from even odds and returns the raw score
-// of each test row, or those kept from a run before with the same parameters
-// and version.
-func (r *rival) scores(params train.Params, baseRate bool) ([]float64, error) {
-	what, err := json.Marshal(scoring(params, baseRate))
+// scores trains and returns the raw score of each test row, or those kept from a
+// run before with the same parameters and version.
+func (r *rival) scores(params train.Params) ([]float64, error) {
+	what, err := json.Marshal(training(params))
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +34,7 @@ func (r *rival) scores(params train.Params, baseRate bool) ([]float64, error) {
 	file := filepath.Join(r.dir, fmt.Sprintf("xgboost-%x.txt", of[:6]))
 	scores, err := readScores(file)
 	if !r.keep || errors.Is(err, fs.ErrNotExist) {
-		scores, err = r.train(params, baseRate, file)
+		scores, err = r.train(params, file)
 	}
 	if err == nil && len(scores) != len(r.t.label) {
 		err = fmt.Errorf("%s: XGBoost scored %d of %d rows", file, len(scores), len(r.t.label))
@@ -43,13 +42,13 @@ func (r *rival) scores(params train.Params, baseRate bool) ([]float64, error) {
 	return scores, err
 }
 
-func (r *rival) train(params train.Params, baseRate bool, file string) ([]float64, error) {
+func (r *rival) train(params train.Params, file string) ([]float64, error) {
 	if !r.loaded {
 		if _, err := r.px.load(r.t.train, r.t.test, r.t.features, runtime.NumCPU()); err != nil {
 			return nil, err
 		}
 		r.loaded = true
 	}
-	scores, err := r.px.score(params, baseRate, file+".part")
+	scores, err := r.px.score(params, file+".part")
 	return scores, errors.Join(err, os.Rename(file+".part", file))
 }
