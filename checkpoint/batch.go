@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -13,6 +14,7 @@ type batch struct {
 	d    *Dir
 	enc  *zstd.Encoder // nil: nothing is compressed
 	hold *hold
+	rely *reliance
 
 	mu      sync.Mutex
 	open    *packWriter
@@ -24,24 +26,26 @@ type batch struct {
 // batchPack is a pack that is full and being made durable.
 type batchPack struct {
 	*packWriter
-	id  hash
-	err error
+	id    hash
+	ident ident
+	err   error
 }
 
 // file is the pack as it is when published.
 func (p *batchPack) file() packFile {
-	f := packFile{id: p.id, size: p.size}
+	f := packFile{id: p.id, size: p.size, ident: p.ident}
 	f.count(p.chunks)
 	return f
 }
 
-// newBatch begins a batch that compresses at a level; 0: the store's.
-func (d *Dir) newBatch(level int) (*batch, error) {
+// newBatch begins a batch that compresses at a level; 0: the store's. verify says
+// that chunks are read before the batch relies on them.
+func (d *Dir) newBatch(level int, verify bool) (*batch, error) {
 	enc, err := d.codec.encoder(level)
 	if err != nil {
 		return nil, err
 	}
-	return &batch{d: d, enc: enc, hold: d.newHold()}, nil
+	return &batch{d: d, enc: enc, hold: d.newHold(), rely: d.relies(verify)}, nil
 }
 
 // add stores content and returns its address.
@@ -55,8 +59,14 @@ func (b *batch) addAt(content []byte, phase int) (hash, error) {
 
 // keep is addAt for content whose address is known.
 func (b *batch) keep(h hash, content []byte, phase int) error {
-	if first, here := b.hold.add(h); here || !first {
+	first, here := b.hold.add(h)
+	if !first {
 		return nil
+	}
+	if here {
+		if ok, err := b.rely.on(h); ok || err != nil {
+			return err
+		}
 	}
 	buf := b.d.bufs.Get().(*[]byte)
 	defer b.d.bufs.Put(buf)
@@ -178,6 +188,11 @@ func (d *Dir) publishFiles(packs []*batchPack) error {
 			d.discard(d.packs.path(p.id))
 		}
 		return d.diskFull(err)
+	}
+	for _, p := range packs {
+		if fi, err := os.Stat(d.packs.path(p.id)); err == nil { // otherwise it is verified when it is relied on
+			p.ident = identOf(fi)
+		}
 	}
 	return nil
 }

@@ -49,8 +49,9 @@ func (d *Dir) whole(id string) bool {
 		return false
 	}
 	defer unpin()
+	rely := d.relies(false)
 	for _, h := range m.hashes() {
-		if !d.has(h) {
+		if ok, err := rely.on(h); !ok || err != nil {
 			return false
 		}
 	}

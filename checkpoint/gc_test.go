@@ -126,7 +126,7 @@ func TestGCSparesWhatPeersWereToldOf(t *testing.T) {
 	d, src := openDir(t, opt), state(t)
 	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	hashes := must[*manifest](t)(d.loadManifest(cp.ID)).hashes()
-	if missing := d.missing(hashes); len(missing) != 0 {
+	if missing := must[[]hash](t)(d.missing(hashes)); len(missing) != 0 {
 		t.Fatalf("%d chunks missing", len(missing))
 	}
 	if err := d.Delete(t.Context(), cp.ID); err != nil {

@@ -83,7 +83,7 @@ func TestGCInBoundedMemory(t *testing.T) {
 	}
 	var cp forestall.Checkpoint
 	for i := range *gcCheckpoints {
-		p := must[*plan](t)(d.planCheckpoint(header{workload: "w"}, time.Unix(1_700_000_000+int64(i), 0), 0))
+		p := must[*plan](t)(d.planCheckpoint(header{workload: "w"}, time.Unix(1_700_000_000+int64(i), 0), 0, false))
 		from, to := 0, len(entries)
 		if i > 0 {
 			from = rng.IntN(len(entries) - 100)

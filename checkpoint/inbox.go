@@ -54,15 +54,19 @@ func (b *inbox) read(h hash) ([]byte, error) {
 
 // missing returns which of the chunks the store would need to be sent, and
 // keeps the others for leaseTime.
-func (d *Dir) missing(hashes []hash) []hash {
-	var out []hash
+func (d *Dir) missing(hashes []hash) (out []hash, err error) {
+	rely := d.relies(false)
 	for _, h := range hashes {
-		if _, here := d.index.mark(h, leased); here && d.has(h) || d.inbox.has(h) {
-			continue
+		d.index.mark(h, leased)
+		here, err := rely.on(h)
+		if err != nil {
+			return nil, err
 		}
-		out = append(out, h)
+		if !here && !d.inbox.has(h) {
+			out = append(out, h)
+		}
 	}
-	return out
+	return out, nil
 }
 
 // receive takes in a chunk file from elsewhere; the error wraps [ErrCorrupt]
@@ -151,10 +155,17 @@ func (d *Dir) settle(hashes []hash) (lacking int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	needed := false
+	rely := d.relies(false)
 	for _, h := range hashes {
 		if _, ok := b.chunks[h]; ok {
 			needed = true
-		} else if !d.has(h) {
+			continue
+		}
+		here, err := rely.on(h)
+		if err != nil {
+			return 0, err
+		}
+		if !here {
 			lacking++
 		}
 	}

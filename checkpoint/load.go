@@ -32,9 +32,8 @@ func (d *Dir) loadPacks() error {
 			d.opt.Logger.Warn("foreign file among the packs", "path", path)
 			continue
 		}
-		pack := packFile{id: id}
-		chunks, _, size, err := readPackEnd(path)
-		pack.size = size
+		chunks, pack, err := readPackEnd(path)
+		pack.id = id
 		if errors.Is(err, ErrCorrupt) {
 			d.opt.Logger.Error("pack is damaged; what can be read of it is kept", "error", err)
 			b, rerr := os.ReadFile(path)

@@ -25,6 +25,7 @@ type packSet struct {
 type packFile struct {
 	id      hash
 	size    int64 // of the file
+	ident   ident // of the file when it was written or last verified
 	data    int64 // of its entries
 	indexed bool  // the index knows all chunks
 	broken  bool  // its index was lost; GC writes what is left of it elsewhere
@@ -70,6 +71,15 @@ func (s *packSet) damaged(number uint32, size int64) {
 	defer s.mu.Unlock()
 	if p := s.list[number]; p != nil {
 		p.broken, p.size = true, size
+	}
+}
+
+// verified notes as what file a pack was verified.
+func (s *packSet) verified(number uint32, as ident) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.list[number]; p != nil {
+		p.ident = as
 	}
 }
 
@@ -195,35 +205,36 @@ func (s *packSet) close() {
 	}
 }
 
-// readPackEnd reads the index of the pack at path. The error wraps [ErrCorrupt]
-// when there is none that can be trusted.
-func readPackEnd(path string) (chunks []packChunk, id hash, size int64, err error) {
+// readPackEnd reads the index of the pack at path and returns its file as it
+// was. The error wraps [ErrCorrupt] when there is none that can be trusted.
+func readPackEnd(path string) (chunks []packChunk, p packFile, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, id, 0, err
+		return nil, p, err
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return nil, id, 0, err
+		return nil, p, err
 	}
-	size = fi.Size()
+	size := fi.Size()
+	p.size, p.ident = size, identOf(fi)
 	for need := min(size, 64<<10); ; {
 		tail := make([]byte, need)
 		if _, err := f.ReadAt(tail, size-need); err != nil && !errors.Is(err, io.EOF) {
-			return nil, id, size, fmt.Errorf("read pack %s: %w", path, err)
+			return nil, p, fmt.Errorf("read pack %s: %w", path, err)
 		}
 		var more int
-		if chunks, id, more, err = decodePackEnd(tail, size); err != nil {
-			return nil, id, size, corrupt(path, "%v", err)
+		if chunks, p.id, more, err = decodePackEnd(tail, size); err != nil {
+			return nil, p, corrupt(path, "%v", err)
 		}
 		if more == 0 {
 			break
 		}
 		need = int64(more)
 	}
-	if name := filepath.Base(path); id.String() != name {
-		return nil, id, size, corrupt(path, "is the pack %s", id)
+	if name := filepath.Base(path); p.id.String() != name {
+		return nil, p, corrupt(path, "is the pack %s", p.id)
 	}
-	return chunks, id, size, nil
+	return chunks, p, nil
 }

@@ -176,9 +176,9 @@ func (d *Dir) takeBlocks(ctx context.Context, p *Parcel, level int, refs []ref) 
 
 // takeChunks brings those of the chunks that are not here.
 func (d *Dir) takeChunks(ctx context.Context, p *Parcel, hashes []hash) error {
-	missing := d.missing(hashes)
-	if len(missing) == 0 {
-		return nil
+	missing, err := d.missing(hashes)
+	if err != nil || len(missing) == 0 {
+		return err
 	}
 	return p.Fetch(ctx, missing, d.receive)
 }

@@ -161,7 +161,11 @@ func (d *Dir) serveMissing(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return sendBytes(w, joinHashes(d.missing(hashes)))
+	missing, err := d.missing(hashes)
+	if err != nil {
+		return err
+	}
+	return sendBytes(w, joinHashes(missing))
 }
 
 func (d *Dir) serveChunk(w http.ResponseWriter, r *http.Request) error {

@@ -24,6 +24,7 @@ type Regions struct {
 	Pause    time.Duration   // how long the workload stood still for it
 	Level    int             // of zstd, 1 to 22; 0: the store's
 	Base     string          // ID of the checkpoint that Region.Dirty refers to; "": every byte is read
+	Verify   bool            // as [Snapshot.Verify]; of sparse regions with a base the error then wraps [ErrCorrupt]
 	Regions  []Region
 }
 
@@ -58,12 +59,12 @@ func (d *Dir) SaveRegions(ctx context.Context, r Regions) (forestall.Checkpoint,
 }
 
 func (d *Dir) saveRegions(ctx context.Context, r Regions) (cp forestall.Checkpoint, err error) {
-	p, err := d.planCheckpoint(header{workload: r.Workload, epoch: r.Epoch, sequence: r.Sequence, label: r.Label, pause: max(0, r.Pause)}, r.Time, r.Level)
+	p, err := d.planCheckpoint(header{workload: r.Workload, epoch: r.Epoch, sequence: r.Sequence, label: r.Label, pause: max(0, r.Pause)}, r.Time, r.Level, r.Verify)
 	if err != nil {
 		return cp, err
 	}
 	defer p.end()
-	base, err := d.baseRegions(r.Base, p.batch)
+	base, err := d.baseRegions(ctx, r.Base, p.batch)
 	if err != nil {
 		return cp, err
 	}
@@ -229,7 +230,7 @@ type baseFile struct {
 }
 
 // baseRegions returns the files of a checkpoint, their chunks held by b.
-func (d *Dir) baseRegions(id string, b *batch) (map[string]baseFile, error) {
+func (d *Dir) baseRegions(ctx context.Context, id string, b *batch) (map[string]baseFile, error) {
 	if id == "" {
 		return nil, nil
 	}
@@ -240,7 +241,9 @@ func (d *Dir) baseRegions(id string, b *batch) (map[string]baseFile, error) {
 	if d.opt.Keys != nil && !m.sealed {
 		return nil, fmt.Errorf("base: %w: checkpoint %.12s is not encrypted, and what is saved from now on must not lean on it", ErrNotFound, id)
 	}
-	present := d.presence()
+	if err := b.rely.all(ctx, m.hashes()); err != nil {
+		return nil, err
+	}
 	files := make(map[string]baseFile)
 	for _, e := range m.entries {
 		if e.kind != kindFile {
@@ -249,7 +252,9 @@ func (d *Dir) baseRegions(id string, b *batch) (map[string]baseFile, error) {
 		f := baseFile{size: e.size, extents: e.extents}
 		var at int64
 		for _, x := range e.extents {
-			if !present(x.hash) {
+			if ok, err := b.rely.on(x.hash); err != nil {
+				return nil, err
+			} else if !ok {
 				f.lost = append(f.lost, PageRange{at, int64(x.length)})
 			}
 			at += int64(x.length)

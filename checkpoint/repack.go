@@ -190,6 +190,6 @@ func (d *Dir) packChunks(p packFile) ([]packChunk, error) {
 		b, err := os.ReadFile(path)
 		return salvage(b), err
 	}
-	chunks, _, _, err := readPackEnd(path)
+	chunks, _, err := readPackEnd(path)
 	return chunks, err
 }

@@ -20,6 +20,11 @@ type Snapshot struct {
 	Source   string          // the state directory
 	Level    int             // of zstd, 1 to 22; 0: the store's
 	Time     time.Time       // the moment whose state it holds; zero: now
+	// Verify has every chunk that the checkpoint shares with earlier ones read
+	// and verified before it counts; what is damaged is read from the source and
+	// written anew. Without it the checkpoint relies on chunks whose packs are
+	// there and untouched, and on the scrub for what the disk does to them.
+	Verify bool
 }
 
 // Save keeps the directory tree at s.Source as a checkpoint, which either
@@ -70,13 +75,16 @@ func (d *Dir) plan(ctx context.Context, s Snapshot) (*plan, error) {
 	} else if !fi.IsDir() {
 		return nil, fmt.Errorf("%s is not a directory", source)
 	}
-	p, err := d.planCheckpoint(header{workload: s.Workload, epoch: s.Epoch, sequence: s.Sequence, label: s.Label}, s.Time, s.Level)
+	p, err := d.planCheckpoint(header{workload: s.Workload, epoch: s.Epoch, sequence: s.Sequence, label: s.Label}, s.Time, s.Level, s.Verify)
 	if err != nil {
 		return nil, err
 	}
 	var prev map[string]entry
 	if newest, known := d.newest(s.Workload); known {
-		prev = d.reusable(newest.ID, p.batch)
+		if prev, err = d.reusable(ctx, newest.ID, p.batch); err != nil {
+			p.end()
+			return nil, err
+		}
 	}
 	if p.m.entries, p.todo, err = scan(ctx, source, p.began, prev); err != nil {
 		p.end()
@@ -90,7 +98,7 @@ func (d *Dir) plan(ctx context.Context, s Snapshot) (*plan, error) {
 
 // planCheckpoint begins a checkpoint whose header is h, at its time, and
 // refuses what could not be committed.
-func (d *Dir) planCheckpoint(h header, at time.Time, level int) (*plan, error) {
+func (d *Dir) planCheckpoint(h header, at time.Time, level int, verify bool) (*plan, error) {
 	now := d.opt.Now()
 	if at.IsZero() {
 		at = now
@@ -106,7 +114,7 @@ func (d *Dir) planCheckpoint(h header, at time.Time, level int) (*plan, error) {
 	if err := d.mayCommit(h); err != nil {
 		return nil, err
 	}
-	b, err := d.newBatch(level)
+	b, err := d.newBatch(level, verify)
 	if err != nil {
 		return nil, err
 	}
@@ -137,22 +145,26 @@ func (d *Dir) admitNew(l *lane, h header) error {
 // reusable returns the files of a checkpoint whose chunks are all in the
 // store, held by b. A checkpoint that cannot be read has none: everything is
 // read again.
-func (d *Dir) reusable(id string, b *batch) map[string]entry {
+func (d *Dir) reusable(ctx context.Context, id string, b *batch) (map[string]entry, error) {
 	m, err := d.holdManifest(id, b.hold)
 	if err != nil {
 		d.opt.Logger.Warn("previous checkpoint cannot serve as a base", "error", err)
-		return nil
+		return nil, nil
 	}
 	if d.opt.Keys != nil && !m.sealed {
 		d.opt.Logger.Info("everything is read again: the previous checkpoint is not encrypted", "workload", m.workload)
-		return nil
+		return nil, nil
 	}
-	present := d.presence()
+	if err := b.rely.all(ctx, m.hashes()); err != nil {
+		return nil, err
+	}
 	files := make(map[string]entry, len(m.entries))
 next:
 	for _, e := range m.entries {
 		for _, x := range e.extents {
-			if !present(x.hash) {
+			if ok, err := b.rely.on(x.hash); err != nil {
+				return nil, err
+			} else if !ok {
 				continue next
 			}
 		}
@@ -160,7 +172,7 @@ next:
 			files[e.path] = e
 		}
 	}
-	return files
+	return files, nil
 }
 
 // execute reads what is to be read and commits.

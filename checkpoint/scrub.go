@@ -64,7 +64,7 @@ func (d *Dir) Scrub(ctx context.Context, limit int64) (r ScrubReport, err error)
 		if !ok {
 			continue
 		}
-		if err := d.scrubPack(ctx, n, p, &r); err != nil {
+		if err := d.scrubPack(ctx, n, p, &r, d.pace.wait); err != nil {
 			return r, errors.Join(fmt.Errorf("scrub: %w", err), d.writeScrubCursor(at))
 		}
 		at.last = p.id
@@ -132,13 +132,14 @@ func (r *ScrubReport) verified(d *Dir, err error, size int64) {
 	r.Chunks++
 }
 
-// scrubPack reads a pack from its beginning to its end.
-func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *ScrubReport) error {
+// scrubPack reads a pack from its beginning to its end, waiting after each read
+// of so many bytes.
+func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *ScrubReport, wait func(context.Context, int) error) error {
 	path := d.packs.path(p.id)
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, still := d.packs.get(number); still {
-			d.checkPack(number)
+			d.cutPack(number)
 			r.bad(d, corrupt(path, "the pack has vanished"))
 		}
 		return nil
@@ -148,7 +149,7 @@ func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *Scrub
 	}
 	defer f.Close()
 	head := make([]byte, packHeaderLen)
-	chunks, _, _, err := readPackEnd(path)
+	chunks, now, err := readPackEnd(path)
 	if _, herr := f.ReadAt(head, 0); err == nil && (herr != nil || !bytes.Equal(head, packHeader())) {
 		err = corrupt(path, "does not begin as a pack does")
 	}
@@ -162,7 +163,7 @@ func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *Scrub
 		if !p.broken {
 			r.bad(d, err)
 		}
-		d.checkPack(number)
+		d.cutPack(number)
 		d.packs.damaged(number, p.size)
 		if chunks, err = d.packChunks(packFile{id: p.id, broken: true}); err != nil {
 			return err
@@ -192,10 +193,11 @@ func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *Scrub
 			err = corrupt(path, "chunk %s at %d, which is not in use: %v", c.hash, c.at, err)
 		}
 		r.verified(d, err, int64(c.size))
-		if err := d.pace.wait(ctx, int(c.size)); err != nil {
+		if err := wait(ctx, int(c.size)); err != nil {
 			return err
 		}
 	}
+	d.packs.verified(number, now.ident)
 	r.Packs++
 	return nil
 }

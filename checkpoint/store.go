@@ -25,45 +25,6 @@ func (d *Dir) has(h hash) bool {
 	return true
 }
 
-// presence returns has, remembered, for many chunks of one checkpoint. A pack
-// whose file has gone or changed its size is noticed.
-func (d *Dir) presence() func(hash) bool {
-	seen := make(map[hash]bool)
-	checked := make(map[uint32]bool)
-	return func(h hash) bool {
-		ok, asked := seen[h]
-		if asked {
-			return ok
-		}
-		if s, known := d.index.get(h); known && s.pack != looseChunk && !checked[s.pack] {
-			checked[s.pack] = true
-			d.checkPack(s.pack)
-		}
-		ok = d.has(h)
-		seen[h] = ok
-		return ok
-	}
-}
-
-// checkPack forgets what was in a pack whose file has gone or was cut off.
-func (d *Dir) checkPack(number uint32) {
-	p, known := d.packs.get(number)
-	if !known {
-		return // GC has removed it
-	}
-	fi, err := os.Stat(d.packs.path(p.id))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if _, known = d.packs.get(number); known {
-			d.packs.remove(number)
-			d.index.sweep(func(s *slot) bool { return s.pack != number })
-		}
-	case err == nil && fi.Size() < p.size:
-		d.packs.damaged(number, fi.Size())
-		d.index.sweep(func(s *slot) bool { return s.pack != number || int64(s.at)+s.size() <= fi.Size() })
-	}
-}
-
 // leaseTime is for how long at least a chunk that a peer was told of is kept
 // without a manifest; at most twice as long.
 const leaseTime = time.Hour
@@ -118,7 +79,7 @@ func (d *Dir) readStored(buf []byte, h hash) (file []byte, s slot, err error) {
 		}
 		where := d.where(h, s)
 		if _, known := d.packs.get(s.pack); known {
-			d.checkPack(s.pack)
+			d.cutPack(s.pack)
 			return nil, s, corrupt(where, "the pack is missing or cut off")
 		}
 	}
