@@ -17,6 +17,7 @@ type Checkpoint struct {
 	Took     time.Duration `json:"took_ns"`     // from the request until it counted
 	Pause    time.Duration `json:"pause_ns"`    // how long the workload stood still for it
 	Replicas []string      `json:"replicas,omitempty"`
+	Pinned   bool          `json:"pinned,omitempty"` // retention leaves it
 }
 
 // NewerThan reports whether c is a later state of the same workload than d:

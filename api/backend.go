@@ -77,6 +77,9 @@ type Checkpoints interface {
 	// Checkpoint returns a checkpoint and the states in it, as this node holds it
 	// or, if it does not, a live node that does. Otherwise it is ErrNotFound.
 	Checkpoint(ctx context.Context, id string) (CheckpointDetail, error)
+	// CheckpointOrders returns what operators have had dropped, pinned and
+	// unpinned, the newest first, as far as the ledger remembers.
+	CheckpointOrders() []forestall.CheckpointOrder
 }
 
 // Heartbeats takes signs of life of agents and services.

@@ -30,6 +30,10 @@ type DamagedCheckpoint struct {
 }
 
 func (s *Server) registerCheckpointDetail(api huma.API) {
+	orders := operation(http.MethodGet, "/v1/checkpoints/orders", "list-checkpoint-orders", "Checkpoints that operators had dropped, pinned and unpinned, the newest first")
+	huma.Register(api, orders, func(context.Context, *struct{}) (*list[forestall.CheckpointOrder], error) {
+		return listOf(s.backend.Checkpoints.CheckpointOrders()), nil
+	})
 	op := operation(http.MethodGet, "/v1/checkpoints/{id}", "get-checkpoint", "A checkpoint and the states in it, from this node or one that holds it",
 		http.StatusNotFound, http.StatusUnprocessableEntity)
 	huma.Register(api, op, func(ctx context.Context, in *struct {
@@ -45,6 +49,12 @@ func (s *Server) registerCheckpointDetail(api huma.API) {
 		}
 		return &one[CheckpointDetail]{d}, nil
 	})
+}
+
+// CheckpointOrders returns what operators had done with checkpoints, the newest
+// first.
+func (c *Client) CheckpointOrders(ctx context.Context) ([]forestall.CheckpointOrder, error) {
+	return get[[]forestall.CheckpointOrder](ctx, c, "/v1/checkpoints/orders")
 }
 
 // Checkpoint returns a checkpoint and the states in it; ErrNotFound if no node

@@ -209,6 +209,10 @@ func (f *fake) Checkpoint(_ context.Context, id string) (CheckpointDetail, error
 	return CheckpointDetail{}, fmt.Errorf("checkpoint %.12s: %w", id, ErrNotFound)
 }
 
+func (f *fake) CheckpointOrders() []forestall.CheckpointOrder {
+	return []forestall.CheckpointOrder{{Index: 7, Time: t0, Step: forestall.CheckpointDropped, ID: fmt.Sprintf("%064x", 1), Damage: "corrupt", By: "n1, asked for"}}
+}
+
 func (f *fake) Beat(c forestall.Component, errorRate, responseSeconds float64, metrics map[string]float64) error {
 	if c.Name == "stranger" {
 		return fmt.Errorf("%s: %w; declare it as [[workload]]", c, ErrNotFound)

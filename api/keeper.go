@@ -18,12 +18,13 @@ type Keeper interface {
 	// CreateCheckpoint has the node that runs the workload take a checkpoint and
 	// returns it once it counts.
 	CreateCheckpoint(ctx context.Context, workload, label string) (forestall.Checkpoint, error)
-	// DeleteCheckpoint drops a checkpoint from this node, its live peers and the
-	// off-site store. The newest that counts of a workload is refused: ErrInvalid.
+	// DeleteCheckpoint drops a checkpoint, also a damaged one, from this node, its
+	// live peers and the off-site store, once the cluster has agreed. One that is
+	// pinned or that a recovery would need is refused: ErrInvalid.
 	DeleteCheckpoint(ctx context.Context, id string) (Deleted, error)
-	// PinCheckpoint keeps a checkpoint of this node's store from retention, or
-	// lets it go again.
-	PinCheckpoint(ctx context.Context, id string, on bool) error
+	// PinCheckpoint keeps a checkpoint from retention on every node that keeps it,
+	// and off-site, or lets it go again. It returns once the cluster has agreed.
+	PinCheckpoint(ctx context.Context, id string, on bool) (Pinned, error)
 	// CollectGarbage removes what no checkpoint of this node's store needs.
 	CollectGarbage(ctx context.Context) (Collected, error)
 	// StoreStats counts what this node's store holds.
@@ -34,6 +35,14 @@ type Keeper interface {
 type Deleted struct {
 	From   []string `json:"from" doc:"nodes, and the URL of the off-site store"`
 	Failed []string `json:"failed" doc:"where it may be still, and why"`
+}
+
+// Pinned says which nodes' stores have a pin, or its end, written down. The pin
+// itself is the cluster's: it also holds on nodes that could not be told, and on
+// those that the checkpoint comes to later.
+type Pinned struct {
+	On     []string `json:"on" doc:"nodes that hold the checkpoint"`
+	Failed []string `json:"failed" doc:"nodes that did not answer, or could not write it down yet, and why"`
 }
 
 // Collected is what a garbage collection did.
@@ -102,21 +111,21 @@ func (s *Server) registerKeeper(api huma.API) {
 	})
 
 	for _, on := range []bool{true, false} {
-		verb, what := "pin", "Keep a checkpoint of this node's store from retention"
+		verb, what := "pin", "Keep a checkpoint from retention, on every node that keeps it and off-site"
 		if !on {
-			verb, what = "unpin", "Let retention have a checkpoint of this node's store again"
+			verb, what = "unpin", "Let retention have a checkpoint again"
 		}
 		op = operation(http.MethodPost, "/v1/checkpoints/{id}/"+verb, verb+"-checkpoint", what,
-			http.StatusNotFound, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
-		op.DefaultStatus = http.StatusNoContent
-		huma.Register(api, op, func(ctx context.Context, in *struct {
+			http.StatusNotFound, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
+		huma.Register(api, long(op), func(ctx context.Context, in *struct {
 			ID string `path:"id" pattern:"^[0-9a-f]{64}$" doc:"of the checkpoint, 64 hex digits"`
 		},
-		) (*struct{}, error) {
-			if err := s.backend.Keeper.PinCheckpoint(ctx, in.ID, on); err != nil {
+		) (*one[Pinned], error) {
+			p, err := s.backend.Keeper.PinCheckpoint(ctx, in.ID, on)
+			if err != nil {
 				return nil, answer(err)
 			}
-			return nil, nil
+			return &one[Pinned]{p}, nil
 		})
 	}
 
@@ -153,14 +162,13 @@ func (c *Client) DeleteCheckpoint(ctx context.Context, id string) (Deleted, erro
 	return patient[Deleted](ctx, c, http.MethodDelete, "/v1/checkpoints/"+id, nil)
 }
 
-// PinCheckpoint keeps a checkpoint of the engine's own store from retention, or
-// lets it go again.
-func (c *Client) PinCheckpoint(ctx context.Context, id string, on bool) error {
+// PinCheckpoint keeps a checkpoint from retention, or lets it go again.
+func (c *Client) PinCheckpoint(ctx context.Context, id string, on bool) (Pinned, error) {
 	verb := "pin"
 	if !on {
 		verb = "unpin"
 	}
-	return c.post(ctx, "/v1/checkpoints/"+id+"/"+verb, struct{}{})
+	return patient[Pinned](ctx, c, http.MethodPost, "/v1/checkpoints/"+id+"/"+verb, struct{}{})
 }
 
 // CollectGarbage removes what no checkpoint of the engine's own store needs.

@@ -94,6 +94,7 @@ func TestEndpoints(t *testing.T) {
 		{"checkpoints of a bad name", "GET", "/v1/checkpoints?workload=../x", "", "", 422, []string{"malformed name"}},
 		{"one checkpoint", "GET", "/v1/checkpoints/" + fmt.Sprintf("%064x", 0xabc123), "", "", 200, []string{`"workload":"index"`, `"states":[{"name":"weights","files":2,"size_bytes":50331648}]`}},
 		{"a checkpoint that nobody has", "GET", "/v1/checkpoints/" + fmt.Sprintf("%064x", 1), "", "", 404, []string{"not found"}},
+		{"orders about checkpoints", "GET", "/v1/checkpoints/orders", "", "", 200, []string{`"step":"dropped"`, `"by":"n1, asked for"`}},
 		{"a malformed checkpoint", "GET", "/v1/checkpoints/5fa0", "", "", 422, []string{"path.id"}},
 		{"heartbeat", "POST", "/v1/heartbeats/agent/train-1", `{"error_rate":0.25,"metrics":{"queue_depth_requests":3}}`, "application/json", 204, nil},
 		{"empty heartbeat", "POST", "/v1/heartbeats/service/index", `{}`, "application/json; charset=utf-8", 204, nil},

@@ -15,6 +15,7 @@ func (d *Dir) Get(id string) (forestall.Checkpoint, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	cp, ok := d.checkpoints[id]
+	cp.Pinned = d.pinned[id]
 	if err := d.damaged[id]; err != nil && !ok {
 		return cp, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
@@ -36,6 +37,7 @@ func (d *Dir) List(workload string) ([]forestall.Checkpoint, error) {
 	out := []forestall.Checkpoint{}
 	for _, cp := range d.checkpoints {
 		if workload == "" || cp.Workload == workload {
+			cp.Pinned = d.pinned[cp.ID]
 			out = append(out, cp)
 		}
 	}

@@ -41,6 +41,9 @@ func (v view) Checkpoints(_ context.Context, name string) ([]forestall.Checkpoin
 		}
 	}
 	list = slices.AppendSeq(list, maps.Values(heads)) // newest ones that only other nodes hold
+	for i := range list {
+		list[i].Pinned = v.isPinned(list[i].ID)
+	}
 	slices.SortFunc(list, func(a, b forestall.Checkpoint) int {
 		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(a.ID, b.ID))
 	})
@@ -85,6 +88,7 @@ func (v view) Checkpoint(ctx context.Context, id string) (api.CheckpointDetail, 
 	case isHead:
 		d.Checkpoint = head // with its replicas
 	}
+	d.Pinned = v.isPinned(id) || d.Pinned
 	return d, nil
 }
 

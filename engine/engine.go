@@ -287,6 +287,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		{"leader", e.lead},
 		{"checkpoints", e.manager.Run},
 		{"off-site copies", e.runOffsite},
+		{"pins", e.mirrorPins},
 		{"join", e.join},
 		{"telemetry", e.telemetry.Run},
 		{"predictions", e.telemetry.judged.Run},
@@ -343,6 +344,7 @@ func (e *Engine) servePeers(ctx context.Context) error {
 	mux.HandleFunc("POST /peer/propose", serve(e.proposeHere))
 	mux.HandleFunc("POST /peer/order/checkpoint", serve(e.checkpointNow))
 	mux.HandleFunc("POST /peer/order/detail", serve(e.detail))
+	mux.HandleFunc("POST /peer/order/pin", serve(e.pin))
 	mux.HandleFunc("POST /peer/order/save", serve(e.save))
 	mux.HandleFunc("POST /peer/order/resume", serve(e.resume))
 	mux.HandleFunc("POST /peer/order/stop", serve(e.stop))

@@ -30,10 +30,15 @@ func (k keeper) CreateCheckpoint(ctx context.Context, name, label string) (cp fo
 
 func (k keeper) DeleteCheckpoint(ctx context.Context, id string) (done api.Deleted, err error) {
 	done = api.Deleted{From: []string{}, Failed: []string{}}
-	for _, head := range k.heads() {
-		if head == id {
-			return done, fmt.Errorf("checkpoint %s is the newest that counts of its workload, a recovery would need it: %w", short(id), api.ErrInvalid)
-		}
+	c, err := k.knownCheckpoint(ctx, forestall.CheckpointDropped, id)
+	if err != nil && (k.offsite == nil || !errors.Is(err, api.ErrNotFound)) {
+		return done, err
+	}
+	if k.chunks.Pinned(id) {
+		return done, fmt.Errorf("checkpoint %s is pinned; unpin it first: %w", short(id), api.ErrInvalid)
+	}
+	if err := k.agreeOnCheckpoint(ctx, c); err != nil {
+		return done, err
 	}
 	drop := func(where string, s checkpoint.Store) {
 		switch err := s.Delete(ctx, id); {
@@ -54,23 +59,14 @@ func (k keeper) DeleteCheckpoint(ctx context.Context, id string) (done api.Delet
 			drop(s.String(), s)
 		}
 	}
+	for _, m := range k.absent() {
+		done.Failed = append(done.Failed, m+": it does not answer; repeat this when it is back")
+	}
 	if len(done.From) == 0 && len(done.Failed) == 0 {
 		return done, fmt.Errorf("checkpoint %s: %w", short(id), api.ErrNotFound)
 	}
-	k.log.Info("checkpoint deleted", "checkpoint", id, "from", done.From, "failed", done.Failed)
+	k.log.Info("checkpoint deleted", "checkpoint", id, "workload", c.Workload, "damage", c.Damage, "from", done.From, "failed", done.Failed)
 	return done, nil
-}
-
-func (k keeper) PinCheckpoint(_ context.Context, id string, on bool) error {
-	set := k.chunks.Pin
-	if !on {
-		set = k.chunks.Unpin
-	}
-	err := set(id)
-	if errors.Is(err, checkpoint.ErrNotFound) {
-		return fmt.Errorf("checkpoint %s is not on node %s: %w", short(id), k.name, api.ErrNotFound)
-	}
-	return err
 }
 
 func (k keeper) CollectGarbage(ctx context.Context) (api.Collected, error) {

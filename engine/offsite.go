@@ -112,8 +112,8 @@ func (e *Engine) isHead(c forestall.Checkpoint) (head bool) {
 	return head
 }
 
-// isKept reports whether retention must leave the off-site copy of a checkpoint.
-func (e *Engine) isKept(c forestall.Checkpoint) bool { return e.isHead(c) || e.chunks.Pinned(c.ID) }
+// isKept reports whether retention must leave a checkpoint, here and off-site.
+func (e *Engine) isKept(c forestall.Checkpoint) bool { return e.isHead(c) || e.isPinned(c.ID) }
 
 // fetch brings a checkpoint to this node, from its peers or, when none of them
 // can give it, from the off-site store.

@@ -61,7 +61,7 @@ func (e *Engine) openCheckpoints() (err error) {
 			}
 			return err
 		},
-		Keep:        e.isHead,
+		Keep:        e.isKept,
 		FailureRate: e.failureRate,
 	})
 	return err

@@ -31,6 +31,8 @@ func (s *State) clone() State {
 	c.Outcomes = slices.Clone(s.Outcomes)
 	c.HeldOut = slices.Clone(s.HeldOut)
 	c.ModelEvents = slices.Clone(s.ModelEvents) // its elements are final
+	c.Pins = maps.Clone(s.Pins)
+	c.CheckpointOrders = slices.Clone(s.CheckpointOrders)
 	c.Models = maps.Clone(s.Models)
 	for kind, r := range c.Models {
 		copied := cloneRoles(*r)

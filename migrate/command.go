@@ -150,6 +150,8 @@ func newCommand(kind string) Command {
 		return new(Intervened)
 	case "model":
 		return new(ModelStep)
+	case "checkpoint":
+		return new(CheckpointOrder)
 	case "held_out":
 		return new(HeldOut)
 	case "settled":

@@ -21,6 +21,7 @@ var (
 	ErrCapacity         = errors.New("GPUs are not free")
 	ErrNotRevoked       = errors.New("holder may still be leased")
 	ErrModel            = errors.New("model step does not fit")
+	ErrNeeded           = errors.New("must stay")
 )
 
 // ErrNoTarget is wrapped by [Choose] when no node can take a workload. The

@@ -239,6 +239,8 @@ func FuzzApply(f *testing.F) {
 		&Stopped{Workload: "a", Node: "n1", Epoch: 6, How: HowExited},
 		&FailureSeen{Failure: forestall.Failure{Component: forestall.GPU("n1", 0), Kind: forestall.GPUFailure}},
 		&SetBudget{DefaultBudget()},
+		orderOf(forestall.CheckpointPinned, "a"),
+		orderOf(forestall.CheckpointDropped, "a"),
 	} {
 		b, err := Encode("id", t0, c)
 		if err != nil {

@@ -130,8 +130,12 @@ type State struct {
 	HeldOut       []forestall.Intervention                 `json:"held_out,omitempty"`     // decisions left undone, bounded
 	Models        map[forestall.Kind]*forestall.ModelRoles `json:"models,omitempty"`       // by the kind that they judge; none: as configured
 	ModelEvents   []forestall.ModelEvent                   `json:"model_events,omitempty"` // bounded, the oldest first
-	Spent         []time.Time                              `json:"spent"`                  // preemptive actions within the budget's window
-	Recent        []string                                 `json:"recent"`                 // IDs of commands that took effect
+
+	Pins             map[string]forestall.CheckpointOrder `json:"pins,omitempty"`              // by the checkpoint's ID
+	CheckpointOrders []forestall.CheckpointOrder          `json:"checkpoint_orders,omitempty"` // bounded, the oldest first
+
+	Spent  []time.Time `json:"spent"`  // preemptive actions within the budget's window
+	Recent []string    `json:"recent"` // IDs of commands that took effect
 
 	recent map[string]struct{} // Recent as a set
 }

@@ -23,6 +23,9 @@ type checkpointsCmd struct {
 	Pin    checkpointsPinCmd    `cmd:"" help:"Keep a checkpoint from retention."`
 	Unpin  checkpointsUnpinCmd  `cmd:"" help:"Let retention have a checkpoint again."`
 	Delete checkpointsDeleteCmd `cmd:"" help:"Drop checkpoints."`
+
+	History checkpointsHistoryCmd `cmd:"" help:"List what operators had dropped, pinned and unpinned."`
+
 	GC     checkpointsGCCmd     `cmd:"" name:"gc" help:"Remove what no checkpoint needs any more."`
 	Stats  checkpointsStatsCmd  `cmd:"" help:"Show what a store holds."`
 	Export checkpointsExportCmd `cmd:"" help:"Copy a checkpoint into a file or another store."`

@@ -31,6 +31,9 @@ func (v view) checkpoint(d api.CheckpointDetail) {
 	}
 	v.field("size", "%s, of which %s were written for it", textBytes(d.Size), textBytes(d.Added))
 	v.field("took", "%s, the workload stood still for %s", textDuration(d.Took), textDuration(d.Pause))
+	if d.Pinned {
+		v.field("pinned", "yes, retention leaves it")
+	}
 	if len(d.Replicas) > 0 {
 		v.field("replicas", "%s", strings.Join(d.Replicas, " "))
 	}

@@ -135,7 +135,7 @@ func someCheckpoints() []forestall.Checkpoint {
 			ID: strings.Repeat("5fa03c", 11)[:64], Workload: "train-1", Epoch: 41, Sequence: 92, Time: noon.Add(-9 * time.Second), Label: "before-move",
 			Size: 48 << 20, Added: 1234567, Took: 212 * time.Millisecond, Pause: 8300 * time.Microsecond, Replicas: []string{"n1", "n2"},
 		},
-		{ID: strings.Repeat("0b", 32), Workload: "index", Epoch: 7, Sequence: 1, Time: noon.Add(-26 * time.Hour), Size: 300, Added: 300, Took: 90 * time.Microsecond},
+		{ID: strings.Repeat("0b", 32), Workload: "index", Epoch: 7, Sequence: 1, Time: noon.Add(-26 * time.Hour), Size: 300, Added: 300, Took: 90 * time.Microsecond, Pinned: true},
 	}
 }
 
@@ -219,6 +219,18 @@ func TestGoldens(t *testing.T) {
 			all := someCheckpoints()
 			v.droppedOnes([]dropped{{all[0], api.Deleted{From: []string{"n1", "s3://b/p"}, Failed: []string{"n2: no answer"}}}}, false)
 			v.droppedOnes([]dropped{{Checkpoint: all[1]}}, true)
+		}},
+		{"checkpoints-pin", false, func(v view) {
+			cp := someCheckpoints()[0]
+			v.pinned(pinned{cp, api.Pinned{On: []string{"/var/lib/store"}}, false})
+			cp.Pinned = true
+			v.pinned(pinned{cp, api.Pinned{On: []string{"n1", "n3"}, Failed: []string{"node n2: no answer"}}, true})
+		}},
+		{"checkpoints-history", false, func(v view) {
+			v.checkpointOrders([]forestall.CheckpointOrder{
+				{Index: 9, Time: noon.Add(-time.Minute), Step: forestall.CheckpointDropped, ID: someCheckpoints()[1].ID, Damage: "n1: corrupt checkpoint data", By: "n1, asked for"},
+				{Index: 7, Time: noon.Add(-time.Hour), Step: forestall.CheckpointPinned, ID: someCheckpoints()[0].ID, Workload: "train-1", Epoch: 41, Sequence: 92, By: "n2, asked for"},
+			})
 		}},
 		{"checkpoints-stats", false, func(v view) {
 			v.storeStats(api.StoreStats{Node: "n1", Path: "/var/lib/forestall/checkpoints", Checkpoints: 2016, Workloads: 3, Chunks: 81234, ChunkBytes: 7 << 30, Packs: 120, PackBytes: 8 << 30, StateBytes: 2 << 40, FreeBytes: -1, Damaged: []api.DamagedCheckpoint{{ID: someCheckpoints()[1].ID, Error: "corrupt checkpoint data"}}})

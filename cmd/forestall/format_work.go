@@ -29,11 +29,15 @@ func (v view) workloads(all []api.WorkloadStatus) {
 }
 
 func (v view) checkpoints(all []forestall.Checkpoint) {
-	t := textTable{header: []string{"ID", "WORKLOAD", "TAKEN", ">EPOCH", ">SEQUENCE", ">SIZE", ">ADDED", ">TOOK", ">PAUSE", "REPLICAS", "LABEL"}}
+	t := textTable{header: []string{"ID", "WORKLOAD", "TAKEN", ">EPOCH", ">SEQUENCE", ">SIZE", ">ADDED", ">TOOK", ">PAUSE", "PINNED", "REPLICAS", "LABEL"}}
 	for _, c := range all {
+		pin := "-"
+		if c.Pinned {
+			pin = "pinned"
+		}
 		t.add(cellOf(shortID(c.ID)), cellOf(c.Workload), cellOf(v.ago(c.Time)), cellOf(c.Epoch.String()),
 			cellOf(fmt.Sprint(c.Sequence)), cellOf(textBytes(c.Size)), cellOf(textBytes(c.Added)), cellOf(textDuration(c.Took)),
-			cellOf(textDuration(c.Pause)), cellOf(orDash(strings.Join(c.Replicas, " "))), cellOf(c.Label))
+			cellOf(textDuration(c.Pause)), cellOf(pin), cellOf(orDash(strings.Join(c.Replicas, " "))), cellOf(c.Label))
 	}
 	t.writeOr(v, "No checkpoints yet: none counts, and the engine's node holds none.")
 }

@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/checkpoint"
+	"github.com/stratoswarm/forestall/migrate"
+)
+
+// orderPatience is how long an order about a checkpoint waits for the cluster to
+// agree.
+const orderPatience = 5 * time.Second
+
+// maxDamage bounds what the ledger keeps of why a checkpoint could not be read.
+const maxDamage = 1000
+
+// knownCheckpoint returns an order about a checkpoint with what the nodes that
+// answer know of it. Also after an error that wraps [api.ErrNotFound] the order
+// can be given: its ID is all that is known.
+func (k keeper) knownCheckpoint(ctx context.Context, step forestall.CheckpointStep, id string) (*migrate.CheckpointOrder, error) {
+	c := &migrate.CheckpointOrder{Step: step, ID: id, By: k.name + ", asked for"}
+	d, err := view(k).Checkpoint(ctx, id)
+	c.Workload, c.Epoch, c.Sequence = d.Workload, d.Epoch, d.Sequence
+	c.Damage = d.Damage[:min(len(d.Damage), maxDamage)]
+	return c, err
+}
+
+// agreeOnCheckpoint has an order written into the ledger, or refused by it.
+func (k keeper) agreeOnCheckpoint(ctx context.Context, c *migrate.CheckpointOrder) error {
+	limit, cancel := context.WithTimeout(ctx, orderPatience)
+	defer cancel()
+	err := k.propose(limit, fmt.Sprintf("checkpoint %s %s %d", c.Step, c.ID, k.now().UnixNano()), c)
+	switch {
+	case err == nil:
+		return nil
+	case limit.Err() != nil:
+		return fmt.Errorf("checkpoint %s is not %s: %w: not agreed on within %s; look at `forestall status`, then repeat it: %w",
+			short(c.ID), c.Step, api.ErrUnavailable, orderPatience, err)
+	}
+	return fmt.Errorf("%w: %w", api.ErrInvalid, err)
+}
+
+// CheckpointOrders returns the orders that the cluster agreed on.
+func (v view) CheckpointOrders() (all []forestall.CheckpointOrder) {
+	v.ledger.View(func(s *migrate.State) { all = slices.Clone(s.CheckpointOrders) })
+	slices.Reverse(all)
+	return all
+}
+
+// pinOrder has a node pin or unpin what its store holds.
+type pinOrder struct {
+	ID string `json:"id"`
+	On bool   `json:"on"`
+}
+
+// PinCheckpoint has a pin agreed on, which every node's retention then heeds,
+// and writes it into the stores that hold the checkpoint.
+func (k keeper) PinCheckpoint(ctx context.Context, id string, on bool) (done api.Pinned, err error) {
+	done = api.Pinned{On: []string{}, Failed: []string{}}
+	step := forestall.CheckpointPinned
+	if !on {
+		step = forestall.CheckpointUnpinned
+	}
+	c, err := k.knownCheckpoint(ctx, step, id)
+	if err != nil {
+		return done, err
+	}
+	if err := k.agreeOnCheckpoint(ctx, c); err != nil {
+		return done, err
+	}
+	nodes := []string{k.name}
+	for _, p := range k.checkpointPeers() {
+		nodes = append(nodes, p.Name)
+	}
+	for _, node := range nodes {
+		holds, err := order(ctx, k.Engine, node, "/peer/order/pin", pinOrder{id, on}, k.pin)
+		switch {
+		case err != nil:
+			done.Failed = append(done.Failed, err.Error())
+		case holds:
+			done.On = append(done.On, node)
+		}
+	}
+	k.log.Info("checkpoint "+string(step), "checkpoint", id, "workload", c.Workload, "on", done.On, "failed", done.Failed)
+	return done, nil
+}
+
+// pin writes a pin into this node's store, and reports whether it holds the
+// checkpoint.
+func (e *Engine) pin(_ context.Context, o pinOrder) (holds bool, err error) {
+	set := e.chunks.Pin
+	if !o.On {
+		set = e.chunks.Unpin
+	}
+	err = set(o.ID)
+	if errors.Is(err, checkpoint.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// isPinned reports whether a pin holds for the checkpoint, by the ledger or by
+// this node's store alone.
+func (e *Engine) isPinned(id string) (pinned bool) {
+	e.ledger.View(func(s *migrate.State) { _, pinned = s.Pins[id] })
+	return pinned || e.chunks.Pinned(id)
+}
+
+// mirrorEvery is how soon a checkpoint that came to this node after it was pinned
+// is pinned in this node's store too; retention asks the ledger and does not wait
+// for that.
+const mirrorEvery = time.Minute
+
+// mirrorPins writes the ledger's pins into this node's store until ctx ends, so
+// that they hold while no engine runs.
+func (e *Engine) mirrorPins(ctx context.Context) error {
+	tick := time.NewTicker(mirrorEvery)
+	defer tick.Stop()
+	var seen uint64
+	for {
+		changed := e.ledger.Changed()
+		var newest uint64
+		e.ledger.View(func(s *migrate.State) {
+			if n := len(s.CheckpointOrders); n > 0 {
+				newest = s.CheckpointOrders[n-1].Index
+			}
+		})
+		if newest != seen {
+			seen = newest
+			e.mirrorPinsOnce(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-tick.C:
+			e.mirrorPinsOnce(ctx)
+		}
+	}
+}
+
+func (e *Engine) mirrorPinsOnce(ctx context.Context) {
+	last := map[string]bool{} // whether the newest order about it pinned it
+	e.ledger.View(func(s *migrate.State) {
+		for _, o := range s.CheckpointOrders {
+			if o.Step != forestall.CheckpointDropped {
+				last[o.ID] = o.Step == forestall.CheckpointPinned
+			}
+		}
+		for id := range s.Pins {
+			last[id] = true
+		}
+	})
+	for id, on := range last {
+		if _, err := e.chunks.Get(id); err != nil || e.chunks.Pinned(id) == on {
+			continue
+		}
+		if _, err := e.pin(ctx, pinOrder{id, on}); err != nil {
+			e.log.Warn("a pin is not written into this node's store", "checkpoint", short(id), "pinned", on, "error", err)
+		}
+	}
+}
+
+// absent lists the nodes that may hold checkpoints and do not answer.
+func (e *Engine) absent() (names []string) {
+	alive := map[string]bool{e.name: true}
+	for _, p := range e.checkpointPeers() {
+		alive[p.Name] = true
+	}
+	for _, m := range e.nodes {
+		if !alive[m.name] {
+			names = append(names, m.name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
+)
+
+// TestCheckpointOrders: through a running engine a damaged checkpoint is named
+// and dropped, a pin is agreed on and heeded, what a recovery needs stays, and
+// all of it is written down.
+func TestCheckpointOrders(t *testing.T) {
+	c := testConfig(t.TempDir())
+	c.FaultTolerance.CheckpointInterval = Duration{time.Hour}
+	c.Workloads = []WorkloadConfig{{Name: "w", Kind: "service", Command: []string{"sh", "-c", "echo x > $FORESTALL_STATE_DIR/f; exec sleep 1000"}}}
+	client, _, stop := runEngine(t, c)
+	pid := await(t, "the workload to run", client.Workloads, func(l []api.WorkloadStatus) bool { return len(l) == 1 && l[0].PID > 0 })[0].PID
+	var ids []string
+	for len(ids) < 4 {
+		ids = append(ids, await(t, "a checkpoint", func(ctx context.Context) (forestall.Checkpoint, error) {
+			return client.CreateCheckpoint(ctx, "w", "")
+		}, func(cp forestall.Checkpoint) bool { return cp.ID != "" }).ID)
+	}
+	stop()
+	old, lost, pinned, head := ids[0], ids[1], ids[2], ids[3]
+	manifest := filepath.Join(c.FaultTolerance.CheckpointStorage, "manifests", lost)
+	if err := os.WriteFile(manifest, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	client, e, stop := runEngine(t, c)
+	await(t, "the engine to be ready", func(ctx context.Context) (bool, error) { return true, client.Ready(ctx) }, func(ok bool) bool { return ok })
+	stats, err := client.StoreStats(t.Context())
+	if err != nil || len(stats.Damaged) != 1 || stats.Damaged[0].ID != lost || stats.Damaged[0].Error == "" {
+		t.Fatalf("stats %+v, %v; want the damaged checkpoint named", stats, err)
+	}
+	if d, err := client.Checkpoint(t.Context(), lost); err != nil || d.ID != lost || !strings.Contains(d.Damage, "n1: ") {
+		t.Errorf("the damaged one: %+v, %v", d, err)
+	}
+	if d, err := client.Checkpoint(t.Context(), head); err != nil || d.Damage != "" || len(d.States) != 1 || d.States[0].Name != "f" || len(d.Replicas) == 0 {
+		t.Errorf("the head: %+v, %v", d, err)
+	}
+	if _, err := client.CollectGarbage(t.Context()); err == nil {
+		t.Error("GC ran beside a manifest that cannot be read")
+	}
+	if d, err := client.DeleteCheckpoint(t.Context(), lost); err != nil || len(d.From) != 1 || len(d.Failed) != 0 {
+		t.Errorf("drop the damaged one: %+v, %v", d, err)
+	}
+	if _, err := client.CollectGarbage(t.Context()); err != nil {
+		t.Errorf("GC after the damaged one has gone: %v", err)
+	}
+
+	if p, err := client.PinCheckpoint(t.Context(), pinned, true); err != nil || len(p.On) != 1 || p.On[0] != "n1" {
+		t.Errorf("pin: %+v, %v", p, err)
+	}
+	for id, want := range map[string]string{pinned: "pinned", head: "newest that counts", strings.Repeat("0", 64): "not found"} {
+		if _, err := client.DeleteCheckpoint(t.Context(), id); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("drop %s: %v; want %q in it", short(id), err, want)
+		}
+	}
+	all, err := client.Checkpoints(t.Context(), "w")
+	if err != nil || len(all) != 3 {
+		t.Fatalf("%d checkpoints, %v; want 3", len(all), err)
+	}
+	for _, cp := range all {
+		if cp.Pinned != (cp.ID == pinned) {
+			t.Errorf("%s: pinned %v", short(cp.ID), cp.Pinned)
+		}
+		if got := e.isKept(cp); got != (cp.ID == pinned || cp.ID == head) {
+			t.Errorf("retention leaves %s: %v", short(cp.ID), got)
+		}
+	}
+
+	// A pin of the ledger comes into a store that lacks it, as that of a node that
+	// was away does; so does its end.
+	if err := e.chunks.Unpin(pinned); err != nil {
+		t.Fatal(err)
+	}
+	e.mirrorPinsOnce(t.Context())
+	if !e.chunks.Pinned(pinned) {
+		t.Error("the ledger's pin is not in the store")
+	}
+	if _, err := client.PinCheckpoint(t.Context(), pinned, false); err != nil {
+		t.Error(err)
+	}
+	if err := e.chunks.Pin(pinned); err != nil {
+		t.Fatal(err)
+	}
+	e.mirrorPinsOnce(t.Context())
+	if e.chunks.Pinned(pinned) {
+		t.Error("a pin that ended is still in the store")
+	}
+	if _, err := client.DeleteCheckpoint(t.Context(), old); err != nil {
+		t.Error(err)
+	}
+
+	orders, err := client.CheckpointOrders(t.Context())
+	var said []string
+	for _, o := range orders {
+		said = append(said, string(o.Step)+" "+short(o.ID)+" "+o.Workload)
+	}
+	want := []string{"dropped " + short(old) + " w", "unpinned " + short(pinned) + " w", "pinned " + short(pinned) + " w", "dropped " + short(lost) + " "}
+	if err != nil || strings.Join(said, "\n") != strings.Join(want, "\n") {
+		t.Errorf("written down, the newest first: %v (%v); want %v", said, err, want)
+	}
+	if n := len(orders); n == 0 || orders[n-1].Damage == "" || !strings.HasPrefix(orders[n-1].By, "n1") {
+		t.Errorf("the damaged one's entry: %+v", orders)
+	}
+	if _, err := client.PinCheckpoint(t.Context(), lost, true); !errors.Is(err, api.ErrNotFound) {
+		t.Errorf("pin what was dropped: %v", err)
+	}
+	stop()
+	endWorkload(t, pid)
+}
