@@ -102,7 +102,7 @@ func (r *recorder) scores(risks []forestall.Risk, all *lanes) {
 			continue
 		}
 		all.with(risk.Component, func(w *features.Window) {
-			if at := w.Last(); at.After(r.scored[risk.Component]) {
+			if at := w.Last(); !at.Equal(r.scored[risk.Component]) {
 				r.scored[risk.Component] = at
 				r.vector = w.Vector(r.vector)
 				r.RecordVector(risk.Component, at, w.Schema().Names(), r.vector)

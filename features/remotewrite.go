@@ -46,7 +46,8 @@ type RemoteWriteConfig struct {
 // A staleness marker says that a series vanished, so its metric is missing. A
 // target whose up is not 1 did not answer, which says nothing about what it
 // describes. Samples of a time that has been put together already, or from the
-// future, are counted and dropped.
+// future, are counted and dropped. Where a target's have all been too late for
+// [RestartAfter], its clock was set back, and they are taken again.
 type RemoteWriter struct {
 	cfg   RemoteWriteConfig
 	names map[string][]int // mappings that know a series, by its name
@@ -72,6 +73,7 @@ type remoteTarget struct {
 	collect *collector
 	scrapes map[int64]*remoteScrape // by time in ms
 	flushed int64                   // ms, of the newest scrape put together
+	late    time.Time               // since when all samples have come too late; zero: they have not
 	heard   time.Time
 }
 
@@ -346,9 +348,18 @@ func (w *RemoteWriter) scrape(mapping int, l labels.Labels, ms int64, now time.T
 		}
 		w.targets[key] = t
 	}
-	if ms <= t.flushed {
+	switch {
+	case ms > t.flushed:
+		t.late = time.Time{}
+	case t.late.IsZero():
+		t.late = now
+		fallthrough
+	case now.Sub(t.late) < RestartAfter:
 		w.stats.OutOfOrder++
 		return nil
+	default:
+		// Nothing newer has come for so long: the sender's clock was set back.
+		t.flushed, t.late = ms-1, time.Time{}
 	}
 	t.heard = now
 	s := t.scrapes[ms]

@@ -194,6 +194,27 @@ func TestRemoteWriteSentAgain(t *testing.T) {
 	}
 }
 
+// TestRemoteWriteClockSetBack: a sender whose clock is set back by an hour is
+// heard again after a minute, not after an hour.
+func TestRemoteWriteClockSetBack(t *testing.T) {
+	s := newSender(t, false, "dcgm")
+	const series = "DCGM_FI_DEV_GPU_TEMP Hostname=n1 gpu=0 job=dcgm instance=a"
+	s.send(sent{series, time.Minute, 50}, sent{series, time.Minute + 15*time.Second, 50})
+	if got := s.flush(90 * time.Second); len(got) != 2 {
+		t.Fatalf("%d scrapes before; want 2", len(got))
+	}
+	got := 0
+	for i := range 12 { // its clock says 15 s once more
+		at := 90*time.Second + time.Duration(i)*15*time.Second
+		s.at(at)
+		s.send(sent{series, time.Duration(i-100) * time.Second, 60})
+		got += len(s.flush(at + 14*time.Second))
+	}
+	if stats := s.w.Stats(); got != 8 || stats.OutOfOrder != 4 {
+		t.Errorf("%d scrapes after, %d samples too late; want 8 and 4", got, stats.OutOfOrder)
+	}
+}
+
 func TestRemoteWriteTellsXIDs(t *testing.T) {
 	s := newSender(t, false, "dcgm")
 	for i, xid := range []float64{0, 79} {

@@ -24,6 +24,10 @@ var (
 //
 // One component is to have one source: two that push the same component at
 // different times each make the other's metrics look missing.
+//
+// A clock that is set back gives scrapes that are older than the newest. Once
+// they have kept coming, in their own order, for RestartAfter, nothing newer
+// between them, the component's window begins anew with them.
 type Store struct {
 	schemas map[forestall.Kind]*Schema
 	ignored atomic.Uint64
@@ -32,10 +36,33 @@ type Store struct {
 	windows map[forestall.Component]*entry
 }
 
+// RestartAfter is how long all scrapes of a component have to be older than its
+// newest until its window begins anew.
+const RestartAfter = time.Minute
+
 type entry struct {
-	mu     sync.Mutex
-	window *Window
-	values []float64 // scratch of Push
+	mu      sync.Mutex
+	window  *Window
+	values  []float64 // scratch of Push
+	refused refusals
+}
+
+// refusals is a run of scrapes that came out of order, with none in order
+// between them.
+type refusals struct {
+	count       int
+	first, last int64 // ms
+}
+
+// take notes one and reports whether it is the clock that was set back: a few
+// late ones are not. Three are needed, so that two strays a minute apart are not.
+func (r *refusals) take(ms int64) bool {
+	if r.count == 0 || ms <= r.last {
+		*r = refusals{count: 1, first: ms, last: ms}
+		return false
+	}
+	r.count, r.last = r.count+1, ms
+	return r.count >= 3 && r.last-r.first >= RestartAfter.Milliseconds()
 }
 
 // NewStore returns an empty store. Components of a kind without a schema are
@@ -95,7 +122,15 @@ func (s *Store) push(c forestall.Component, t time.Time, samples []forestall.Sam
 			s.ignored.Add(1)
 		}
 	}
-	if err := e.window.push(t, e.values, seconds); err != nil {
+	err := e.window.push(t, e.values, seconds)
+	switch {
+	case err == nil:
+		e.refused = refusals{}
+	case errors.Is(err, ErrOutOfOrder) && e.refused.take(t.UnixMilli()):
+		e.window, e.refused = NewWindow(schema), refusals{}
+		err = e.window.push(t, e.values, seconds)
+	}
+	if err != nil {
 		return fmt.Errorf("push %s: %w", c, err)
 	}
 	return nil

@@ -141,3 +141,48 @@ func TestStoreConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestStoreClockSetBack: scrapes that are older than the newest are refused, until
+// they have kept coming for so long that the clock must have been set back.
+func TestStoreClockSetBack(t *testing.T) {
+	c := forestall.GPU("n1", 0)
+	push := func(s *Store, seconds int) error {
+		return s.Push([]forestall.Sample{sample(c, epoch.Add(time.Duration(seconds)*time.Second), "gpu_power_watts", float64(seconds))}, 0)
+	}
+	for name, one := range map[string]struct {
+		late  []int // seconds; all after a scrape at 3600
+		taken int   // how many of them
+	}{
+		"set back":              {late: []int{0, 15, 30, 45, 60, 75}, taken: 2},
+		"two strays":            {late: []int{0, 120}},
+		"not long enough":       {late: []int{0, 15, 30, 45}},
+		"not rising":            {late: []int{0, 60, 0, 30, 0, 90}},
+		"something newer since": {late: []int{0, 30, 3615, 60, 90}, taken: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			if err := push(s, 3600); err != nil {
+				t.Fatal(err)
+			}
+			taken := 0
+			for _, at := range one.late {
+				switch err := push(s, at); {
+				case err == nil:
+					taken++
+				case !errors.Is(err, ErrOutOfOrder):
+					t.Fatal(err)
+				}
+			}
+			if taken != one.taken {
+				t.Errorf("%d of %d taken; want %d", taken, len(one.late), one.taken)
+			}
+		})
+	}
+	s := newStore(t)
+	for _, at := range []int{3600, 3605, 0, 30, 60} {
+		_ = push(s, at)
+	}
+	if v := feature(t, s, c, "gpu_power_watts_1m_max"); v != 60 {
+		t.Errorf("the window that begins anew has a maximum of %v; want 60, without what was before", v)
+	}
+}

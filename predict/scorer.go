@@ -161,7 +161,7 @@ func SchemaFor(m *model.Model, extra ...features.Metric) (*features.Schema, erro
 // Score judges a component from its window at now. The risk is Unknown, with a
 // note that says why, when no model judges its kind, when the window is of
 // another schema, does not yet cover its shortest span, is older than
-// Config.Stale, or has been without any value for its longest span. It is also Unknown, blind,
+// Config.Stale or ahead of now by more than it (and more than a minute), or has been without any value for its longest span. It is also Unknown, blind,
 // where it would be Healthy and too much of what the model weighs lies outside
 // of the range that it was trained on.
 func (s *Scorer) Score(c forestall.Component, now time.Time, w *features.Window) forestall.Risk {
@@ -251,8 +251,11 @@ func (s *Scorer) judge(c forestall.Component, now time.Time, w *features.Window)
 	if ok, note := w.Ready(); !ok {
 		return unknown("%s", note)
 	}
-	if gap := w.Gap(now); gap > s.cfg.Stale {
+	switch gap := w.Gap(now); {
+	case gap > s.cfg.Stale:
 		return unknown("its newest sample is %s old; more than %s is stale", gap.Round(time.Second), s.cfg.Stale)
+	case -gap > max(s.cfg.Stale, features.RestartAfter):
+		return unknown("its newest sample is %s ahead of this engine's clock: one of the two clocks is wrong, or was set back", -gap.Round(time.Second))
 	}
 	r, err := j.score(w, s.cfg.Reasons)
 	if errors.Is(err, errSilent) {

@@ -294,3 +294,36 @@ func TestSchemaForSets(t *testing.T) {
 		t.Errorf("without the mapping table's metric: %v", err)
 	}
 }
+
+// TestScorerClockSetBack: while scrapes are refused because they are older than
+// the newest, nothing is known; what was known before does not stand for as long
+// as the clock was set back.
+func TestScorerClockSetBack(t *testing.T) {
+	scorer, schema := newScorer(t, hot(t, nil), predict.DefaultConfig())
+	store := features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: schema})
+	scrape := func(now time.Time, celsius float64) forestall.Risk {
+		err := store.Push([]forestall.Sample{{Component: card0, Metric: "gpu_temperature_celsius", Time: now, Value: celsius}}, 0)
+		if err != nil && !errors.Is(err, features.ErrOutOfOrder) {
+			t.Fatal(err)
+		}
+		return scorer.ScoreAll(now, store)[0]
+	}
+	now := start
+	for range 200 {
+		now = now.Add(5 * time.Second)
+		scrape(now, 50)
+	}
+	if r := scrape(now.Add(5*time.Second), 50); r.Grade != forestall.Suspect {
+		t.Fatalf("before: %s, %s", r.Grade, r.Note)
+	}
+	now = now.Add(-time.Hour)
+	for i := range 600 {
+		now = now.Add(5 * time.Second)
+		switch r := scrape(now, 110); {
+		case i < 12 && (r.Grade != forestall.Unknown || !strings.Contains(r.Note, "clock")):
+			t.Fatalf("%d scrapes after the clock was set back: %s, %q", i, r.Grade, r.Note)
+		case i > 15 && r.Grade != forestall.Failing:
+			t.Fatalf("%d scrapes after: %s, %q", i, r.Grade, r.Note)
+		}
+	}
+}
