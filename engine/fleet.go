@@ -25,7 +25,7 @@ func (e *Engine) watchFleet(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			e.telemetry.judged.fleet.Observe(e.now(), view{e}.fleet().Health)
+			e.telemetry.judged.observeFleet(e.now(), view{e}.fleet().Health)
 		}
 	}
 }

@@ -178,9 +178,12 @@ func (j *judgement) take(now time.Time, risks []forestall.Risk, shadows map[fore
 	slices.SortStableFunc(incidents, func(a, b forestall.Incident) int { return a.Start.Compare(b.Start) })
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if !j.believes(now) {
+		return
+	}
 	down := map[forestall.Component]bool{}
 	for _, in := range incidents {
-		if in.Kind == forestall.NetworkPartition {
+		if in.Kind == forestall.NetworkPartition || in.Start.Sub(now) > 24*time.Hour { // the latter: of a clock that is wrong
 			continue
 		}
 		f := forestall.Failure{Component: in.Component, Kind: in.Kind, Time: in.Start}
@@ -218,6 +221,38 @@ func (j *judgement) take(now time.Time, risks []forestall.Risk, shadows map[fore
 	}
 }
 
+// believes tells the clock's time and reports whether anything may be counted by
+// it. The caller holds mu.
+func (j *judgement) believes(now time.Time) bool {
+	leapt := !j.memory.Clock.Leapt().IsZero()
+	ok := j.memory.Clock.Tell(now)
+	switch {
+	case !ok && !leapt:
+		j.log.Warn("the clock has leapt: nothing is counted of predictions and alarms until it has gone on from there for an hour", "from", j.memory.Clock.Newest(), "to", now)
+	case ok && leapt:
+		j.log.Info("predictions and alarms are counted again: the clock is right, or has gone on since it leapt", "now", now)
+	}
+	return ok
+}
+
+// counted returns the time that counts speak of: the newest that is believed.
+// The caller holds mu.
+func (j *judgement) counted() time.Time {
+	if c := &j.memory.Clock; !c.Leapt().IsZero() {
+		return c.Newest()
+	}
+	return j.now()
+}
+
+// observeFleet remembers how the fleet stands.
+func (j *judgement) observeFleet(now time.Time, health float64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.memory.Clock.Leapt().IsZero() {
+		j.fleet.Observe(now, health)
+	}
+}
+
 // forget drops components that are no more.
 func (j *judgement) forget(components []forestall.Component) {
 	j.mu.Lock()
@@ -239,7 +274,7 @@ func (j *judgement) counts() map[string]predict.AlarmCounts {
 	defer j.mu.Unlock()
 	all := map[string]predict.AlarmCounts{}
 	for digest, t := range j.memory.Tallies {
-		if c := t.Counts(j.now()); c.ComponentDays > 0 {
+		if c := t.Counts(j.counted()); c.ComponentDays > 0 {
 			all[digest] = c
 		}
 	}
@@ -280,7 +315,7 @@ func (j *judgement) threshold(kind forestall.Kind, digest string, suspect, faili
 	defer j.mu.Unlock()
 	c := j.cluster[digest]
 	if t := j.memory.Tallies[digest]; t != nil {
-		if own := t.Counts(j.now()); c.ComponentDays < own.ComponentDays {
+		if own := t.Counts(j.counted()); c.ComponentDays < own.ComponentDays {
 			c = own
 		}
 	}

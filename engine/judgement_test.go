@@ -172,3 +172,44 @@ func TestPredictionsSurviveARestart(t *testing.T) {
 		t.Errorf("the unreadable file is not aside: %q, %v", b, err)
 	}
 }
+
+// TestJudgementClockLeaps: a clock that is ahead for some minutes ends no
+// prediction's horizon and takes nothing from what was counted, also across a
+// restart.
+func TestJudgementClockLeaps(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "predictions")
+	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	now := start
+	gpu := forestall.GPU("n1", 0)
+	digest := builtinLane(t, forestall.KindGPU).digest
+	j := judgementAt(t, file, &now)
+	run := func(minutes int) {
+		for range minutes {
+			now = now.Add(time.Minute)
+			j.take(now, []forestall.Risk{healthyAt(gpu, now, 0.01)}, nil, nil, true)
+			j.observeFleet(now, 0.99)
+		}
+	}
+	run(120)
+	before, matured := now, j.accuracy.Scores().Matured
+	for range 2 {
+		now = before.Add(400 * 24 * time.Hour)
+		run(10)
+		if got := j.accuracy.Scores().Matured; got != matured {
+			t.Errorf("%d predictions had matured before the clock leapt, %d after", matured, got)
+		}
+		if c := j.counts()[digest]; c.ComponentDays < 0.08 {
+			t.Errorf("%v component-days are counted while the clock is ahead", c.ComponentDays)
+		}
+		j.save()
+		j = judgementAt(t, file, &now)
+	}
+	now = before
+	run(120)
+	if s := j.accuracy.Recent(); s.Matured < 170 {
+		t.Errorf("%d predictions matured; the clock is right again", s.Matured)
+	}
+	if hours := j.fleet.History(); len(hours) < 4 || hours[len(hours)-1].Start().After(now) {
+		t.Errorf("the fleet's hours are %v", hours)
+	}
+}

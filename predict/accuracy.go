@@ -28,8 +28,8 @@ const Recently = 30 * day
 // and a fast clock does not weigh more. Between a failure and the first Healthy
 // grade after it a component's predictions do not count.
 //
-// What matured is kept by day, kind and model for Recently, and in one sum for
-// the time before. [Memory] takes all of it across a restart.
+// What matured is kept by the day on which it did, kind and model for Recently, and
+// in one sum for the time before. [Memory] takes all of it across a restart.
 //
 // Its methods may be called concurrently. Times are those of the arguments.
 type Accuracy struct {
@@ -41,7 +41,7 @@ type Accuracy struct {
 	tracks map[forestall.Component]*track
 	cells  map[cellKey]*cell
 	times  []time.Duration // lead times
-	newest time.Time       // of the arguments
+	newest time.Time       // of the predictions and of Mature
 }
 
 // track is what is remembered of one component.
@@ -99,6 +99,9 @@ func (a *Accuracy) Predict(r forestall.Risk) {
 	defer a.mu.Unlock()
 	a.see(r.Time)
 	t := a.tracks[r.Component]
+	if t != nil {
+		t.cut(r.Time)
+	}
 	if t == nil {
 		t = &track{Since: r.Time}
 		a.tracks[r.Component] = t
@@ -132,11 +135,11 @@ func (a *Accuracy) Predict(r forestall.Risk) {
 // Fail takes a failure. Those of components that were never judged do not
 // count, nor does a further one before the component was Healthy again, nor one
 // that is no later than one that was taken: the ledger's incidents may be given
-// again and again.
+// again and again. They may be old, and of other clocks: what they say of the time
+// is not taken over.
 func (a *Accuracy) Fail(f forestall.Failure) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.see(f.Time)
 	t := a.tracks[f.Component]
 	if t == nil || !f.Time.After(t.Failed) {
 		return
@@ -151,11 +154,11 @@ func (a *Accuracy) Fail(f forestall.Failure) {
 	for _, p := range t.Pending {
 		version = p.Model
 		if left := f.Time.Sub(p.At); left > 0 && left >= a.leads[kind] {
-			a.cell(kind, p).count(p, true)
+			a.cell(kind, f.Time, p.Model).count(p, true)
 			followed = 1
 		}
 	}
-	c := a.cell(kind, prediction{At: f.Time, Model: version})
+	c := a.cell(kind, f.Time, version)
 	c.Failures++
 	c.Followed += followed
 	if !t.Alarm.Since.IsZero() && t.Alarm.Since.Before(f.Time) {
@@ -187,9 +190,28 @@ func (a *Accuracy) Forget(c forestall.Component) {
 	delete(a.tracks, c)
 }
 
+// see takes the time. Days that lie ahead of it are of a clock that was set back.
 func (a *Accuracy) see(now time.Time) {
-	if now.After(a.newest) {
+	switch {
+	case now.After(a.newest):
 		a.newest = now
+	case ahead(a.newest, now):
+		a.newest = now
+		a.fold()
+	}
+}
+
+// cut drops what was noted of the component by a clock that was set back since.
+func (t *track) cut(now time.Time) {
+	t.Pending = slices.DeleteFunc(t.Pending, func(p prediction) bool { return ahead(p.At, now) })
+	if ahead(t.Since, now) {
+		t.Since = now
+	}
+	if ahead(t.Alarm.Since, now) {
+		t.Alarm = alarm{}
+	}
+	if ahead(t.Failed, now) {
+		t.Failed = now
 	}
 }
 
@@ -197,11 +219,12 @@ func (a *Accuracy) see(now time.Time) {
 func (a *Accuracy) settle(kind forestall.Kind, t *track, now time.Time) {
 	n := 0
 	for ; n < len(t.Pending) && t.Pending[n].Until.Before(now); n++ {
-		a.cell(kind, t.Pending[n]).count(t.Pending[n], false)
+		p := t.Pending[n]
+		a.cell(kind, p.Until, p.Model).count(p, false)
 	}
 	t.Pending = slices.Delete(t.Pending, 0, n)
 	if !t.Alarm.Since.IsZero() && t.Alarm.Until.Before(now) {
-		a.cell(kind, prediction{At: t.Alarm.Until, Model: t.Alarm.Model}).FalseAlarms++
+		a.cell(kind, t.Alarm.Until, t.Alarm.Model).FalseAlarms++
 		t.Alarm = alarm{}
 	}
 }

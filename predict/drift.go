@@ -96,7 +96,11 @@ func (d *Drift) bins() (n int) {
 func (d *Drift) observe(row []float64, at time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if h := &d.half[0]; h.Rows == 0 || at.Sub(h.From) >= d.cfg.Window/2 {
+	since := at.Sub(d.half[0].From)
+	if d.half[0].Rows > 0 && since < -d.cfg.Window/2 { // the clock was set back
+		d.half = [2]driftHalf{}
+	}
+	if h := &d.half[0]; h.Rows == 0 || since >= d.cfg.Window/2 {
 		if h.Rows > 0 {
 			d.half[1] = d.half[0]
 		}

@@ -111,9 +111,10 @@ func (f *Fleet) Observe(now time.Time, health float64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	hour := now.Unix() / 3600
+	f.hours = slices.DeleteFunc(f.hours, func(h FleetHour) bool { return h.Hour > hour+1 }) // of a clock that was set back
 	n := len(f.hours)
 	switch {
-	case n > 0 && f.hours[n-1].Hour > hour: // the clock was set back
+	case n > 0 && f.hours[n-1].Hour > hour:
 		return
 	case n == 0 || f.hours[n-1].Hour < hour:
 		f.hours = append(f.hours, FleetHour{Hour: hour})

@@ -38,6 +38,7 @@ type Memory struct {
 	Drifts   map[string]*Drift // likewise
 	Trials   map[forestall.Kind]*Trial
 	Fleet    *Fleet
+	Clock    Clock // goes on from the newest time that Accuracy was told
 
 	rest memoryState // read, without a place yet
 }
@@ -109,6 +110,7 @@ func (m *Memory) Read(r io.Reader) error {
 	}
 	if m.Accuracy != nil && s.Accuracy != nil {
 		m.Accuracy.adopt(s.Accuracy)
+		m.Clock = Clock{newest: s.Accuracy.Newest}
 	}
 	if m.Fleet != nil && s.Fleet != nil {
 		m.Fleet.adopt(s.Fleet)

@@ -10,8 +10,9 @@ import (
 	"github.com/stratoswarm/forestall/model"
 )
 
-// cellKey is a day of one kind's predictions by one model. Day is counted from
-// 1970; 0 holds what is older than Recently, of every model.
+// cellKey is a day of one kind's predictions by one model: the day on which they
+// matured. Day is counted from 1970; 0 holds what is older than Recently, of every
+// model.
 type cellKey struct {
 	day   int64
 	kind  forestall.Kind
@@ -57,6 +58,9 @@ func (c *cell) add(o *cell) {
 }
 
 func (a *Accuracy) key(kind forestall.Kind, at time.Time, version string) cellKey {
+	if at.After(a.newest) {
+		at = a.newest // of another clock
+	}
 	n := at.Unix() / int64(day/time.Second)
 	if n <= a.oldest() {
 		return cellKey{kind: kind}
@@ -69,22 +73,26 @@ func (a *Accuracy) oldest() int64 {
 	return a.newest.Add(-Recently).Unix() / int64(day/time.Second)
 }
 
-// cell returns where a prediction is counted.
-func (a *Accuracy) cell(kind forestall.Kind, p prediction) *cell {
-	k := a.key(kind, p.At, p.Model)
+// cell returns where what matured at a time is counted.
+func (a *Accuracy) cell(kind forestall.Kind, at time.Time, version string) *cell {
+	k := a.key(kind, at, version)
+	if a.cells[k] == nil {
+		a.fold() // which may make the very cell
+	}
 	c := a.cells[k]
 	if c == nil {
-		a.fold()
 		c = &cell{Day: k.day, Kind: k.kind, Model: k.model}
 		a.cells[k] = c
 	}
 	return c
 }
 
-// fold adds the days that are not recent any more to what was before.
+// fold adds the days that are not recent any more, or never were because a clock
+// was set back, to what was before.
 func (a *Accuracy) fold() {
+	next := a.newest.Add(leapLimit).Unix() / int64(day/time.Second)
 	for k, c := range a.cells {
-		if k.day == 0 || k.day > a.oldest() {
+		if k.day == 0 || k.day > a.oldest() && k.day <= next {
 			continue
 		}
 		delete(a.cells, k)

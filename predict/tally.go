@@ -70,7 +70,7 @@ func (t *Tally) Observe(r forestall.Risk) {
 	if gap := r.Time.Sub(a.Seen); !a.Seen.IsZero() && gap > 0 && gap <= longestGap {
 		d.Seconds += gap.Seconds()
 	}
-	if r.Time.After(a.Seen) {
+	if r.Time.After(a.Seen) || a.Seen.Sub(r.Time) > longestGap { // the latter: the clock was set back
 		a.Seen = r.Time
 	}
 	before := a.Levels
@@ -93,7 +93,9 @@ func (t *Tally) day(at time.Time) *tallyDay {
 	if d == nil {
 		d = &tallyDay{Onsets: make([]uint32, levels)}
 		t.days[n] = d
-		maps.DeleteFunc(t.days, func(m int64, _ *tallyDay) bool { return m <= n-int64(TallyWindow/day) })
+		maps.DeleteFunc(t.days, func(m int64, _ *tallyDay) bool {
+			return m <= n-int64(TallyWindow/day) || m > n+1 // the latter: of a clock that was set back
+		})
 	}
 	return d
 }
@@ -103,9 +105,9 @@ func (t *Tally) Counts(now time.Time) AlarmCounts {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := AlarmCounts{Onsets: make([]int, levels), Standing: make([]int, levels)}
-	oldest := now.Add(-TallyWindow).Unix() / int64(day/time.Second)
+	oldest, next := now.Add(-TallyWindow).Unix()/int64(day/time.Second), now.Add(leapLimit).Unix()/int64(day/time.Second)
 	for n, d := range t.days {
-		if n <= oldest {
+		if n <= oldest || n > next {
 			continue
 		}
 		c.ComponentDays += d.Seconds / day.Seconds()

@@ -43,6 +43,16 @@ type pair struct {
 	Challenger float64   `json:"q"`
 }
 
+// cut drops what was noted by a clock that was set back since.
+func (t *pairTrack) cut(now time.Time) {
+	t.Pending = slices.DeleteFunc(t.Pending, func(p pair) bool { return ahead(p.At, now) })
+	for _, noted := range []*time.Time{&t.Since, &t.Alone, &t.Failed} {
+		if ahead(*noted, now) {
+			*noted = now
+		}
+	}
+}
+
 // pairSum is what matured of one component.
 type pairSum struct {
 	Rows      int     `json:"rows"`
@@ -77,6 +87,10 @@ func (t *Trial) Predict(champion, challenger forestall.Risk) {
 	if track == nil {
 		track = &pairTrack{Since: champion.Time}
 		t.tracks[champion.Component] = track
+	}
+	track.cut(champion.Time)
+	if ahead(t.from, champion.Time) {
+		t.from = champion.Time
 	}
 	if track.Down {
 		if champion.Grade != forestall.Healthy {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 )
 
 // packAll makes segments of the journals that are no longer written, then keeps
@@ -68,6 +70,36 @@ func (r *Recorder) pack(path string, content Content, id string) error {
 	return os.Remove(path)
 }
 
+// leapStands is for how long files must have been written after the clock leapt
+// by more than that, until it is believed.
+const leapStands = 24 * time.Hour
+
+// believed returns the time that files are old by. A clock that has leapt ahead
+// is wrong for a while, as mostly after a start, or right after a time without
+// power; what would be removed by a wrong one cannot be had again. So a time of
+// which the files know less than a day is not believed yet: they are old by the
+// last one before the leap.
+func believed(files []stored, now time.Time) time.Time {
+	var times []time.Time
+	for _, f := range files {
+		if !f.changed.After(now) {
+			times = append(times, f.changed)
+		}
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	after := now // the oldest time since the leap
+	for _, before := range slices.Backward(times) {
+		if after.Sub(before) > leapStands {
+			if now.Sub(after) < leapStands {
+				return before
+			}
+			break
+		}
+		after = before
+	}
+	return now
+}
+
 // keep removes what is too old and, the oldest first, what is too much. A
 // quarter of the size is left for journals and the segments made from them, so
 // that the limit holds at every moment.
@@ -80,7 +112,7 @@ func (r *Recorder) keep() error {
 	for _, f := range files {
 		total += f.size
 	}
-	limit, oldest := r.cfg.MaxSize-r.cfg.MaxSize/4, r.cfg.Now().Add(-r.cfg.MaxAge)
+	limit, oldest := r.cfg.MaxSize-r.cfg.MaxSize/4, believed(files, r.cfg.Now()).Add(-r.cfg.MaxAge)
 	for _, f := range files {
 		if total <= limit && !f.changed.Before(oldest) || r.open(f.path) {
 			continue
