@@ -3,6 +3,7 @@ package keyed
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/stratoswarm/forestall"
 )
@@ -16,9 +17,26 @@ func (l *Log) flush(sequence uint64) error {
 		if err != nil || len(batch) == 0 {
 			return err
 		}
-		if err := l.append(batch); err != nil {
+		err = l.append(batch)
+		switch {
+		case errors.Is(err, errNoRoom):
+			l.refuse(batch, err)
+		case err != nil:
 			return l.breakDown(err)
 		}
+	}
+}
+
+// errNoRoom says that a write did not fit and that nothing is left of it.
+var errNoRoom = errors.New("it was not written, and what was written before is untouched")
+
+// refuse tells those who wait for a batch that it was not written. The space goes
+// on: as soon as there is room, writes succeed again.
+func (l *Log) refuse(batch []queued, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, q := range batch {
+		l.refused[q.Sequence] = err
 	}
 }
 
@@ -27,6 +45,10 @@ func (l *Log) flush(sequence uint64) error {
 func (l *Log) batch(sequence uint64) (batch []queued, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err, ok := l.refused[sequence]; ok {
+		delete(l.refused, sequence)
+		return nil, err
+	}
 	if l.synced >= sequence {
 		return nil, nil
 	}
@@ -58,7 +80,7 @@ func (l *Log) append(batch []queued) error {
 	seal(frame)
 	at := l.file.size
 	if _, err := l.file.WriteAt(frame, at); err != nil {
-		return fmt.Errorf("%w: %w", ErrUncertain, err)
+		return l.takeBack(at, err)
 	}
 	if err := l.file.Sync(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUncertain, err)
@@ -74,6 +96,17 @@ func (l *Log) append(batch []queued) error {
 	}
 	l.synced = batch[len(batch)-1].Sequence
 	return nil
+}
+
+// takeBack removes what was written of a frame that did not fit.
+func (l *Log) takeBack(at int64, why error) error {
+	if !errors.Is(why, syscall.ENOSPC) && !errors.Is(why, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrUncertain, why)
+	}
+	if err := errors.Join(l.file.Truncate(at), l.file.Sync()); err != nil {
+		return fmt.Errorf("%w: %w; %w", ErrUncertain, why, err)
+	}
+	return fmt.Errorf("%w: %w; make room on the file system of %s", errNoRoom, why, l.dir)
 }
 
 // apply makes a record that is on disk count. The caller holds l.mu.

@@ -24,10 +24,11 @@ type Log struct {
 
 	mu      sync.Mutex
 	closed  bool
-	broken  error    // nothing is written any more
-	last    uint64   // sequence of the last write that was queued
-	synced  uint64   // sequence of the last write that is on disk
-	queue   []queued // not written yet
+	broken  error            // nothing is written any more
+	last    uint64           // sequence of the last write that was queued
+	synced  uint64           // sequence of the last write that is on disk
+	queue   []queued         // not written yet
+	refused map[uint64]error // by sequence: what did not fit, until its writer has been told
 	file    *segment
 	heads   map[string]head
 	live    int64 // bytes of the heads' records

@@ -38,7 +38,7 @@ func openLog(dir string, epoch forestall.Epoch, logger *slog.Logger) (_ *Log, er
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	l := &Log{dir: dir, logger: logger, heads: make(map[string]head)}
+	l := &Log{dir: dir, logger: logger, heads: make(map[string]head), refused: make(map[uint64]error)}
 	if l.lock, err = os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, err
 	}
@@ -176,33 +176,6 @@ func (l *Log) loadFrame(body []byte, at int64) error {
 		body = rest
 	}
 	return nil
-}
-
-// cutTail takes away what a crash left of a frame. A frame is only begun when
-// the one before is synced: a whole one behind means that this one was whole,
-// too, and is damaged now.
-func (l *Log) cutTail(at, end int64, why error) error {
-	rest, err := l.file.piece(nil, at, end-at)
-	if err != nil {
-		return err
-	}
-	for i := 1; i+headerLen < len(rest); i++ {
-		if n := frameLen(rest[i:]); n <= headerLen || n > int64(len(rest)-i) {
-			continue
-		}
-		if _, _, err := unseal(rest[i:], maxFrame); err == nil {
-			if _, _, err := parseRecord(rest[i+headerLen:]); err == nil {
-				return fmt.Errorf("%w: %s at byte %d: %w, and what was written later, at byte %d, is whole",
-					ErrCorrupt, l.file.path, at, why, at+int64(i))
-			}
-		}
-	}
-	l.logger.Warn("a write that was cut off, and not acknowledged, is taken away", "file", l.file.path, "at", at, "bytes", len(rest), "because", why)
-	if err := l.file.Truncate(at); err != nil {
-		return err
-	}
-	l.file.size, l.synced = at, l.last
-	return l.file.Sync()
 }
 
 // Close waits for writes that are under way and releases the directory.

@@ -59,7 +59,8 @@ type Space interface {
 	// Replicate makes value the key's and returns its version once it would
 	// survive what the space is made to survive. It keeps no reference to value.
 	// Errors wrap ErrTooLarge, ErrUncertain, or [forestall.ErrStaleEpoch] when a
-	// later run has opened the space.
+	// later run has opened the space. Any other, such as that of a full disk, says
+	// that the write did not take effect and the space goes on.
 	Replicate(ctx context.Context, key string, value []byte) (Version, error)
 	// ReadConsistent returns the key's head. Errors wrap ErrNotFound, with no
 	// value ever written or since deleted; ErrCorrupt; [forestall.ErrStaleEpoch]
