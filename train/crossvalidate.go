@@ -11,7 +11,12 @@ import (
 type CrossValidation struct {
 	train, valid *Dataset
 	folds        []Fold
+	bag          Bag
+	keys         Keys // of the rows of train
 }
+
+// Bag has the folds trained as a bag says; k places the rows of the dataset.
+func (c *CrossValidation) Bag(b Bag, k Keys) { c.bag, c.keys = b, k }
 
 // NewCrossValidation judges trainings of d on folds that a [Split] cut from it.
 func NewCrossValidation(d *Dataset, folds []Fold) *CrossValidation {
@@ -27,6 +32,14 @@ func NewCrossValidationOn(d, valid *Dataset, name string) *CrossValidation {
 // Folds returns how many there are.
 func (c *CrossValidation) Folds() int { return len(c.folds) }
 
+// Keys returns the keys of the rows that a fold trains on.
+func (c *CrossValidation) Keys(fold int) Keys {
+	if c.valid != nil {
+		return c.keys
+	}
+	return c.keys.Subset(c.folds[fold].Train)
+}
+
 // Data returns what a fold trains on and what judges it.
 func (c *CrossValidation) Data(fold int) (train, valid *Dataset) {
 	if c.valid != nil {
@@ -41,7 +54,7 @@ type FoldResult struct {
 	Name                      string
 	TrainRows, TrainPositives int
 	Rows, Positives           int // that judged
-	Trees                     int // new ones; with early stopping the best number
+	Trees                     int // new ones, of each member; with early stopping the best number
 	Metric                    Metric
 	Value                     float64 // of the metric
 }
@@ -58,7 +71,7 @@ func NewFoldResult(name string, train, valid *Dataset, r *Result) FoldResult {
 	return FoldResult{
 		Name: name, TrainRows: train.rows, TrainPositives: train.Positives(),
 		Rows: valid.rows, Positives: valid.Positives(),
-		Trees: len(r.Trees) - r.Base, Metric: r.Metric, Value: r.Best,
+		Trees: r.MemberTrees(), Metric: r.Metric, Value: r.Best,
 	}
 }
 
@@ -77,7 +90,7 @@ func (c *CrossValidation) Run(ctx context.Context, p Params, report func(fold in
 			return results, context.Cause(ctx)
 		}
 		train, valid := c.Data(i)
-		r, err := Train(ctx, train, valid, p, func(p Progress) {
+		r, err := c.bag.Train(ctx, train, valid, c.Keys(i), p, func(p Progress) {
 			if report != nil {
 				report(i, p)
 			}

@@ -14,7 +14,8 @@ type judge struct {
 	label  []bool
 
 	last, best float64
-	bestTrees  int // after how many trees it was best
+	bestTrees  int       // after how many trees it was best
+	bestScore  []float64 // the scores then, where training may go back to it
 }
 
 func newJudge(valid *Dataset, p *Params) *judge {
@@ -48,6 +49,9 @@ func (j *judge) add(trees int) bool {
 	j.best, j.bestTrees = j.last, trees+1
 	return true
 }
+
+// keep keeps the scores as the best.
+func (j *judge) keep() { j.bestScore = append(j.bestScore[:0], j.score...) }
 
 func (j *judge) value() float64 {
 	switch j.metric {

@@ -13,7 +13,7 @@ func TestGOSS(t *testing.T) {
 	s := makeSynthetic(rows, 3, 5)
 	p := DefaultParams()
 	p.GOSSTop, p.GOSSRest = top, rest
-	b := newBooster(s.dataset(t, Spec{}), nil, p)
+	b := newBooster(s.dataset(t, Spec{}), nil, nil, p)
 	rng := rand.New(rand.NewPCG(1, 2))
 	want := make([]float64, rows)
 	total := 0.0

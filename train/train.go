@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -20,8 +21,9 @@ type Result struct {
 	Monotone  map[string]int
 
 	// Scores holds the raw score of each training row, the sum of its leaves in
-	// the order of the trees.
+	// the order of the trees; of members the mean.
 	Scores []float64
+	Valid  []float64 // raw score of each row of the validation set; nil without one
 
 	// Intercept, added to the raw scores, makes the mean probability of the
 	// training rows their share of positives, each row counting by its own weight
@@ -33,6 +35,8 @@ type Result struct {
 	Best        float64 // its value after the last of Trees
 	Stopped     bool    // early: the validation set got no better
 	Interrupted bool    // the context ended before the last tree
+
+	Bagged *Bagged // nil: one training, not members
 }
 
 // Progress is what is known after a tree.
@@ -41,6 +45,8 @@ type Progress struct {
 	Leaves      int
 	Metric      Metric  // "" without a validation set
 	Valid       float64 // its value on the validation set after this tree
+
+	Member, Members int // which of how many is trained, from 1; 0: one training, not members
 }
 
 // Train fits trees to a dataset. valid, which may be nil, must have been read
@@ -53,6 +59,19 @@ type Progress struct {
 // number of threads. When the context ends, training stops after the tree at
 // hand and what there is is returned without an error, unless it is nothing.
 func Train(ctx context.Context, d, valid *Dataset, p Params, report func(Progress)) (*Result, error) {
+	return trainBeside(ctx, d, valid, nil, p, report)
+}
+
+// scored are rows that the trees score while they are grown, without a say in
+// the training.
+type scored struct {
+	d     *Dataset  // in the bins of the training set
+	score []float64 // raw, by the trees of the result
+	best  []float64 // the scores after the best tree, where training may go back to it
+}
+
+// trainBeside is [Train] with others, which may be nil, that are scored beside it.
+func trainBeside(ctx context.Context, d, valid *Dataset, others *scored, p Params, report func(Progress)) (*Result, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
@@ -65,7 +84,7 @@ func Train(ctx context.Context, d, valid *Dataset, p Params, report func(Progres
 	if valid == nil && p.EarlyStopping > 0 {
 		return nil, errors.New("early stopping needs a validation set")
 	}
-	b := newBooster(d, valid, p)
+	b := newBooster(d, valid, others, p)
 	grown := 0
 	for tree := range p.Trees {
 		if ctx.Err() != nil {
@@ -102,16 +121,17 @@ type booster struct {
 	grower    *grower
 	score     []float64
 	judge     *judge    // nil without a validation set
+	others    *scored   // nil: nothing is scored beside
 	best      []float64 // the scores after the best tree, where training may go back to it
 }
 
-func newBooster(d, valid *Dataset, p Params) *booster {
+func newBooster(d, valid *Dataset, others *scored, p Params) *booster {
 	r := &Result{Features: d.Features(), Objective: string(d.spec.Objective), Monotone: p.Monotone}
 	if d.spec.Objective == Binary {
 		r.Objective = "binary sigmoid:1"
 	}
 	b := &booster{
-		d: d, valid: valid, p: &p, result: r,
+		d: d, valid: valid, p: &p, result: r, others: others,
 		gradients: newGradients(d.rows),
 		grower:    newGrower(d, &p),
 		score:     make([]float64, d.rows),
@@ -126,11 +146,17 @@ func newBooster(d, valid *Dataset, p Params) *booster {
 			b.score[i] = start
 		}
 	}
+	if others != nil {
+		others.score = make([]float64, others.d.rows)
+		copy(others.score, others.d.start)
+		others.best = slices.Clone(others.score)
+	}
 	if valid != nil {
 		b.judge = newJudge(valid, &p)
 		r.Metric = b.judge.metric
 		if r.Base > 0 {
 			b.judge.begin(r.Base)
+			b.judge.keep()
 			b.best = slices.Clone(b.score)
 		}
 	}
@@ -157,10 +183,17 @@ func (b *booster) step() {
 	// The first tree's leaves hold the initial score, which the rows have
 	// already: from then on a score is the sum of a row's leaves, bit by bit.
 	b.apply(b.d, b.score, values, first, n)
+	if b.others != nil {
+		b.apply(b.others.d, b.others.score, values, first, 0)
+	}
 	if b.judge != nil {
 		b.apply(b.valid, b.judge.score, values, first, 0)
 		if b.judge.add(len(b.result.Trees)) && b.p.EarlyStopping > 0 {
 			b.best = append(b.best[:0], b.score...)
+			b.judge.keep()
+			if b.others != nil {
+				b.others.best = append(b.others.best[:0], b.others.score...)
+			}
 		}
 	}
 	b.result.Trees = append(b.result.Trees, t)
@@ -209,10 +242,13 @@ func (b *booster) finish() {
 	r := b.result
 	r.Scores = b.score
 	if b.judge != nil {
-		r.Best = b.judge.last
+		r.Best, r.Valid = b.judge.last, b.judge.score
 	}
 	if b.judge != nil && b.p.EarlyStopping > 0 {
-		r.Best, r.Trees, r.Scores = b.judge.best, r.Trees[:b.judge.bestTrees], b.best
+		r.Best, r.Trees, r.Scores, r.Valid = b.judge.best, r.Trees[:b.judge.bestTrees], b.best, b.judge.bestScore
+		if b.others != nil {
+			b.others.score = b.others.best
+		}
 	}
 	if b.d.spec.Objective == Binary {
 		r.Intercept = intercept(b.d, r.Scores, b.grower.threads)
@@ -226,6 +262,16 @@ func (r *Result) Splits() (n int) {
 		n += len(r.Trees[i].Splits)
 	}
 	return n
+}
+
+// MemberTrees returns how many new trees there are of each member, in the mean;
+// without members how many there are.
+func (r *Result) MemberTrees() int {
+	n := len(r.Trees) - r.Base
+	if r.Bagged == nil {
+		return n
+	}
+	return int(math.Round(float64(n) / float64(len(r.Bagged.Members))))
 }
 
 // Text returns the model in LightGBM's text format.

@@ -45,6 +45,8 @@ type trainCmd struct {
 	GOSS           []float64 `name:"goss" placeholder:"TOP,REST" help:"Gradient-based one-side sampling: the share of the rows with the largest gradients that each tree sees, and the random share of all rows from the others; 0.2,0.1 is usual."`
 	ScalePosWeight float64   `default:"1" help:"Weight of positive rows; the probabilities are corrected for it."`
 
+	bagFlags `embed:""`
+
 	Valid         string `placeholder:"FILE" help:"Table to validate on."`
 	EarlyStopping int    `placeholder:"N" help:"Stop after N trees without a better validation; needs --valid or rows held out."`
 	Metric        string `placeholder:"NAME" help:"What the validation is judged by: logloss, ap, auc; rmse for a regression. By default logloss, of a search ap."`
@@ -166,7 +168,7 @@ func (c *trainCmd) Run(g *globals) error {
 		return err
 	}
 	// A model is kept whatever becomes of its calibration.
-	uncalibrated := c.calibrate(g, text, in, &card)
+	uncalibrated := c.calibrate(g, text, in, f, &card)
 	if err := model.Save(c.Out, text, card); err != nil {
 		return err
 	}

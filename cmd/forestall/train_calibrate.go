@@ -14,7 +14,7 @@ import (
 
 // calibrateFlags say what the probabilities are fitted to.
 type calibrateFlags struct {
-	Calibrate   string `group:"Calibration" placeholder:"FILE|SHARE" help:"Fit the probabilities to rows that are used for nothing else: a table, or a share such as 10% of this one, its last rows by --time or whole components by --group."`
+	Calibrate   string `group:"Calibration" placeholder:"FILE|SHARE|out-of-bag" help:"Fit the probabilities to rows that are used for nothing else: a table, or a share such as 10% of this one, its last rows by --time or whole components by --group. Of --members: out-of-bag, the rows trained on, each as judged by the member that left its component out; out-of-bag:20% takes the newest."`
 	Calibration string `group:"Calibration" placeholder:"METHOD" default:"" enum:",auto,platt,isotonic" help:"How: platt, isotonic, or auto (the default): isotonic from 1,000 positive rows on, else platt."`
 }
 
@@ -27,7 +27,7 @@ type held struct {
 
 // slice returns the share of the table that is set apart, 0 for none.
 func (f *calibrateFlags) slice() (share, error) {
-	if !strings.HasSuffix(f.Calibrate, "%") {
+	if !strings.HasSuffix(f.Calibrate, "%") || f.outOfBag() {
 		return 0, nil
 	}
 	var s share
@@ -58,6 +58,8 @@ func (c *trainCmd) checkCalibrate() error {
 		return fmt.Errorf("--calibrate is for probabilities, which objective %s has not", c.Objective)
 	case c.Weight != "":
 		return fmt.Errorf("--calibrate counts each row once and does not know the weights of --weight %s: leave one of the two out", c.Weight)
+	case c.outOfBag():
+		return c.checkOutOfBag()
 	case s != 0 && c.Time == "" && c.Group == "":
 		return fmt.Errorf("--calibrate %s needs --time or --group: neighbouring rows are nearly the same, so none are set apart at random", c.Calibrate)
 	}
@@ -106,7 +108,11 @@ func (in *trainInput) wholeComponents(c *trainCmd) bool {
 
 // describeHeld says in words what rows those are.
 func (c *trainCmd) describeHeld(in *trainInput) string {
-	switch {
+	switch s, _ := c.outOfBagShare(); {
+	case s != 0:
+		return fmt.Sprintf("the last %s of the rows trained on by %s, each judged by the member that left its component out", s, c.Time)
+	case c.outOfBag():
+		return "the rows trained on, each judged by the member that left its component out"
 	case in.held.share == 0:
 		return filepath.Base(c.Calibrate)
 	case in.wholeComponents(c):
@@ -118,9 +124,12 @@ func (c *trainCmd) describeHeld(in *trainInput) string {
 // calibrate fits the probabilities to the rows set apart and judges them. What
 // the card has for a calibration is the one before, and stays where that fails.
 // It is done after Ctrl-C has ended the training too; another Ctrl-C ends it.
-func (c *trainCmd) calibrate(g *globals, text []byte, in *trainInput, card *model.Card) error {
+func (c *trainCmd) calibrate(g *globals, text []byte, in *trainInput, f *fitted, card *model.Card) error {
 	if c.Calibrate == "" {
 		return nil
+	}
+	if c.outOfBag() {
+		return c.calibrateBy(f.leftOut.newest, c.Table, in, card)
 	}
 	ctx, stop := goOn(g.ctx)
 	defer stop()
@@ -137,6 +146,11 @@ func (c *trainCmd) calibrate(g *globals, text []byte, in *trainInput, card *mode
 		return err
 	}
 	rows.Group = in.held.groups
+	return c.calibrateBy(rows, path, in, card)
+}
+
+// calibrateBy fits the probabilities to rows that have their scores.
+func (c *trainCmd) calibrateBy(rows train.Held, path string, in *trainInput, card *model.Card) error {
 	for _, raw := range rows.Raw {
 		rows.Before = append(rows.Before, card.Calibration.Probability(raw))
 	}

@@ -32,11 +32,12 @@ type trainInput struct {
 // fitted is a trained model and what is known of how good it is.
 type fitted struct {
 	*train.Result
-	rows   int           // that it was trained on
-	leaves int           // of a tree, at most
-	took   time.Duration // to train it, without what judged
-	trials *model.Trials
-	search *train.SearchResult
+	rows    int           // that it was trained on
+	leaves  int           // of a tree, at most
+	took    time.Duration // to train it, without what judged
+	trials  *model.Trials
+	search  *train.SearchResult
+	leftOut *leftOut // nil: no members
 }
 
 // check finds out what is wrong with the flags before anything is read.
@@ -44,7 +45,7 @@ func (c *trainCmd) check() (*train.Split, error) {
 	if c.Label == "" {
 		return nil, errors.New("--table needs --label, the column to predict")
 	}
-	if err := c.checkSearch(); err != nil {
+	if err := errors.Join(c.checkSearch(), c.checkBag()); err != nil {
 		return nil, err
 	}
 	if info, err := os.Stat(c.Out); err == nil && !info.IsDir() {
@@ -61,7 +62,7 @@ func (c *trainCmd) check() (*train.Split, error) {
 		return nil, errors.New("a search needs rows that judge it: --time or --group holds some out, --valid reads some")
 	case split == nil && c.Valid == "" && c.EarlyStopping > 0:
 		return nil, errors.New("--early-stopping needs rows that judge: --valid reads some, --holdout or --folds holds some out")
-	case split == nil && c.Embargo != 0 && !strings.HasSuffix(c.Calibrate, "%"):
+	case split == nil && c.Embargo != 0 && (!strings.HasSuffix(c.Calibrate, "%") || c.outOfBag()):
 		return nil, errors.New("--embargo needs rows held out: give --holdout, --train-window and --test-window, or --calibrate with a share")
 	}
 	if err := c.checkReport(split); err != nil {
@@ -104,7 +105,7 @@ func (c *trainCmd) read(g *globals, progress *trainProgress, split *train.Split,
 	if err != nil {
 		return nil, err
 	}
-	if split != nil || share != 0 {
+	if split != nil || share != 0 || c.Members > 1 || c.HalfLife > 0 {
 		if in.keys, err = c.keys(g.ctx, c.Table, in.table); err != nil {
 			return nil, err
 		}
@@ -115,6 +116,9 @@ func (c *trainCmd) read(g *globals, progress *trainProgress, split *train.Split,
 // fit trains the model that is written.
 func (c *trainCmd) fit(g *globals, progress *trainProgress, in *trainInput, p train.Params) (*fitted, error) {
 	if err := p.ValidateFor(in.table); err != nil {
+		return nil, flagError(err)
+	}
+	if err := c.bag().ValidateFor(in.table, in.keys); err != nil {
 		return nil, flagError(err)
 	}
 	rows, err := c.newest(in)
@@ -129,8 +133,10 @@ func (c *trainCmd) fit(g *globals, progress *trainProgress, in *trainInput, p tr
 	if err != nil {
 		return nil, err
 	}
+	cv.Bag(c.bag(), in.keys)
 	switch {
 	case c.searching():
+		cv.Bag(c.sampling(), in.keys)
 		return c.fitSearched(g, progress, in, cv, how, rows, p)
 	case in.split.Kind == train.ByTime:
 		return c.fitHoldout(g, progress, in, cv, how, p)
@@ -188,7 +194,7 @@ func (in *trainInput) take(rows []int) *train.Dataset {
 // is judged is the one that is written.
 func (c *trainCmd) fitHoldout(g *globals, progress *trainProgress, in *trainInput, cv *train.CrossValidation, how string, p train.Params) (*fitted, error) {
 	d, valid := cv.Data(0)
-	name := cv.Name(0)
+	name, keys := cv.Name(0), cv.Keys(0)
 	in.unseen = make([]bool, in.rows)
 	for _, row := range cv.Judges(0) {
 		if in.place != nil {
@@ -198,13 +204,17 @@ func (c *trainCmd) fitHoldout(g *globals, progress *trainProgress, in *trainInpu
 	}
 	in.table, cv = nil, nil // only its parts are needed
 	runtime.GC()
-	r, err := train.Train(g.ctx, d, valid, p, progress.tree)
+	r, err := c.bag().Train(g.ctx, d, valid, keys, p, progress.tree)
+	if err != nil {
+		return nil, err
+	}
+	judged, err := c.judgeOutOfBag(d, keys, r)
 	if err != nil {
 		return nil, err
 	}
 	folds := []train.FoldResult{train.NewFoldResult(name, d, valid, r)}
 	progress.fold(folds, 1)
-	return &fitted{Result: r, rows: d.Rows(), leaves: p.Leaves, took: progress.took(), trials: trialsOf(how, folds)}, nil
+	return &fitted{Result: r, rows: d.Rows(), leaves: p.Leaves, took: progress.took(), trials: trialsOf(how, folds), leftOut: judged}, nil
 }
 
 // fitFolds judges the parameters fold by fold and trains a model of its own.
@@ -257,7 +267,11 @@ func (c *trainCmd) finish(g *globals, progress *trainProgress, in *trainInput, f
 		valid, in.valid = nil, nil // what judged is not asked again
 		progress.begin()
 	}
-	f.Result, err = train.Train(ctx, in.take(rows), valid, p, progress.tree)
+	d, keys := in.take(rows), in.keys.Subset(rows)
+	f.Result, err = c.bag().Train(ctx, d, valid, keys, p, progress.tree)
 	f.rows, f.leaves, f.took = len(rows), p.Leaves, progress.took()
+	if err == nil {
+		f.leftOut, err = c.judgeOutOfBag(d, keys, f.Result)
+	}
 	return f, err
 }

@@ -18,7 +18,7 @@ func (c *trainCmd) checkApart() error {
 	calibrate := c.Calibrate
 	if s, err := c.slice(); err != nil {
 		return err
-	} else if s != 0 {
+	} else if s != 0 || c.outOfBag() {
 		calibrate = ""
 	}
 	switch {
@@ -75,7 +75,7 @@ func (c *trainCmd) checkValid(in *trainInput) error {
 // readHeld reads the table to calibrate on, so that what is wrong with it is
 // known before the training and not after it.
 func (c *trainCmd) readHeld(ctx context.Context, progress *trainProgress, in *trainInput) error {
-	if s, err := c.slice(); c.Calibrate == "" || s != 0 {
+	if s, err := c.slice(); c.Calibrate == "" || s != 0 || c.outOfBag() {
 		return err
 	}
 	t, err := table.Open(c.Calibrate)

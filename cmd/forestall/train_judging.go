@@ -10,7 +10,7 @@ import (
 // before its last tree.
 func (t *trainProgress) foldTree(fold, folds int, early bool, p train.Progress) {
 	if !early {
-		t.pace.reach((float64(fold-1)+float64(p.Tree)/float64(p.Trees))/float64(folds), t.now())
+		t.pace.reach((float64(fold-1)+shareOf(p))/float64(folds), t.now())
 	}
 	switch {
 	case !t.due():
@@ -19,7 +19,7 @@ func (t *trainProgress) foldTree(fold, folds int, early bool, p train.Progress) 
 		line["fold"] = fold
 		t.line(line)
 	default:
-		t.draw(fmt.Sprintf("fold %d of %d, tree %d of %d", fold, folds, p.Tree, p.Trees), fmt.Sprintf(", %s %.5f", p.Metric, p.Valid))
+		t.draw(fmt.Sprintf("fold %d of %d, %stree %d of %d", fold, folds, memberOf(p), p.Tree, p.Trees), fmt.Sprintf(", %s %.5f", p.Metric, p.Valid))
 	}
 }
 

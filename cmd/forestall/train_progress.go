@@ -164,7 +164,7 @@ func (t *trainProgress) read(p train.ReadProgress) {
 
 // tree is called after each tree of the model that is written.
 func (t *trainProgress) tree(p train.Progress) {
-	t.pace.reach(float64(p.Tree)/float64(p.Trees), t.now())
+	t.pace.reach(shareOf(p), t.now())
 	switch {
 	case t.json:
 		t.line(t.treeLine(p))
@@ -173,12 +173,32 @@ func (t *trainProgress) tree(p train.Progress) {
 		if p.Metric != "" {
 			more = fmt.Sprintf(", %s %.5f", p.Metric, p.Valid)
 		}
-		t.draw(fmt.Sprintf("tree %d of %d", p.Tree, p.Trees), more)
+		t.draw(memberOf(p)+fmt.Sprintf("tree %d of %d", p.Tree, p.Trees), more)
 	}
+}
+
+// shareOf returns how much of a training is done.
+func shareOf(p train.Progress) float64 {
+	done := float64(p.Tree) / float64(p.Trees)
+	if p.Members > 0 {
+		done = (float64(p.Member-1) + done) / float64(p.Members)
+	}
+	return done
+}
+
+// memberOf says which member is trained, where there are some.
+func memberOf(p train.Progress) string {
+	if p.Members == 0 {
+		return ""
+	}
+	return fmt.Sprintf("member %d of %d, ", p.Member, p.Members)
 }
 
 func (t *trainProgress) treeLine(p train.Progress) map[string]any {
 	line := map[string]any{"tree": p.Tree, "trees": p.Trees, "leaves": p.Leaves, "seconds": t.took().Seconds()}
+	if p.Members > 0 {
+		line["member"], line["members"] = p.Member, p.Members
+	}
 	if p.Metric != "" {
 		line[string(p.Metric)] = p.Valid
 	}

@@ -100,7 +100,11 @@ func (c *trainCmd) prepareTelemetry() (done func(), err error) {
 			return nil, err
 		}
 	}
-	if c.Calibrate == "" {
+	switch {
+	case c.Calibrate != "":
+	case c.Members > 1 && c.Continue == "": // no rows need be set apart
+		c.Calibrate = outOfBag + ":" + defaultHeld
+	default:
 		c.Calibrate = defaultHeld
 	}
 	if c.Table = c.TableOut; c.Table == "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"time"
 
@@ -24,7 +25,7 @@ func (c *trainCmd) card(in *trainInput, f *fitted) (model.Card, error) {
 		Horizon: model.Duration(c.Horizon), Monotone: f.Monotone, Trials: f.trials,
 		Training: model.Training{
 			DataSHA256: in.digest,
-			Notes:      fmt.Sprintf("label %s; %d of %d rows; %d trees of at most %d leaves; seed %d", c.Label, f.rows, in.rows, len(f.Trees), f.leaves, c.Seed) + in.from.note(),
+			Notes:      fmt.Sprintf("label %s; %d of %d rows; %d trees of at most %d leaves; seed %d", c.Label, f.rows, in.rows, len(f.Trees), f.leaves, c.Seed) + c.bagNote(f.Result) + in.from.note(),
 		},
 	}
 	switch {
@@ -33,11 +34,26 @@ func (c *trainCmd) card(in *trainInput, f *fitted) (model.Card, error) {
 	case f.Metric != "":
 		card.Metrics = map[string]float64{"valid_" + string(f.Metric): f.Best}
 	}
+	if f.leftOut != nil {
+		if card.Metrics == nil {
+			card.Metrics = map[string]float64{}
+		}
+		maps.Copy(card.Metrics, f.leftOut.value)
+	}
 	if train.Objective(c.Objective) == train.Binary {
 		card.Calibration = model.Calibration{Method: model.Platt, Slope: 1, Intercept: f.Intercept}
 	}
 	c.made.describe(c, &card)
 	return card, nil
+}
+
+// textTrees says how many trees were grown.
+func (f *fitted) textTrees() string {
+	text := textCount(len(f.Trees)-f.Base, "tree")
+	if f.Bagged != nil {
+		text += " of " + textCount(len(f.Bagged.Members), "member")
+	}
+	return text
 }
 
 // tell prints what was done.
@@ -56,7 +72,7 @@ func (c *trainCmd) tell(g *globals, in *trainInput, f *fitted, card *model.Card,
 			fmt.Fprintf(g.out, "There are no more folds because %s.\n", f.trials.Ended)
 		}
 	}
-	fmt.Fprintf(g.out, "Trained %s", textCount(len(f.Trees)-f.Base, "tree"))
+	fmt.Fprintf(g.out, "Trained %s", f.textTrees())
 	if f.rows != in.rows {
 		fmt.Fprintf(g.out, " on %s", textCount(f.rows, "row"))
 	}
@@ -71,6 +87,7 @@ func (c *trainCmd) tell(g *globals, in *trainInput, f *fitted, card *model.Card,
 		fmt.Fprintf(g.out, "; %s on %s: %.5f", f.Metric, c.Valid, f.Best)
 	}
 	fmt.Fprint(g.out, ".\n")
+	f.leftOut.tell(g)
 	in.from.tell(g, f)
 	tellCalibration(g, card)
 	if in.from != nil && in.from.card.Reliability != nil && c.Calibrate == "" {
