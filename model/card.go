@@ -37,6 +37,7 @@ type Card struct {
 	Training     Training           `json:"training"`                       //
 	Trials       *Trials            `json:"trials,omitempty"`               // nil: the parameters were not judged on held-out rows
 	Reliability  *Reliability       `json:"reliability,omitempty"`          // nil: the probabilities were not judged on held-out rows
+	Recalibrated *Recalibration     `json:"recalibrated,omitempty"`         // nil: the calibration is as it was fitted; else it has been corrected by this
 	Distribution *Distribution      `json:"distribution,omitempty"`         // nil: drift cannot be seen
 	Metrics      map[string]float64 `json:"metrics,omitempty"`              // on held-out data, by name
 	Monotone     map[string]int     `json:"monotone_constraints,omitempty"` // feature to +1 or -1
@@ -161,6 +162,11 @@ func (c *Card) Validate() error {
 	if d := c.Distribution; d != nil {
 		if err := d.Validate(len(c.Features)); err != nil {
 			return bad("distribution", "%v", err)
+		}
+	}
+	if r := c.Recalibrated; r != nil {
+		if err := r.Validate(); err != nil {
+			return bad("recalibrated", "%v", err)
 		}
 	}
 	if r := c.Reliability; r != nil {

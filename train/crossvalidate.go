@@ -13,6 +13,10 @@ type CrossValidation struct {
 	folds        []Fold
 	bag          Bag
 	keys         Keys // of the rows of train
+
+	// Judged, which may be nil, is called by Run with each fold's training; it may
+	// not keep the datasets.
+	Judged func(fold int, train, valid *Dataset, r *Result) error
 }
 
 // Bag has the folds trained as a bag says; k places the rows of the dataset.
@@ -39,6 +43,10 @@ func (c *CrossValidation) Keys(fold int) Keys {
 	}
 	return c.keys.Subset(c.folds[fold].Train)
 }
+
+// JudgeKeys returns the keys of the rows that judge a fold; none where those of
+// another dataset do.
+func (c *CrossValidation) JudgeKeys(fold int) Keys { return c.keys.Subset(c.folds[fold].Valid) }
 
 // Data returns what a fold trains on and what judges it.
 func (c *CrossValidation) Data(fold int) (train, valid *Dataset) {
@@ -100,6 +108,11 @@ func (c *CrossValidation) Run(ctx context.Context, p Params, report func(fold in
 			return results, context.Cause(ctx)
 		case err != nil:
 			return results, fmt.Errorf("fold %d (%s): %w", i+1, c.folds[i].Name, err)
+		}
+		if c.Judged != nil {
+			if err := c.Judged(i, train, valid, r); err != nil {
+				return results, fmt.Errorf("fold %d (%s): %w", i+1, c.folds[i].Name, err)
+			}
 		}
 		results = append(results, NewFoldResult(c.Name(i), train, valid, r))
 		if done != nil && !done(results) {

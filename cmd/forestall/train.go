@@ -169,6 +169,9 @@ func (c *trainCmd) Run(g *globals) error {
 	}
 	// A model is kept whatever becomes of its calibration.
 	uncalibrated := c.calibrate(g, text, in, f, &card)
+	if uncalibrated == nil {
+		f.came.correct(c, &card)
+	}
 	if err := model.Save(c.Out, text, card); err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ import (
 type calibrateFlags struct {
 	Calibrate   string `group:"Calibration" placeholder:"FILE|SHARE|out-of-bag" help:"Fit the probabilities to rows that are used for nothing else: a table, or a share such as 10% of this one, its last rows by --time or whole components by --group. Of --members: out-of-bag, the rows trained on, each as judged by the member that left its component out; out-of-bag:20% takes the newest."`
 	Calibration string `group:"Calibration" placeholder:"METHOD" default:"" enum:",auto,platt,isotonic" help:"How: platt, isotonic, or auto (the default): isotonic from 1,000 positive rows on, else platt."`
+
+	Recalibrate float64 `group:"Calibration" placeholder:"N" help:"Prequential: multiply the odds by the failures seen / expected in the highest hundredth of each test window, of the rows at most N of --time older than the newest, for rates drift."`
 }
 
 // held is what a calibration is fitted to.

@@ -37,7 +37,8 @@ type fitted struct {
 	took    time.Duration // to train it, without what judged
 	trials  *model.Trials
 	search  *train.SearchResult
-	leftOut *leftOut // nil: no members
+	leftOut *leftOut       // nil: no members
+	came    *recalibration // nil: the probabilities are not corrected by what came
 }
 
 // check finds out what is wrong with the flags before anything is read.
@@ -68,7 +69,7 @@ func (c *trainCmd) check() (*train.Split, error) {
 	if err := c.checkReport(split); err != nil {
 		return nil, err
 	}
-	if err := c.checkCalibrate(); err != nil {
+	if err := errors.Join(c.checkCalibrate(), c.checkRecalibrate(split)); err != nil {
 		return nil, err
 	}
 	return split, c.checkApart()
@@ -220,6 +221,7 @@ func (c *trainCmd) fitHoldout(g *globals, progress *trainProgress, in *trainInpu
 // fitFolds judges the parameters fold by fold and trains a model of its own.
 func (c *trainCmd) fitFolds(g *globals, progress *trainProgress, in *trainInput, cv *train.CrossValidation, how string, rows []int, p train.Params) (*fitted, error) {
 	n := cv.Folds()
+	came := c.recalibrates(in, cv)
 	folds, err := cv.Run(g.ctx, p,
 		func(fold int, at train.Progress) { progress.foldTree(fold+1, n, p.EarlyStopping > 0, at) },
 		func(done []train.FoldResult) bool { progress.fold(done, n); return true })
@@ -229,7 +231,7 @@ func (c *trainCmd) fitFolds(g *globals, progress *trainProgress, in *trainInput,
 	if len(folds) == 0 {
 		return nil, fmt.Errorf("no fold was finished: %w", err)
 	}
-	f := &fitted{trials: trialsOf(how, folds)}
+	f := &fitted{trials: trialsOf(how, folds), came: came}
 	if err != nil {
 		f.trials.Ended = interrupted
 	}
