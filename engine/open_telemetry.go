@@ -30,7 +30,7 @@ func (e *Engine) openTelemetry() (err error) {
 		gone:   map[forestall.Component]bool{}, broken: map[forestall.Component]bool{}, failing: map[string]bool{},
 		failed:    func(f forestall.Failure) { e.outbox.add(failureReport{Failure: f}) },
 		incidents: e.knownIncidents,
-		past:      &past{read: e.incidentsAndZones},
+		past:      &past{read: e.ledgerPast},
 	}
 	e.telemetry = t
 	if err := e.openGPUs(t); err != nil {
@@ -91,16 +91,25 @@ func (e *Engine) openTelemetry() (err error) {
 	return nil
 }
 
-// incidentsAndZones returns what the ledger knows of failures and where nodes are.
-func (e *Engine) incidentsAndZones() (incidents []forestall.Incident, zones map[string]string) {
-	zones = map[string]string{}
+// ledgerPast returns what the ledger knows of failures and nodes.
+func (e *Engine) ledgerPast() ledgerPast {
+	known := ledgerPast{places: map[string]features.Place{}}
+	first := func(t time.Time) {
+		if known.since.IsZero() || t.Before(known.since) {
+			known.since = t
+		}
+	}
 	e.ledger.View(func(s *migrate.State) {
-		incidents = s.AllIncidents()
+		known.incidents = s.AllIncidents()
 		for name, n := range s.Nodes {
-			zones[name] = n.Zone
+			known.places[name] = features.Place{Zone: n.Zone, GPUs: n.GPUs}
+			first(n.Since)
 		}
 	})
-	return incidents, zones
+	for _, in := range known.incidents {
+		first(in.Start)
+	}
+	return known
 }
 
 // checkOwnTargets refuses pages that describe what this engine reads itself.

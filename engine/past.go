@@ -14,7 +14,7 @@ import (
 // knows. It goes into each scrape as samples, and so into the recording: a replay
 // knows at each time what the engine knew then, and no more.
 type past struct {
-	read func() (incidents []forestall.Incident, zones map[string]string) // of the ledger; zones by node
+	read func() ledgerPast
 
 	mu       sync.Mutex
 	asked    time.Time
@@ -24,6 +24,14 @@ type past struct {
 	zones    map[string]string
 	repaired map[forestall.Component]time.Time
 	xids     map[forestall.Component]xidCount
+	cohorts  map[forestall.Kind]*features.Cohorts
+}
+
+// ledgerPast is what the ledger knows of failures and nodes.
+type ledgerPast struct {
+	incidents []forestall.Incident
+	places    map[string]features.Place // by node
+	since     time.Time                 // when the first of them was there
 }
 
 type xidCount struct{ all, hardware int }
@@ -53,7 +61,8 @@ func (p *past) event(e forestall.Event) {
 	p.xids[e.Component] = n
 }
 
-// append appends the metrics of [features.History] of c at a time.
+// append appends the metrics of [features.History] and [features.Cohort] of c at
+// a time.
 func (p *past) append(samples []forestall.Sample, c forestall.Component, at time.Time) []forestall.Sample {
 	if p == nil || c.Kind != forestall.KindGPU && c.Kind != forestall.KindNode {
 		return samples
@@ -82,6 +91,10 @@ func (p *past) append(samples []forestall.Sample, c forestall.Component, at time
 		since = max(at.Sub(end).Seconds(), 0)
 	}
 	add(features.MetricSinceRepair, since)
+	fleet, zone, own := p.cohorts[c.Kind].Rates(node)
+	add(features.MetricFleetRate, fleet)
+	add(features.MetricZoneRate, zone)
+	add(features.MetricNodeRate, own)
 	return samples
 }
 
@@ -91,11 +104,18 @@ func (p *past) refresh(now time.Time) {
 		return
 	}
 	p.asked = now
-	var incidents []forestall.Incident
-	incidents, p.zones = p.read()
+	known := p.read()
+	p.zones = map[string]string{}
+	for name, place := range known.places {
+		p.zones[name] = place.Zone
+	}
+	p.cohorts = map[forestall.Kind]*features.Cohorts{}
+	for _, kind := range []forestall.Kind{forestall.KindGPU, forestall.KindNode} {
+		p.cohorts[kind] = features.NewCohorts(kind, known.places, known.incidents, known.since, now)
+	}
 	p.own, p.node, p.zone = map[forestall.Component]int{}, map[string]int{}, map[string]int{}
 	p.repaired = map[forestall.Component]time.Time{}
-	for _, in := range incidents {
+	for _, in := range known.incidents {
 		node := in.Component.NodeName()
 		if node == "" || in.Start.After(now) {
 			continue

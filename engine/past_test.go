@@ -30,9 +30,10 @@ func TestPast(t *testing.T) {
 		{Component: forestall.Node("n2"), Start: ago(-1)}, // told ahead of its time
 	}
 	reads := 0
-	p := &past{read: func() ([]forestall.Incident, map[string]string) {
+	places := map[string]features.Place{"n1": {Zone: "z1", GPUs: 2}, "n2": {Zone: "z1", GPUs: 1}, "n3": {}, "n4": {Zone: "z2"}}
+	p := &past{read: func() ledgerPast {
 		reads++
-		return incidents, map[string]string{"n1": "z1", "n2": "z1", "n3": "", "n4": "z2"}
+		return ledgerPast{incidents, places, ago(40 * 24 * 60)}
 	}}
 	for _, code := range []int{31, 79, 63} {
 		p.event(forestall.Event{Component: forestall.GPU("n1", 0), Kind: forestall.EventXID, Code: code})
@@ -51,7 +52,12 @@ func TestPast(t *testing.T) {
 		{forestall.Component{Kind: forestall.KindAgent, Name: "a"}, nil},
 	} {
 		var got []float64
-		metrics := features.SetMetrics(tt.c.Kind, features.History)
+		metrics := append(features.SetMetrics(tt.c.Kind, features.History), features.SetMetrics(tt.c.Kind, features.Cohort)...)
+		if len(tt.want) > 0 {
+			rates := features.NewCohorts(tt.c.Kind, places, incidents, ago(40*24*60), now)
+			fleet, zone, own := rates.Rates(tt.c.NodeName())
+			tt.want = append(tt.want, fleet, zone, own)
+		}
 		for i, s := range p.append(nil, tt.c, now) {
 			if s.Metric != metrics[i].Name || s.Component != tt.c || !s.Time.Equal(now) {
 				t.Errorf("%s: sample %v, want %s", tt.c, s, metrics[i].Name)
@@ -109,8 +115,9 @@ func TestSetsAsOnline(t *testing.T) {
 	}
 	e.telemetry.lanes = empty()
 	var incidents []forestall.Incident
-	e.telemetry.past.read = func() ([]forestall.Incident, map[string]string) {
-		return incidents, map[string]string{"n1": "z", "n2": "z"}
+	began := now.Add(-30 * 24 * time.Hour)
+	e.telemetry.past.read = func() ledgerPast {
+		return ledgerPast{incidents, map[string]features.Place{"n1": {Zone: "z", GPUs: 5}, "n2": {Zone: "z", GPUs: 1}}, began}
 	}
 	for i := range 100 {
 		switch i {
@@ -173,6 +180,9 @@ func TestSetsAsOnline(t *testing.T) {
 	}
 	if v := newest(forestall.GPU("n1", 4), features.MetricZoneFailures+"_last"); v != 1 {
 		t.Errorf("%v failures on other nodes of the zone", v)
+	}
+	if v := newest(forestall.GPU("n1", 4), features.MetricFleetRate+"_last"); !(v > 2/180.1 && v <= 2/180.) {
+		t.Errorf("%v failures of a GPU in a day", v)
 	}
 	if v := newest(forestall.Node("n1"), features.MetricNodeFailures+"_5m_delta"); v != 0 {
 		t.Errorf("%v failures within 5 minutes", v)

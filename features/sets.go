@@ -19,17 +19,18 @@ const (
 	Details Set = "details" // what NVML, and of a node the kernel, says beyond the metrics that every source has
 	Context Set = "context" // a GPU against its siblings and its limits; how much its source gives
 	History Set = "history" // failures of the component, its node and its zone until now; time since repair
+	Cohort  Set = "cohort"  // how often components alike fail: of the fleet, the zone, the node
 )
 
 // Sets returns all sets in their order.
-func Sets() []Set { return []Set{Details, Context, History} }
+func Sets() []Set { return []Set{Details, Context, History, Cohort} }
 
 // ParseSet reads a set's name; the error names the accepted ones.
 func ParseSet(name string) (Set, error) {
 	if s := Set(name); slices.Contains(Sets(), s) {
 		return s, nil
 	}
-	return "", fmt.Errorf("%q is not one of the sets of metrics details, context, history", name)
+	return "", fmt.Errorf("%q is not one of the sets of metrics details, context, history, cohort", name)
 }
 
 // Metrics of the sets, by kind of component where it has them.
@@ -53,6 +54,10 @@ const (
 	MetricNodeFailures = "node_failures"
 	MetricZoneFailures = "zone_failures"
 	MetricSinceRepair  = "since_repair_seconds"
+
+	MetricFleetRate = "fleet_failures_per_day"
+	MetricZoneRate  = "zone_failures_per_day"
+	MetricNodeRate  = "node_failures_per_day"
 )
 
 // SetMetrics returns the metrics of a set for a kind of component, nil if the
@@ -76,6 +81,8 @@ func SetMetrics(kind forestall.Kind, set Set) (metrics []Metric) {
 		return append(slices.Clone(xidMetrics), failureMetrics...)
 	case set == History:
 		return slices.Clone(failureMetrics)
+	case set == Cohort:
+		return slices.Clone(cohortMetrics)
 	}
 	return metrics
 }
@@ -104,6 +111,13 @@ var failureMetrics = []Metric{
 	{MetricNodeFailures, Gauge, "failure", "failures of the node and its other components"},
 	{MetricZoneFailures, Gauge, "failure", "failures on other nodes of its zone; missing: it has none"},
 	{MetricSinceRepair, Gauge, "second", "time since its last failure was repaired; missing: there was none"},
+}
+
+// cohortMetrics are what [Cohorts] tells.
+var cohortMetrics = []Metric{
+	{MetricFleetRate, Gauge, "failure/day", "failures of a component of this kind in a day, over 90 days"},
+	{MetricZoneRate, Gauge, "failure/day", "the same in its zone, drawn towards the fleet's; missing: it has none"},
+	{MetricNodeRate, Gauge, "failure/day", "the same on its node, drawn towards the zone's"},
 }
 
 // detailMetric describes one of NVML's details, whose names end in their unit
