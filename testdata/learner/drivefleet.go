@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"math"
+
+	"github.com/stratoswarm/forestall/features"
 )
 
 // driveFleet knows, week by week, how many drives of a kind were running and how
@@ -146,10 +148,10 @@ func (t *tally) over(w, n int) (running, failed float64) {
 const rateStrength = 2000
 
 // rate returns a kind's failures per drive-week, drawn towards a wider kind's as
-// its own weeks are few: the posterior mean under a gamma prior.
+// its own weeks are few.
 func (t *tally) rate(w, n int, wider float64) float64 {
 	running, failed := t.over(w, n)
-	return (failed + rateStrength*wider) / (running + rateStrength)
+	return features.ShrunkRate(failed, running, wider, rateStrength)
 }
 
 var fleetWeeks = []int{0, 26, 8}

@@ -32,19 +32,16 @@ func TestCaughtAt(t *testing.T) {
 
 func TestCorrection(t *testing.T) {
 	r := recipe{horizon: 10, memory: 100}
-	var peaks []peakRow
+	var peaks []train.Peak
 	for range 100 {
-		peaks = append(peaks, peakRow{time: 150, probability: 0.5, fails: true})
+		peaks = append(peaks, train.Peak{Time: 150, Probability: 0.5, Positive: true})
 	}
-	peaks = append(peaks, peakRow{99, 1, true}, peakRow{191, 1, true}) // too old, not yet known
+	peaks = append(peaks, train.Peak{Time: 99, Probability: 1, Positive: true}, train.Peak{Time: 191, Probability: 1, Positive: true}) // too old, not yet known
 	if got, want := r.correction(peaks, 200), 150.0/100; got != want {
 		t.Errorf("%v, want %v", got, want)
 	}
 	if got := r.correction(nil, 200); got != 1 {
 		t.Errorf("without tests before: %v", got)
-	}
-	if got := odds(0.5, 3); got != 0.75 {
-		t.Errorf("odds: %v", got)
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -57,29 +56,11 @@ func caughtAt(score []float64, label []bool, component []int, healthyShare float
 	return inTime / failing, ever / failing
 }
 
-// topShare is the share of rows whose probabilities are compared with what came.
-const topShare = 0.01
-
-// highest returns the rows of the highest probabilities, a share of all.
-func highest(probability []float64, share float64) []int {
-	order := make([]int, len(probability))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(probability[j], probability[i]) })
-	return order[:min(len(order), max(1, int(share*float64(len(order)))))]
-}
-
 // top returns the failures that came and those that were expected among the
 // rows of the highest probabilities.
-func top(probability []float64, label []bool) (observed, expected float64) {
-	for _, i := range highest(probability, topShare) {
-		expected += probability[i]
-		if label[i] {
-			observed++
-		}
-	}
-	return observed, expected
+func top(s *riskScores) (observed, expected float64) {
+	r := train.Recalibrate(train.Peaks(s.probability, s.label, s.time), math.Inf(-1), math.Inf(1))
+	return r.Observed, r.Expected
 }
 
 // trust is how far probabilities can be taken at their word.
@@ -93,7 +74,7 @@ func newTrust(tested []*riskScores) (t trust, err error) {
 	var all train.Scores
 	number := map[int]int32{}
 	for _, s := range tested {
-		o, e := top(s.probability, s.label)
+		o, e := top(s)
 		t.observed, t.expected = t.observed+o, t.expected+e
 		all.Probability = append(all.Probability, s.probability...)
 		all.Positive = append(all.Positive, s.label...)

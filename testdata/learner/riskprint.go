@@ -45,7 +45,7 @@ func (s riskStudy) print(tested []*riskScores) (ok bool, err error) {
 				positive++
 			}
 		}
-		o, e := top(r.probability, r.label)
+		o, e := top(r)
 		fmt.Printf("| %s | %d | %d | %s | %s | %s | %s | %.2f |\n", r.fold, len(r.label), positive, pairCells(p.AUC, r.plain != nil), pairCells(p.AP, r.plain != nil),
 			caughtCell(inTime, ever, true), caughtCell(theirsInTime, theirsEver, r.plain != nil), o/e)
 	}

@@ -13,12 +13,11 @@ import (
 	"github.com/stratoswarm/forestall/train"
 )
 
-// recipe is how a model of risks is trained: members that each leave out a part
-// of the components, on all positive rows and a sample of the others. Their
-// trees are joined to one model whose score is the mean of theirs. Each member
-// judges the components that it left out; from what they say of the newest
-// training rows the probabilities are calibrated. What came of the tests before,
-// as far as it was known when a test began, corrects them: rates drift.
+// recipe is how a model of risks is trained: as `forestall train --members
+// --sample-negatives --half-life --calibrate out-of-bag --recalibrate` does, but
+// that the rows come from a history's own code, are drawn while they are read and
+// trained on span after span. What came of the tests before, as far as it was
+// known when a test began, corrects the probabilities: rates drift.
 type recipe struct {
 	params  train.Params
 	members int
@@ -60,20 +59,20 @@ func (s *riskScores) add(r *riskScores) {
 type learnt struct {
 	columns       [][]float64
 	label, weight []float64
-	member        []int // that leaves the row out
+	keys          train.Keys
 }
 
 // runAll runs the folds in their order and joins the parts of a test.
 func (r *recipe) runAll(ctx context.Context, name string, folds []riskFold) ([]*riskScores, error) {
 	var tested []*riskScores
-	var peaks []peakRow
+	var peaks []train.Peak
 	for i, f := range folds {
 		tell("%s %s, %d of %d", name, f.name, i+1, len(folds))
 		s, err := r.run(ctx, f, r.correction(peaks, f.start))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}
-		peaks = append(peaks, s.peaks()...)
+		peaks = append(peaks, train.Peaks(s.uncorrected, s.label, s.time)...)
 		if n := len(tested); n > 0 && tested[n-1].fold == f.name {
 			tested[n-1].add(s)
 		} else {
@@ -83,42 +82,11 @@ func (r *recipe) runAll(ctx context.Context, name string, folds []riskFold) ([]*
 	return tested, nil
 }
 
-// peakRow is one of the hundredth of a test's rows with the highest
-// probabilities.
-type peakRow struct {
-	time, probability float64
-	fails             bool
+// correction returns the factor of the odds at a time, by the peaks whose outcome
+// was known by then.
+func (r *recipe) correction(peaks []train.Peak, now float64) float64 {
+	return train.Recalibrate(peaks, now-r.memory, now-r.horizon).Factor()
 }
-
-func (s *riskScores) peaks() (rows []peakRow) {
-	for _, i := range highest(s.uncorrected, topShare) {
-		rows = append(rows, peakRow{s.time[i], s.uncorrected[i], s.label[i]})
-	}
-	return rows
-}
-
-// priorFailures is how many failures that came as expected are added to what was
-// seen, so that few do not correct much.
-const priorFailures = 50
-
-// correction returns the factor of the odds at a time: failures seen by those
-// expected among the peaks whose outcome was known by then.
-func (r *recipe) correction(peaks []peakRow, now float64) float64 {
-	observed, expected := float64(priorFailures), float64(priorFailures)
-	for _, p := range peaks {
-		if p.time+r.horizon > now || p.time < now-r.memory {
-			continue
-		}
-		expected += p.probability
-		if p.fails {
-			observed++
-		}
-	}
-	return observed / expected
-}
-
-// odds multiplies the odds of a probability.
-func odds(p, factor float64) float64 { return p * factor / (p*factor + 1 - p) }
 
 func (r *recipe) run(ctx context.Context, f riskFold, correction float64) (*riskScores, error) {
 	l, err := r.sample(f)
@@ -126,15 +94,19 @@ func (r *recipe) run(ctx context.Context, f riskFold, correction float64) (*risk
 		return nil, err
 	}
 	names, used := l.used(f.features)
-	members, err := r.train(ctx, l, names)
+	trained, err := r.train(ctx, l, names)
 	if err != nil {
 		return nil, err
 	}
-	calibration, unseen, err := r.calibrate(f, used, members)
+	judges, err := newJudges(trained, l.keys.Group)
 	if err != nil {
 		return nil, err
 	}
-	joined, err := join(names, members)
+	calibration, unseen, err := judges.calibrate(f, used)
+	if err != nil {
+		return nil, err
+	}
+	joined, err := ensemble(trained)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +115,7 @@ func (r *recipe) run(ctx context.Context, f riskFold, correction float64) (*risk
 		out.score = append(out.score, score)
 		p := calibration.Probability(score)
 		out.uncorrected = append(out.uncorrected, p)
-		out.probability = append(out.probability, odds(p, correction))
+		out.probability = append(out.probability, model.TimesOdds(p, correction))
 		out.label = append(out.label, row.fails)
 		out.component = append(out.component, row.component)
 		out.time = append(out.time, row.time)
@@ -163,22 +135,20 @@ func (r *recipe) sample(f riskFold) (*learnt, error) {
 				return nil
 			}
 		}
-		if r.half > 0 {
-			weight *= math.Exp2((x.time-f.start)/r.half + 1)
-		}
 		row = x.fill(row[:0])
-		for c, v := range row {
-			l.columns[c] = append(l.columns[c], v)
-		}
-		l.label, l.weight = append(l.label, label), append(l.weight, weight)
-		l.member = append(l.member, r.member(x.component))
+		l.add(row, label, weight, x.component, x.time)
 		return nil
 	})
 	return l, err
 }
 
-// member returns the member that leaves a component out.
-func (r *recipe) member(component int) int { return int(lot(component, -1) * float64(r.members)) }
+func (l *learnt) add(row []float64, label, weight float64, component int, time float64) {
+	for c, v := range row {
+		l.columns[c] = append(l.columns[c], v)
+	}
+	l.label, l.weight = append(l.label, label), append(l.weight, weight)
+	l.keys.Group, l.keys.Time = append(l.keys.Group, component), append(l.keys.Time, time)
+}
 
 // lot returns a number in [0,1) that depends on its arguments only (the last
 // steps of MurmurHash3).
@@ -202,7 +172,7 @@ func (l *learnt) used(features []string) (names []string, used []int) {
 	return names, used
 }
 
-func (r *recipe) train(ctx context.Context, l *learnt, names []string) ([]*train.Result, error) {
+func (r *recipe) train(ctx context.Context, l *learnt, names []string) (*train.Result, error) {
 	var columns [][]float64
 	for _, column := range l.columns {
 		if slices.ContainsFunc(column, func(v float64) bool { return v == v }) {
@@ -214,38 +184,45 @@ func (r *recipe) train(ctx context.Context, l *learnt, names []string) ([]*train
 		return nil, err
 	}
 	l.columns = nil // the dataset holds their bins
-	var members []*train.Result
-	for m := range r.members {
-		var rows []int
-		for i, out := range l.member {
-			if out != m || r.members == 1 {
-				rows = append(rows, i)
-			}
-		}
-		p := r.params
-		p.Seed = uint64(m + 1)
-		t, err := train.Train(ctx, d.Subset(rows), nil, p, nil)
+	return train.Bag{Members: r.members, HalfLife: r.half}.Train(ctx, d, nil, l.keys, r.params, nil)
+}
+
+// judges are the members, each for the components that it left out.
+type judges struct {
+	members []*model.Ensemble
+	without map[int]int // member that left a component out
+}
+
+func newJudges(r *train.Result, component []int) (*judges, error) {
+	j := &judges{without: map[int]int{}}
+	for _, m := range r.Bagged.Members {
+		e, err := ensemble(m)
 		if err != nil {
 			return nil, err
 		}
-		members = append(members, t)
+		j.members = append(j.members, e)
 	}
-	return members, nil
+	for row, m := range r.Bagged.Without {
+		j.without[component[row]] = m
+	}
+	return j, nil
+}
+
+// of returns the member that has not seen a component; of one that none has seen
+// any.
+func (j *judges) of(component int) *model.Ensemble {
+	m, seen := j.without[component]
+	if !seen {
+		m = int(lot(component, -1) * float64(len(j.members)))
+	}
+	return j.members[m]
 }
 
 // calibrate fits the probabilities to what each member says of the components
 // that it left out, in the newest training rows.
-func (r *recipe) calibrate(f riskFold, used []int, members []*train.Result) (c model.Calibration, held *unseenRows, err error) {
-	var each []*model.Ensemble
-	for _, m := range members {
-		e, err := model.NewEnsemble(m.Features, m.Objective, m.Trees)
-		if err != nil {
-			return c, nil, err
-		}
-		each = append(each, e)
-	}
+func (j *judges) calibrate(f riskFold, used []int) (c model.Calibration, held *unseenRows, err error) {
 	held = &unseenRows{}
-	err = scoreRows(f.held, used, func(x riskRow) *model.Ensemble { return each[r.member(x.component)] }, func(x riskRow, score float64) {
+	err = scoreRows(f.held, used, func(x riskRow) *model.Ensemble { return j.of(x.component) }, func(x riskRow, score float64) {
 		held.Raw, held.Label = append(held.Raw, score), append(held.Label, x.fails)
 		held.Before = append(held.Before, model.Sigmoid(score))
 		held.Group = append(held.Group, x.component)
@@ -258,23 +235,13 @@ func (r *recipe) calibrate(f riskFold, used []int, members []*train.Result) (c m
 	return c, held, err
 }
 
-// join makes one model of the members whose score is the mean of theirs.
-func join(names []string, members []*train.Result) (*model.Ensemble, error) {
-	var trees []model.Tree
-	for _, m := range members {
-		for _, t := range m.Trees {
-			t.Leaves = slices.Clone(t.Leaves)
-			for i := range t.Leaves {
-				t.Leaves[i].Value /= float64(len(members))
-			}
-			trees = append(trees, t)
-		}
-	}
-	var text bytes.Buffer
-	if err := model.WriteEnsemble(&text, names, members[0].Objective, trees); err != nil {
+// ensemble returns what was trained, as it would be read from its file.
+func ensemble(r *train.Result) (*model.Ensemble, error) {
+	text, err := r.Text()
+	if err != nil {
 		return nil, err
 	}
-	return model.ReadEnsemble(&text)
+	return model.ReadEnsemble(bytes.NewReader(text))
 }
 
 const scoreBatch = 4096

@@ -61,11 +61,7 @@ func trainSim(ctx context.Context, schema *features.Schema, seed uint64) (*simJu
 		if row.left > 0 && row.left <= simHorizon {
 			label = 1
 		}
-		for c, v := range row.vector {
-			l.columns[c] = append(l.columns[c], v)
-		}
-		l.label, l.weight = append(l.label, label), append(l.weight, 1)
-		l.member = append(l.member, r.member(row.gpu))
+		l.add(row.vector, label, 1, row.gpu, float64(row.at))
 	}
 	failing := simFleet{seed, 40 * len(simSeen), simFaultRun, simSeen}
 	if err := failing.run(ctx, schema, func(row *simRow) error {
@@ -90,11 +86,11 @@ func trainSim(ctx context.Context, schema *features.Schema, seed uint64) (*simJu
 	j := &simJudges{}
 	var learntNames []string
 	learntNames, j.used = l.used(names)
-	members, err := r.train(ctx, l, learntNames)
+	trained, err := r.train(ctx, l, learntNames)
 	if err != nil {
 		return nil, err
 	}
-	if j.learnt, err = join(learntNames, members); err != nil {
+	if j.learnt, err = ensemble(trained); err != nil {
 		return nil, err
 	}
 	cfg := anomaly.DefaultConfig()
