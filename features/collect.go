@@ -43,19 +43,21 @@ type collector struct {
 // reading is what a source said about one component.
 type reading struct {
 	component   forestall.Component
-	now, before []float64 // the mapping's slots; NaN = missing
-	xid         float64   // in this scrape; NaN = none given
-	xidBefore   float64   // last one given
-	series      int       // that this scrape has of it
-	scrape      uint64    // that touched it last
-	known       bool      // it is in seen
+	now, before []float64  // the mapping's slots; NaN = missing
+	xid         float64    // in this scrape; NaN = none given
+	xidBefore   float64    // last one given
+	series      int        // that this scrape has of it
+	scrape      uint64     // that touched it last
+	known       bool       // it is in seen
+	counting    []counting // of the mapping's counting slots
 }
 
 // route says what the values of one series are. The zero route is nothing.
 type route struct {
-	to    *reading
-	rules []rule
-	xid   bool
+	to      *reading
+	rules   []rule
+	counted []*counted // by rule, nil for one that does not count; nil: none does
+	xid     bool
 }
 
 func newCollector(m *Mapping, node string, target map[string]string, origin string, limit int) *collector {
@@ -88,8 +90,18 @@ func (c *collector) route(name string, l labels.Labels) (route, error) {
 			return r, fmt.Errorf("%w: %w: more than %d components are described", ErrExposition, ErrTooLarge, c.limit)
 		}
 		n := len(c.mapping.slots)
-		r.to = &reading{component: component, now: nans(n), before: nans(n), xid: math.NaN(), xidBefore: math.NaN()}
+		r.to = &reading{component: component, now: nans(n), before: nans(n), xid: math.NaN(), xidBefore: math.NaN(), counting: make([]counting, len(c.mapping.counting))}
 		c.state[component] = r.to
+	}
+	for i := range r.rules {
+		at := slices.Index(c.mapping.counting, r.rules[i].slot)
+		if at < 0 {
+			continue
+		}
+		if r.counted == nil {
+			r.counted = make([]*counted, len(r.rules))
+		}
+		r.counted[i] = r.to.counting[at].of(countedKey{name, l.Hash(), i})
 	}
 	return r, nil
 }
@@ -137,7 +149,12 @@ func (c *collector) add(r route, v float64) {
 		r.to.xid = reported(v)
 	}
 	for i := range r.rules {
-		r.rules[i].take(r.to.now, v)
+		if r.counted != nil && r.counted[i] != nil {
+			at := slices.Index(c.mapping.counting, r.rules[i].slot)
+			r.to.counting[at].take(r.counted[i], c.scrape, r.rules[i].read(v))
+		} else {
+			r.rules[i].take(r.to.now, v)
+		}
 	}
 }
 
@@ -166,6 +183,9 @@ func (c *collector) end(now time.Time) error {
 			r.known = true
 			at, _ := slices.BinarySearchFunc(c.seen, r.component, forestall.Component.Compare)
 			c.seen = slices.Insert(c.seen, at, r.component)
+		}
+		for i, slot := range c.mapping.counting {
+			r.now[slot] = r.counting[i].total(c.scrape)
 		}
 		c.mapping.derive(r.now, r.before)
 		c.noteXID(r, now)

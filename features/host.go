@@ -36,6 +36,8 @@ type Host struct {
 	kernelErr error           // why
 
 	values []float64 // of the read in progress
+	reads  uint64
+	counts map[string]*counting // by metric: sums over devices
 	before counters
 	events []forestall.Event
 }
@@ -72,6 +74,7 @@ func NewHost(node string, opt HostOptions) (*Host, error) {
 		opt:       opt,
 		proc:      proc,
 		slot:      map[string]int{},
+		counts:    map[string]*counting{},
 		values:    make([]float64, len(hostMetrics)),
 	}
 	if opt.Kmsg == "" {
@@ -122,6 +125,7 @@ func (h *Host) Read(now time.Time, dst []forestall.Sample) ([]forestall.Sample, 
 	if err != nil {
 		return dst, fmt.Errorf("host telemetry: %w", err)
 	}
+	h.reads++
 	next := counters{at: now, cpu: stat.CPUTotal, ooms: math.NaN()}
 	h.readCPU(now, stat)
 	h.readMemory()
@@ -132,6 +136,9 @@ func (h *Host) Read(now time.Time, dst []forestall.Sample) ([]forestall.Sample, 
 	h.readHardware()
 	next.ooms = h.readOOMKills(now, h.readKernelLog(now))
 	h.before = next
+	for metric, c := range h.counts {
+		h.set(metric, c.total(h.reads))
+	}
 	dst = slices.Grow(dst, len(hostMetrics))
 	for i, m := range hostMetrics {
 		dst = append(dst, forestall.Sample{Component: h.component, Metric: m.Name, Time: now, Value: reported(h.values[i])})
@@ -154,6 +161,16 @@ func (h *Host) event(e forestall.Event) {
 		h.events = slices.Delete(h.events, 0, 1)
 	}
 	h.events = append(h.events, e)
+}
+
+// count adds a device's counter to a metric that is the sum of several.
+func (h *Host) count(metric, device string, v float64) {
+	c := h.counts[metric]
+	if c == nil {
+		c = &counting{}
+		h.counts[metric] = c
+	}
+	c.take(c.of(countedKey{name: device}), h.reads, v)
 }
 
 func (h *Host) set(metric string, v float64) { h.values[h.slot[metric]] = v }
@@ -227,25 +244,15 @@ func (h *Host) readNetwork() {
 	if err != nil {
 		return
 	}
-	var rx, tx, errs, drops uint64
-	found := false
 	for name, d := range devices {
 		if !physicalInterface(name) {
 			continue
 		}
-		found = true
-		rx += d.RxBytes
-		tx += d.TxBytes
-		errs += d.RxErrors + d.TxErrors
-		drops += d.RxDropped + d.TxDropped
+		h.count(nodeNetworkReceive, name, float64(d.RxBytes))
+		h.count(nodeNetworkTransmit, name, float64(d.TxBytes))
+		h.count(nodeNetworkErrors, name, float64(d.RxErrors+d.TxErrors))
+		h.count(nodeNetworkDrops, name, float64(d.RxDropped+d.TxDropped))
 	}
-	if !found {
-		return
-	}
-	h.set(nodeNetworkReceive, float64(rx))
-	h.set(nodeNetworkTransmit, float64(tx))
-	h.set(nodeNetworkErrors, float64(errs))
-	h.set(nodeNetworkDrops, float64(drops))
 }
 
 // number is the value of a field that a kernel may lack.

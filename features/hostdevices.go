@@ -28,15 +28,12 @@ func (h *Host) readDisks(now time.Time) map[string]blockdevice.IOStats {
 	disks := make(map[string]blockdevice.IOStats)
 	elapsed := float64(now.Sub(h.before.at).Milliseconds())
 	busiest, ticks, completed, known := math.NaN(), 0.0, 0.0, false
-	ioErrors := math.NaN()
 	for _, d := range all {
 		if !physicalDisk(d.DeviceName) {
 			continue
 		}
 		disks[d.DeviceName] = d.IOStats
-		if n := hexFile(filepath.Join(h.opt.SysRoot, "block", d.DeviceName, "device/ioerr_cnt")); !math.IsNaN(n) {
-			ioErrors = sum(ioErrors, n)
-		}
+		h.count(nodeDiskErrors, d.DeviceName, hexFile(filepath.Join(h.opt.SysRoot, "block", d.DeviceName, "device/ioerr_cnt")))
 		b, ok := h.before.disks[d.DeviceName]
 		if !ok || elapsed <= 0 || d.IOsTotalTicks < b.IOsTotalTicks || d.ReadIOs < b.ReadIOs || d.WriteIOs < b.WriteIOs {
 			continue
@@ -50,7 +47,6 @@ func (h *Host) readDisks(now time.Time) map[string]blockdevice.IOStats {
 		ticks += float64(d.ReadTicks-b.ReadTicks) + float64(d.WriteTicks-b.WriteTicks)
 		completed += float64(d.ReadIOs-b.ReadIOs) + float64(d.WriteIOs-b.WriteIOs)
 	}
-	h.set(nodeDiskErrors, ioErrors)
 	if known {
 		h.set(nodeDiskUtilization, busiest)
 		h.set(nodeDiskLatency, quotient(ticks/1000, completed))
@@ -60,14 +56,12 @@ func (h *Host) readDisks(now time.Time) map[string]blockdevice.IOStats {
 
 // readHardware reads memory controllers, thermal zones and file handles.
 func (h *Host) readHardware() {
-	ce, ue, hottest := math.NaN(), math.NaN(), math.NaN()
+	hottest := math.NaN()
 	controllers, _ := filepath.Glob(filepath.Join(h.opt.SysRoot, "devices/system/edac/mc/mc[0-9]*"))
 	for _, dir := range controllers {
-		ce = sum(ce, numberFile(filepath.Join(dir, "ce_count")))
-		ue = sum(ue, numberFile(filepath.Join(dir, "ue_count")))
+		h.count(nodeEDACCorrectable, dir, numberFile(filepath.Join(dir, "ce_count")))
+		h.count(nodeEDACUncorrectable, dir, numberFile(filepath.Join(dir, "ue_count")))
 	}
-	h.set(nodeEDACCorrectable, ce)
-	h.set(nodeEDACUncorrectable, ue)
 	zones, _ := filepath.Glob(filepath.Join(h.opt.SysRoot, "class/thermal/thermal_zone[0-9]*/temp"))
 	for _, file := range zones {
 		if t := numberFile(file) / 1000; math.IsNaN(hottest) || t > hottest {
@@ -109,19 +103,16 @@ func (h *Host) readOOMKills(now time.Time, killed []string) float64 {
 // readThrottles reads how often the cores lowered their clock for heat, and the
 // errors of InfiniBand ports.
 func (h *Host) readThrottles() {
-	throttles, faults := math.NaN(), math.NaN()
 	cores, _ := filepath.Glob(filepath.Join(h.opt.SysRoot, "devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count"))
 	for _, file := range cores {
-		throttles = sum(throttles, numberFile(file))
+		h.count(nodeCPUThrottles, file, numberFile(file))
 	}
-	h.set(nodeCPUThrottles, throttles)
 	for _, counter := range infinibandErrors {
 		files, _ := filepath.Glob(filepath.Join(h.opt.SysRoot, "class/infiniband/*/ports/*/counters", counter))
 		for _, file := range files {
-			faults = sum(faults, numberFile(file))
+			h.count(nodeInfinibandErrors, file, numberFile(file))
 		}
 	}
-	h.set(nodeInfinibandErrors, faults)
 }
 
 // infinibandErrors are the counters of a port that grow with faults of its link
@@ -143,17 +134,6 @@ func vmstat(path, field string) float64 {
 		}
 	}
 	return math.NaN()
-}
-
-// sum adds what is known: NaN only when both are.
-func sum(a, b float64) float64 {
-	switch {
-	case math.IsNaN(a):
-		return b
-	case math.IsNaN(b):
-		return a
-	}
-	return a + b
 }
 
 // numberFile reads a decimal number from a file, NaN when it can't.

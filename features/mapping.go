@@ -23,6 +23,7 @@ type Mapping struct {
 	rules    map[string][]rule // by the series' name
 	events   map[string]bool   // series whose value is the last XID
 	formulas []computed        // in the order of the table
+	counting []int             // slots that are sums of counters, each aware of its resets
 	extra    []Metric          // those that the kind's list lacks
 }
 
@@ -79,6 +80,28 @@ func (m *Mapping) Series() []string {
 // knows reports whether the mapping reads the series.
 func (m *Mapping) knows(name string) bool { return m.rules[name] != nil || m.events[name] }
 
+// findCounting notes the slots that are sums of counters and of nothing else.
+func (m *Mapping) findCounting() {
+	for slot, name := range m.slots[:m.nOut] {
+		metric, ok := m.metric(name)
+		written, sums := 0, 0
+		for _, rules := range m.rules {
+			for i := range rules {
+				if r := &rules[i]; r.slot == slot {
+					written++
+					if r.join == joinSum && r.bits == 0 {
+						sums++
+					}
+				}
+			}
+		}
+		computed := slices.ContainsFunc(m.formulas, func(c computed) bool { return c.slot == slot })
+		if ok && metric.Type == Counter && sums > 0 && sums == written && !computed {
+			m.counting = append(m.counting, slot)
+		}
+	}
+}
+
 // matches reports whether the rule is for a series with these labels.
 func (r *rule) matches(l labels.Labels) bool {
 	for _, w := range r.where {
@@ -89,21 +112,26 @@ func (r *rule) matches(l labels.Labels) bool {
 	return true
 }
 
-// take adds the value of one series to the component's slots.
-func (r *rule) take(slots []float64, v float64) {
+// read returns what a value of a series means; NaN if nothing.
+func (r *rule) read(v float64) float64 {
 	if v >= r.limit || r.nonzero && v == 0 {
-		return
+		return math.NaN()
 	}
 	switch {
 	case r.join == joinCount:
 		v = 1
 	case r.bits != 0:
 		if v < 0 || !finite(v) {
-			return
+			return math.NaN()
 		}
 		v = float64(min(uint64(v)&r.bits, 1)) // 0 or 1
 	}
-	v = reported(v * r.scale)
+	return reported(v * r.scale)
+}
+
+// take adds the value of one series to the component's slots.
+func (r *rule) take(slots []float64, v float64) {
+	v = r.read(v)
 	if math.IsNaN(v) {
 		return
 	}

@@ -237,6 +237,7 @@ func compileTable(rows []numbered) (*Mapping, error) {
 			return nil, fmt.Errorf("%s: %w", row.at, err)
 		}
 	}
+	m.findCounting()
 	return m, nil
 }
 
