@@ -26,6 +26,7 @@ type Status struct {
 	ReplicationFactor    int                       `json:"replication_factor" doc:"replicas asked for"`
 	EffectiveReplication int                       `json:"effective_replication" doc:"replicas that a checkpoint gets now"`
 	Fleet                FleetShort                `json:"fleet" doc:"is the fleet good?"`
+	KnownSince           map[string]time.Time      `json:"known_since,omitempty" doc:"from when on the ledger holds every failure of a kind, move, intervention and held-out decision; earlier ones may be missing"`
 	Thresholds           []AlarmThreshold          `json:"thresholds,omitempty" doc:"probabilities from which components of this node are suspect and failing, and why"`
 	Notes                []string                  `json:"notes,omitempty" doc:"what an operator should know, in words"`
 }

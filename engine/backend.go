@@ -118,7 +118,7 @@ func (v view) Status() api.Status {
 		}
 	}
 	v.ledger.View(func(s *migrate.State) {
-		status.OpenIncidents = len(s.Incidents)
+		status.OpenIncidents, status.KnownSince = len(s.Incidents), s.KnownSince()
 		for _, w := range s.Workloads {
 			if w.Retired || w.Completed {
 				continue

@@ -94,6 +94,7 @@ type Engine struct {
 	renewals    sync.WaitGroup
 	noLease     atomic.Bool
 	outbox      *outbox
+	contact     contact // with the leader
 	holds       *holds
 	reports     *reports             // the leader's
 	leftSince   map[string]time.Time // the leader loop's: nodes that left in good order

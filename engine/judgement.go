@@ -352,9 +352,28 @@ func (p PolicyConfig) checkAlarms(bad func(key, format string, args ...any)) {
 }
 
 // knownIncidents returns the ledger's incidents and whether this node's replica
-// of it is up to date.
+// of it is up to date: after a start, and after a time without a leader, it catches
+// up and the nodes tell what has failed meanwhile.
 func (e *Engine) knownIncidents() (incidents []forestall.Incident, current bool) {
 	e.ledger.View(func(s *migrate.State) { incidents = s.AllIncidents() })
-	up := e.now().Sub(e.started) >= ledgerLag // a replica catches up after a start
-	return incidents, up && e.node.LastContact() < e.timing.fresh
+	return incidents, e.contact.lasts(e.node.LastContact() < e.timing.fresh, e.now()) >= ledgerLag
+}
+
+// contact is how long the leader has been heard without a break.
+type contact struct {
+	mu    sync.Mutex
+	since time.Time // zero: not heard
+}
+
+func (c *contact) lasts(heard bool, now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !heard:
+		c.since = time.Time{}
+		return 0
+	case c.since.IsZero() || now.Before(c.since):
+		c.since = now
+	}
+	return now.Sub(c.since)
 }

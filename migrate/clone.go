@@ -40,6 +40,7 @@ func (s *State) clone() State {
 	}
 	c.Spent = slices.Clone(s.Spent)
 	c.Recent = slices.Clone(s.Recent)
+	c.Forgotten = maps.Clone(s.Forgotten)
 	c.recent = maps.Clone(s.recent)
 	return c
 }

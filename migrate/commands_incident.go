@@ -49,8 +49,24 @@ func (c *FailureSeen) apply(s *State, at stamp) any {
 	if err := s.incidentRoom(f.Component, f.Kind); err != nil {
 		return err
 	}
-	s.openIncident(forestall.Incident{Component: f.Component, Kind: f.Kind, Start: at.at, Evidence: f.Evidence}, epoch)
+	s.openIncident(forestall.Incident{Component: f.Component, Kind: f.Kind, Start: failedAt(f, at), Agreed: at.at, Evidence: f.Evidence}, epoch)
 	return nil
+}
+
+// maxFailureDelay bounds how long before it is agreed on a failure may have been.
+// It may lie that far back because a node keeps its failures while there is no
+// leader; what is older is taken for a clock that was wrong.
+const maxFailureDelay = 24 * time.Hour
+
+// failedAt is when an incident begins: when its failure was established, by the
+// clock of the node that saw it, which also stamps the component's telemetry.
+// Were it the time of agreement, what the node recorded of the dead component
+// until then would look like its last hours.
+func failedAt(f forestall.Failure, at stamp) time.Time {
+	if delay := at.at.Sub(f.Time); delay <= 0 || delay > maxFailureDelay {
+		return at.at
+	}
+	return f.Time.UTC()
 }
 
 // IncidentClose ends an open incident: the component works again. Those of
@@ -81,7 +97,7 @@ func (*Intervened) kind() string { return "intervened" }
 func (*Intervened) check() error { return nil }
 
 func (c *Intervened) apply(s *State, _ stamp) any {
-	s.Interventions = keepLast(s.Interventions, c.Intervention, maxHistory)
+	s.rememberIntervention(c.Intervention)
 	return nil
 }
 
@@ -95,7 +111,7 @@ func (*HeldOut) kind() string { return "held_out" }
 func (*HeldOut) check() error { return nil }
 
 func (c *HeldOut) apply(s *State, _ stamp) any {
-	s.HeldOut = keepLast(s.HeldOut, c.Intervention, maxHistory)
+	s.rememberHeldOut(c.Intervention)
 	return nil
 }
 
@@ -128,7 +144,7 @@ func (s *State) openIncident(i forestall.Incident, epoch forestall.Epoch) {
 		if epoch <= old.Epoch {
 			return
 		}
-		i.Start = old.Start
+		i.Start, i.Agreed = old.Start, old.Agreed
 	}
 	s.Incidents[key] = Incident{i, epoch}
 }
@@ -141,7 +157,10 @@ func (s *State) closeIncident(c forestall.Component, kind forestall.FailureKind,
 	}
 	delete(s.Incidents, key)
 	i.End = at.at
-	s.Past = keepLast(s.Past, i, maxHistory)
+	if i.End.Before(i.Start) { // another leader's clock
+		i.End = i.Start
+	}
+	s.rememberIncident(i)
 	return true
 }
 

@@ -55,7 +55,7 @@ func (c *Propose) apply(s *State, at stamp) any {
 		if err := s.spend(at.at); err != nil {
 			return err
 		}
-		s.Interventions = keepLast(s.Interventions, forestall.Intervention{Decision: d.ID, Component: d.Component, Action: d.Action, Time: at.at}, maxHistory)
+		s.rememberIntervention(forestall.Intervention{Decision: d.ID, Component: d.Component, Action: d.Action, Time: at.at})
 	}
 	w.countTry(d, at.at)
 	d.From = w.Node
@@ -278,7 +278,7 @@ func (c *GiveUp) apply(s *State, at stamp) any {
 		return err
 	}
 	note := gaveUp + c.Note
-	incident := forestall.Incident{Component: w.Spec.Component(), Kind: workloadFailure(w.Spec.Kind), Start: at.at, Evidence: []string{note}}
+	incident := forestall.Incident{Component: w.Spec.Component(), Kind: workloadFailure(w.Spec.Kind), Start: at.at, Agreed: at.at, Evidence: []string{note}}
 	if err := s.incidentRoom(incident.Component, incident.Kind); err != nil {
 		return err
 	}
@@ -287,7 +287,7 @@ func (c *GiveUp) apply(s *State, at stamp) any {
 	w.Tries++
 	w.revokeAll()
 	if i, open := s.Incidents[incidentKey(incident.Component, incident.Kind)]; open {
-		incident.Start, incident.Evidence = i.Start, addGivingUp(i.Evidence, note)
+		incident.Start, incident.Agreed, incident.Evidence = i.Start, i.Agreed, addGivingUp(i.Evidence, note)
 	}
 	s.Incidents[incidentKey(incident.Component, incident.Kind)] = Incident{incident, w.Epoch}
 	s.closeMigration(m, forestall.PhaseAborted, note, at)
@@ -318,5 +318,5 @@ func (s *State) closeMigration(m *forestall.Migration, p forestall.Phase, note s
 	m.Note = note
 	s.Workloads[m.Workload].Migration = ""
 	delete(s.Open, m.ID)
-	s.Closed = keepLast(s.Closed, *m, maxClosed)
+	s.rememberMigration(*m)
 }

@@ -74,7 +74,7 @@ func (c *NodeFailed) apply(s *State, at stamp) any {
 	if err := s.setNode(c.Name, forestall.MemberFailed, at); err != nil {
 		return err
 	}
-	s.openIncident(forestall.Incident{Component: node, Kind: forestall.NodeCrash, Start: at.at, Evidence: agreed(c.Evidence, c.Observers)}, 0)
+	s.openIncident(forestall.Incident{Component: node, Kind: forestall.NodeCrash, Start: at.at, Agreed: at.at, Evidence: agreed(c.Evidence, c.Observers)}, 0)
 	return nil
 }
 

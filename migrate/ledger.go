@@ -46,6 +46,9 @@ func (l *Ledger) Apply(index uint64, cmd []byte) any {
 	if err, refused := value.(error); refused {
 		return fmt.Errorf("%s: %w", c.kind(), err)
 	}
+	if s.Time.IsZero() {
+		s.Begun = at
+	}
 	s.Time = at
 	s.remember(id)
 	l.signal()

@@ -102,13 +102,11 @@ func DefaultBudget() Budget { return Budget{Concurrent: 2, PerWindow: 20, Window
 // be forgotten.
 const StableAfter = time.Minute
 
-// What the ledger remembers of the past, the oldest first to go.
+// What the ledger can hold; of the past, see history.go.
 const (
 	maxNodes         = 10_000
 	maxWorkloads     = 100_000
 	maxOpenIncidents = 100_000
-	maxClosed        = 500   // migrations
-	maxHistory       = 2_000 // closed incidents, interventions, outcomes: each
 	maxRecent        = 2_000 // command IDs
 	maxEvidence      = 10    // per incident
 )
@@ -136,6 +134,9 @@ type State struct {
 
 	Spent  []time.Time `json:"spent"`  // preemptive actions within the budget's window
 	Recent []string    `json:"recent"` // IDs of commands that took effect
+
+	Begun     time.Time            `json:"begun,omitzero"`      // of the first command; zero: a ledger from before this was kept
+	Forgotten map[string]time.Time `json:"forgotten,omitempty"` // when the newest of its kind that made room was over; see KnownSince
 
 	recent map[string]struct{} // Recent as a set
 }

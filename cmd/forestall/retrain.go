@@ -61,6 +61,7 @@ func (c retrainCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(g.err, "forestall: %s\n", why)
 	var training trainCmd
 	parser, err := kong.New(&training, kong.Name("forestall train"), kong.Exit(func(int) {}))
 	if err != nil {
@@ -112,6 +113,13 @@ func (c *retrainCmd) arguments(ctx context.Context, kind forestall.Kind, dir str
 	if start := to.Add(-time.Duration(c.Days * 24 * float64(time.Hour))); start.After(from) {
 		from = start
 	}
+	from, gap, err := c.known(ctx, kind, from)
+	if err != nil {
+		return nil, "", err
+	}
+	if !from.Before(to) {
+		return nil, "", fmt.Errorf("%s: the telemetry ends at %s, and %s; --incidents and --interventions with lists of your own do without the ledger's", c.Telemetry, timeText(to), gap)
+	}
 	incidents, n, err := c.incidents(ctx, kind, dir)
 	if err != nil {
 		return nil, "", err
@@ -135,7 +143,38 @@ func (c *retrainCmd) arguments(ctx context.Context, kind forestall.Kind, dir str
 		args = append(args, "--windows="+strings.Join(windows, ","))
 	}
 	why = fmt.Sprintf("retrained on telemetry from %s to %s with %s", timeText(from), timeText(to), textCount(n, "incident"))
+	if gap != "" {
+		why += "; " + gap
+	}
 	return append(args, c.Train...), why, nil
+}
+
+// known moves the first row on to where the ledger's memory begins, and says so:
+// before, a failure that is not there any more would make its rows negative ones,
+// and rows that a move followed would come back in. Lists of one's own reach as
+// far back as they do.
+func (c *retrainCmd) known(ctx context.Context, kind forestall.Kind, from time.Time) (start time.Time, gap string, err error) {
+	if !c.asks() || c.Incidents != "" && c.Interventions != "" {
+		return from, "", nil
+	}
+	status, err := c.client().Status(ctx)
+	if err != nil {
+		return from, "", err
+	}
+	failures := forestall.GPUFailure
+	if kind == forestall.KindNode {
+		failures = forestall.NodeCrash
+	}
+	start = from
+	for _, own := range []struct{ file, what, words string }{
+		{c.Incidents, string(failures), "failures of " + kind.String()},
+		{c.Interventions, "moves", "moves"},
+	} {
+		if since := status.KnownSince[own.what]; own.file == "" && since.After(start) {
+			start, gap = since, fmt.Sprintf("the ledger knows all %s since %s only, so earlier rows are left out", own.words, timeText(since))
+		}
+	}
+	return start, gap, nil
 }
 
 // asks reports whether the engine is asked what has failed: always, but for a

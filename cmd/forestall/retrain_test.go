@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +44,9 @@ func TestRetrainTakesAfterTheChampion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := answering(t, map[string]any{"/v1/models": champion, "/v1/incidents": incidents, "/v1/migrations": []forestall.Migration{}})
+	url := answering(t, map[string]any{
+		"/v1/models": champion, "/v1/incidents": incidents, "/v1/migrations": []forestall.Migration{}, "/v1/status": api.Status{},
+	})
 	out := filepath.Join(t.TempDir(), "m")
 	args := []string{"retrain", "--telemetry", hour, "--out", out, "--recovery", "1m", "--interval", "5s", "--windows", "10s,1m", "--train=--trees=5", "--api", url}
 	fails(t, "which may be of another version", args...) // the fake takes no proposal; the model is written all the same
@@ -54,10 +57,32 @@ func TestRetrainTakesAfterTheChampion(t *testing.T) {
 	if m.Card.Horizon != model.Duration(2*time.Minute) || m.Card.Lead != model.Duration(10*time.Second) {
 		t.Errorf("horizon %s, lead %s", m.Card.Horizon, m.Card.Lead)
 	}
-	none := answering(t, map[string]any{"/v1/models": champion, "/v1/incidents": []forestall.Incident{}, "/v1/migrations": []forestall.Migration{}})
+	none := answering(t, map[string]any{"/v1/models": champion, "/v1/incidents": []forestall.Incident{}, "/v1/migrations": []forestall.Migration{}, "/v1/status": api.Status{}})
 	fails(t, "there is nothing to learn from", append(args, "--api", none)...)
 	nobody := answering(t, map[string]any{"/v1/models": []api.ModelStatus{}})
 	fails(t, "no model judges gpu yet; give --horizon", append(args, "--api", nobody)...)
+}
+
+// TestRetrainWhereTheLedgerReaches: rows from before the ledger's memory, whose
+// failures may be forgotten, are left out, and said to be.
+func TestRetrainWhereTheLedgerReaches(t *testing.T) {
+	incidents, err := readFile(hourIncidents, train.ReadIncidents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	since := time.Date(2026, 1, 1, 0, 20, 0, 0, time.UTC)
+	ledger := func(known map[string]time.Time) string {
+		return answering(t, map[string]any{"/v1/incidents": incidents, "/v1/migrations": []forestall.Migration{}, "/v1/status": api.Status{KnownSince: known}})
+	}
+	out := filepath.Join(t.TempDir(), "m")
+	args := []string{"retrain", "--telemetry", hour, "--out", out, "--horizon", "2m", "--recovery", "1m", "--interval", "5s", "--windows", "10s,1m", "--train=--trees=5"}
+	for what, want := range map[string]string{"gpu_failure": "knows all failures of gpu since 2026-01-01T00:20:00Z only", "moves": "knows all moves since 2026-01-01T00:20:00Z only"} {
+		_, _, stderr := commandLine(append(args, "--api", ledger(map[string]time.Time{what: since, "agent_failure": noon}))...)
+		if m, err := model.Load(out); err != nil || m.Card.Training.From.Before(since) || !strings.Contains(stderr, want) {
+			t.Errorf("%s: trained from %s on, told %q; %v", what, m.Card.Training.From, stderr, err)
+		}
+	}
+	fails(t, "do without the ledger's", append(args, "--api", ledger(map[string]time.Time{"moves": noon}))...)
 }
 
 func TestDistinctIncidents(t *testing.T) {
