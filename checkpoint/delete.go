@@ -40,6 +40,7 @@ func (d *Dir) Delete(ctx context.Context, id string) error {
 		d.mu.Unlock()
 		return fmt.Errorf("delete checkpoint: %w", err)
 	}
+	d.waste.Add(1)
 	return nil
 }
 
@@ -52,6 +53,7 @@ func (d *Dir) deleteDamaged(id string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete checkpoint: %w", err)
 	}
+	d.waste.Add(1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.damaged, id)

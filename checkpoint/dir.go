@@ -57,7 +57,8 @@ type Dir struct {
 	inbox     inbox // chunks that peers have sent and no manifest needs yet
 	gcing     sync.Mutex
 	scrubbing sync.Mutex
-	restoring keyed // by target
+	restoring keyed        // by target
+	waste     atomic.Int64 // what may have left chunks that nothing needs, since the last GC: dropped checkpoints, failed ones
 
 	recorded map[hash]forestall.Epoch // fences in the catalogue when it was opened, by hash of the workload's name
 
@@ -73,6 +74,7 @@ type Dir struct {
 	marking     bool               // GC is reading manifests
 	released    []root             // held by holds that were released meanwhile
 	leasesTurn  time.Time          // when leases last grew old
+	collected   collected
 }
 
 // OpenDir opens the store at path, creating it in an empty or missing
@@ -119,6 +121,7 @@ func newDir(fsys fileSystem, path string, opt Options) *Dir {
 		lanes:       make(map[string]*lane),
 		holds:       make(map[*hold]struct{}),
 		leasesTurn:  opt.Now(),
+		collected:   collected{at: opt.Now()},
 	}
 	d.inbox.chunks = make(map[hash]packChunk)
 	d.bufs.New = func() any { return new([]byte) }

@@ -24,6 +24,8 @@ import (
 func (d *Dir) GC(ctx context.Context) (freed int64, err error) {
 	d.gcing.Lock()
 	defer d.gcing.Unlock()
+	ended := d.beginCollecting()
+	defer func() { ended(err) }()
 	d.inbox.expire(d.opt.Now().Add(-leaseTime))
 	d.beginGC()
 	if err := d.markAll(ctx, nil); err != nil {

@@ -1,8 +1,10 @@
 package checkpoint
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -262,4 +264,38 @@ func TestManagerRemovesNothingItStages(t *testing.T) {
 	if left := must[[]os.DirEntry](t)(os.ReadDir(filepath.Join(m.store.path, stageDir))); len(left) != 0 {
 		t.Errorf("left in the stage: %v", left)
 	}
+}
+
+// A manager sweeps soon after its start, however long Sweep is, and says when
+// the store is too large to be verified in time.
+func TestManagerSweepsSoonAfterItsStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		m := newManager(t, &fakeEngine{}, nil)
+		m.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		src := t.TempDir()
+		for i := range uint64(2) {
+			writeFiles(t, src, map[string]string{"f": noise(i, 100<<10)})
+			must[forestall.Checkpoint](t)(m.store.Save(t.Context(), Snapshot{Workload: "w", Source: src, Time: time.Now().Add(-48 * time.Hour)}))
+		}
+		m.store.opt.BackgroundRate, m.cfg.Scrub = 10, time.Hour
+		m.store.pace.rate = 0
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		time.Sleep(firstSweep + time.Second)
+		synctest.Wait()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if left := must[[]forestall.Checkpoint](t)(m.store.List("w")); len(left) != 1 {
+			t.Errorf("%d checkpoints are left, want the newest", len(left))
+		}
+		for _, want := range []string{"checkpoints_removed=1", "too large to be verified in time", "within=1h"} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("the log lacks %q:\n%s", want, log.String())
+			}
+		}
+	})
 }

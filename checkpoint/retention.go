@@ -104,20 +104,31 @@ func (d *Dir) Retain(ctx context.Context, r Retention, now time.Time, keep func(
 	if err := r.Validate(); err != nil {
 		return 0, 0, err
 	}
-	all, err := d.List("")
-	if err != nil {
-		return 0, 0, err
-	}
-	spare := func(cp forestall.Checkpoint) bool { return d.Pinned(cp.ID) || keep != nil && keep(cp) }
-	removed, err = d.deleteAll(ctx, r.expired(all, now, spare))
-	if err != nil {
-		return removed, 0, fmt.Errorf("retention: %w", err)
+	if removed, err = d.expire(ctx, r, now, keep); err != nil {
+		return removed, 0, err
 	}
 	if freedBytes, err = d.GC(ctx); err != nil || r.MaxBytes == 0 {
 		return removed, freedBytes, err
 	}
-	more, freed, err := d.shrink(ctx, r.MaxBytes, spare)
+	more, freed, err := d.shrink(ctx, r.MaxBytes, d.spare(keep))
 	return removed + more, freedBytes + freed, err
+}
+
+// expire drops what is too old. Its chunks stay until GC.
+func (d *Dir) expire(ctx context.Context, r Retention, now time.Time, keep func(forestall.Checkpoint) bool) (removed int, err error) {
+	all, err := d.List("")
+	if err != nil {
+		return 0, err
+	}
+	if removed, err = d.deleteAll(ctx, r.expired(all, now, d.spare(keep))); err != nil {
+		return removed, fmt.Errorf("retention: %w", err)
+	}
+	return removed, nil
+}
+
+// spare is what no retention drops, beside the newest of each workload.
+func (d *Dir) spare(keep func(forestall.Checkpoint) bool) func(forestall.Checkpoint) bool {
+	return func(cp forestall.Checkpoint) bool { return d.Pinned(cp.ID) || keep != nil && keep(cp) }
 }
 
 // shrink drops the oldest checkpoints until the packs have at most limit bytes.

@@ -184,7 +184,12 @@ func (d *Dir) execute(ctx context.Context, p *plan) (forestall.Checkpoint, error
 }
 
 // finish keeps the tree of a plan whose files are in the store, and commits.
-func (d *Dir) finish(ctx context.Context, p *plan) (forestall.Checkpoint, error) {
+func (d *Dir) finish(ctx context.Context, p *plan) (_ forestall.Checkpoint, err error) {
+	defer func() {
+		if err != nil {
+			d.waste.Add(1)
+		}
+	}()
 	level, top, err := writeTree(p.m.entries, p.batch.add)
 	if err != nil {
 		return forestall.Checkpoint{}, err

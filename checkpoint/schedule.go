@@ -151,25 +151,32 @@ func (m *Manager) automatic(ctx context.Context, t Target) error {
 	return err
 }
 
+// firstSweep is after how long at the latest a manager sweeps for the first time:
+// one that is often started anew must come to it, and one that has just started
+// has other things to do.
+const firstSweep = time.Minute
+
 // sweep applies the retention from time to time, and scrubs a share of the
 // store.
 func (m *Manager) sweep(ctx context.Context) {
-	ticker := time.NewTicker(m.cfg.Sweep)
-	defer ticker.Stop()
+	timer := time.NewTimer(min(m.cfg.Sweep, firstSweep))
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
+		began := m.cfg.Now()
 		r := Retention{All: m.cfg.Retention, Tiers: m.cfg.Tiers, MaxBytes: m.cfg.MaxBytes}
-		removed, freed, err := m.store.Retain(ctx, r, m.cfg.Now(), m.hooks.Keep)
+		removed, freed, err := m.store.Tidy(ctx, r, began, m.hooks.Keep)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			m.cfg.Logger.Error("retention", "error", err)
-		case removed > 0:
+		case removed > 0 || freed > 0:
 			m.cfg.Logger.Info("retention", "checkpoints_removed", removed, "bytes_freed", freed)
 		}
 		m.scrub(ctx)
+		timer.Reset(max(0, m.cfg.Sweep-m.cfg.Now().Sub(began)))
 	}
 }

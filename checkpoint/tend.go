@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // scrub verifies a share of the store, so that all of it has its turn within
@@ -13,6 +14,7 @@ func (m *Manager) scrub(ctx context.Context) {
 	}
 	s, err := m.store.Stats()
 	if err == nil {
+		m.warnOfSlowScrub(s.PackBytes)
 		var r ScrubReport
 		share := float64(m.cfg.Sweep) / float64(m.cfg.Scrub)
 		r, err = m.store.Scrub(ctx, 1+int64(share*float64(s.PackBytes)))
@@ -25,6 +27,18 @@ func (m *Manager) scrub(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		m.cfg.Logger.Error("scrub", "error", err)
 	}
+}
+
+// warnOfSlowScrub says so when the store cannot be verified in time at the rate
+// that work in the background may have.
+func (m *Manager) warnOfSlowScrub(packBytes int64) {
+	rate := m.store.opt.BackgroundRate
+	if rate <= 0 || float64(packBytes) <= float64(rate)*m.cfg.Scrub.Seconds() {
+		return
+	}
+	m.cfg.Logger.Warn("the store is too large to be verified in time at its background rate: raise the rate or allow more time",
+		"pack_bytes", packBytes, "bytes_per_second", rate, "within", m.cfg.Scrub,
+		"takes", time.Duration(float64(packBytes)/float64(rate)*float64(time.Second)).Round(time.Minute))
 }
 
 // mend fetches the checkpoints that are not whole.

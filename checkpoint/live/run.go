@@ -53,10 +53,11 @@ func (m *Manager) interval() time.Duration {
 	return m.cfg.Pace.Interval(m.cfg.Pace.Cost(last), rate)
 }
 
-// retain drops the workload's checkpoints that have become too old.
+// retain drops the workload's checkpoints that have become too old, and now and
+// then what nothing needs any more.
 func (m *Manager) retain(ctx context.Context) {
 	others := func(cp forestall.Checkpoint) bool { return cp.Workload != m.cfg.Workload }
-	removed, freed, err := m.store.Prune(ctx, m.cfg.Retention, m.cfg.Now(), others)
+	removed, freed, err := m.store.Tidy(ctx, checkpoint.Retention{All: m.cfg.Retention}, m.cfg.Now(), others)
 	switch {
 	case err != nil && ctx.Err() == nil:
 		m.cfg.Logger.Error("retention", "error", err)
