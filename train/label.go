@@ -18,11 +18,11 @@ type Verdict uint8
 // evaluation an alarm on a Late row counts as late.
 const (
 	Unlabelled Verdict = iota
-	Positive           // an incident starts in (t+lead, t+lead+horizon]
-	Negative           // none does, and the data reaches far enough to know
+	Positive           // an incident starts in (t+lead, t+lead+horizon], and the data reaches as far
+	Negative           // none does, and the data reaches as far
 	Late               // an incident starts in (t, t+lead]: too late to act on
 	Inside             // t lies in an incident or in the recovery from it
-	Censored           // the data ends before t+lead+horizon and no incident was seen
+	Censored           // the data ends before t+lead+horizon
 	Intervened         // something was done about the component in [t, t+lead+horizon]
 )
 
@@ -45,7 +45,7 @@ type LabelOptions struct {
 	Horizon  time.Duration // how far beyond the lead the prediction speaks; positive
 	Recovery time.Duration // how long after an incident's end the telemetry is not yet normal
 	// End is up to when incidents would have been seen. A zero End means
-	// that it is not known: rows without an incident are then Censored.
+	// that it is not known: rows outside of incidents are then Censored.
 	End time.Time
 	// Interventions are those that can have kept an incident from happening.
 	// Leave out what changes nothing about the hardware.
@@ -78,10 +78,11 @@ func (o LabelOptions) Validate() error {
 //  2. Intervened, if an intervention came in [t, t+lead+horizon] and before
 //     the next incident: whether one would have come without it is not known.
 //     An intervention after the incident answers it and changes nothing.
-//  3. Late, then Positive, by the start of the next incident. An incident that
-//     was seen counts also beyond End.
-//  4. Censored, if t+lead+horizon lies beyond End.
-//  5. Negative.
+//  3. Late, if the next incident starts before the lead is over.
+//  4. Censored, if t+lead+horizon lies beyond End, also where an incident was
+//     seen before: with only those rows left there the last of the data would
+//     be all failure.
+//  5. Positive or Negative, by the start of the next incident.
 func Label(t time.Time, c forestall.Component, incidents []forestall.Incident, opt LabelOptions) Verdict {
 	var next, acted time.Time // the earliest start after t, the earliest intervention from t on
 	for _, in := range incidents {
@@ -114,10 +115,10 @@ func outside(t, next, acted time.Time, opt LabelOptions) Verdict {
 		return Intervened
 	case !next.IsZero() && !next.After(lead):
 		return Late
-	case !next.IsZero() && !next.After(limit):
-		return Positive
 	case limit.After(opt.End):
 		return Censored
+	case !next.IsZero() && !next.After(limit):
+		return Positive
 	}
 	return Negative
 }
@@ -202,6 +203,15 @@ func (l *Labeler) Label(t time.Time, c forestall.Component) Verdict {
 		acted = h.acted[j]
 	}
 	return outside(t, next, acted, l.opt)
+}
+
+// Announces reports whether an incident of c is known to start in
+// (t+lead, t+lead+horizon], also of a row that is Censored: an alarm there was
+// right, though nobody can say of its neighbours whether theirs were.
+func (l *Labeler) Announces(t time.Time, c forestall.Component) bool {
+	lead := t.Add(l.opt.Lead)
+	next := l.Next(t, c)
+	return next.After(lead) && !next.After(lead.Add(l.opt.Horizon))
 }
 
 // Next returns when the next incident of c after t starts, zero if none is

@@ -2,6 +2,8 @@ package train_test
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -66,7 +68,8 @@ func TestLabelBorders(t *testing.T) {
 
 		{"window ends with the data", 960, one, nil, 1000, train.Negative},
 		{"window passes the data's end", 961, one, nil, 1000, train.Censored},
-		{"an incident that was seen counts beyond the end", 75, one, nil, 105, train.Positive},
+		{"an incident that was seen, but not all of the horizon", 75, one, nil, 105, train.Censored},
+		{"too late, wherever the data ends", 95, one, nil, 105, train.Late},
 
 		{"acted at the row", 20, one, act(20), 1000, train.Intervened},
 		{"acted at the last moment", 20, one, act(60), 1000, train.Intervened},
@@ -191,4 +194,51 @@ func BenchmarkLabeler(b *testing.B) {
 		row += 15
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// TestLabelsAtTheEnd: where failures come at a constant rate, as many rows of
+// the last part of the data are positive as of the first.
+func TestLabelsAtTheEnd(t *testing.T) {
+	t.Parallel()
+	const days, hazard = 30, 1. / 100
+	end := epoch.Add(days * 24 * time.Hour)
+	rng := rand.New(rand.NewPCG(5, 5))
+	var incidents []forestall.Incident
+	fleet := make([]forestall.Component, 3000)
+	for i := range fleet {
+		fleet[i] = forestall.Node(fmt.Sprintf("n%04d", i))
+		for at := epoch; ; {
+			at = at.Add(time.Duration(rng.ExpFloat64() / hazard * 24 * float64(time.Hour)))
+			if !at.Before(end) {
+				break
+			}
+			incidents = append(incidents, forestall.Incident{Component: fleet[i], Start: at, End: at.Add(time.Second)})
+		}
+	}
+	for _, horizon := range []time.Duration{time.Hour, 24 * time.Hour, 5 * 24 * time.Hour} {
+		l, err := train.NewLabeler(incidents, train.LabelOptions{Horizon: horizon, End: end})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var positive, rows [2]float64
+		known := end.Add(-horizon)
+		part := epoch.Add(known.Sub(epoch) * 4 / 5)
+		for _, c := range fleet {
+			for at := epoch; at.Before(end); at = at.Add(2 * time.Hour) {
+				late := 0
+				if at.After(part) {
+					late = 1
+				}
+				if v := l.Label(at, c); v.Trains() {
+					rows[late]++
+					if v == train.Positive {
+						positive[late]++
+					}
+				}
+			}
+		}
+		if ratio := positive[1] / rows[1] / (positive[0] / rows[0]); math.Abs(ratio-1) > 0.15 {
+			t.Errorf("horizon %v: %.5f of the first rows are positive, %.5f of the last", horizon, positive[0]/rows[0], positive[1]/rows[1])
+		}
+	}
 }

@@ -151,7 +151,9 @@ func (b *backtested) judge(g *globals) error {
 		verdict := b.replay.labeler.Label(t, c)
 		b.counts.Verdicts[verdict]++
 		b.counts.Rows[c]++
-		if !verdict.Trains() && verdict != train.Late {
+		// An alarm near the end that has come true by then counts.
+		announces := verdict == train.Positive || verdict == train.Censored && b.replay.labeler.Announces(t, c)
+		if !verdict.Trains() && verdict != train.Late && !announces {
 			return nil
 		}
 		at, ok := group[c]
@@ -169,7 +171,7 @@ func (b *backtested) judge(g *globals) error {
 		}
 		s := &b.scores
 		s.Group, s.Time, s.Event = append(s.Group, at), append(s.Time, b.replay.hours(t)), append(s.Event, event)
-		s.Probability, s.Positive = append(s.Probability, risk.Probability), append(s.Positive, verdict == train.Positive)
+		s.Probability, s.Positive = append(s.Probability, risk.Probability), append(s.Positive, announces)
 		return nil
 	})
 }
