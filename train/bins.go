@@ -70,8 +70,8 @@ func (b *binning) put(values []float64, words []uint64, stride, shift int) {
 
 // checkCategory reports a number that is no category's code.
 func checkCategory(v float64) error {
-	if v >= 0 && (v != math.Trunc(v) || v > maxCategory) {
-		return fmt.Errorf("category %v: the codes of a categorical column are whole numbers from 0 to %d", v, maxCategory)
+	if v == v && (v != math.Trunc(v) || v > maxCategory) {
+		return fmt.Errorf("category %v: the codes of a categorical column are whole numbers from 0 to %d; negative ones are missing", v, maxCategory)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stratoswarm/forestall/model"
 	"pgregory.net/rapid"
 )
 
@@ -383,5 +385,28 @@ func TestParamsValidate(t *testing.T) {
 		if _, err := Train(context.Background(), d, nil, p, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v", want, err)
 		}
+	}
+}
+
+// TestCertainRows: rows that are told apart as surely as numbers can say teach
+// nothing more, and make no value of a leaf that is none.
+func TestCertainRows(t *testing.T) {
+	t.Parallel()
+	p := DefaultParams()
+	p.Trees, p.MinLeaf, p.MinHessian, p.L2, p.LearningRate = 3000, 1, 0, 0, 1
+	d, err := NewDataset([]string{"x"}, [][]float64{{1, 1, 1, 2, 2, 2}}, []float64{0, 0, 0, 1, 1, 1}, nil, Spec{Objective: Binary})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Train(t.Context(), d, nil, p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := r.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := model.ReadEnsemble(bytes.NewReader(text)); err != nil {
+		t.Error(err)
 	}
 }

@@ -52,6 +52,9 @@ type learning struct {
 
 // output returns the best value of a leaf within its bounds.
 func (r learning) output(gradient, hessian float64, b bounds) float64 {
+	if !(hessian+r.l2 > 0) {
+		return 0 // the rows are as certain as numbers can say: nothing is left to learn from them
+	}
 	v := -shrink(gradient, r.l1) / (hessian + r.l2) * r.toValue
 	v = min(max(v, -r.maxStep), r.maxStep)
 	return min(max(v, b.low), b.high)

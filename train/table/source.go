@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -28,7 +29,8 @@ type source struct {
 }
 
 func openSource(path string) (*source, error) {
-	f, err := os.Open(path)
+	// Without O_NONBLOCK the opening of a pipe waits for its writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
