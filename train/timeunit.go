@@ -8,11 +8,15 @@ type TimeUnit struct {
 	PerDay float64 // how many are a day; 0: not a unit of the clock, such as cycles
 }
 
-// ParseTimeUnit knows milliseconds, seconds, minutes, hours, days and weeks, in
+// ParseTimeUnit knows nanoseconds, microseconds, milliseconds, seconds, minutes, hours, days and weeks, in
 // the singular or plural or abbreviated; any other name is a unit of its own.
 func ParseTimeUnit(name string) TimeUnit {
 	u := TimeUnit{Name: name}
 	switch strings.ToLower(strings.TrimSpace(name)) {
+	case "ns", "nanosecond", "nanoseconds":
+		u.PerDay = 86_400_000_000_000
+	case "us", "µs", "μs", "microsecond", "microseconds":
+		u.PerDay = 86_400_000_000
 	case "ms", "millisecond", "milliseconds":
 		u.PerDay = 86_400_000
 	case "s", "sec", "second", "seconds":

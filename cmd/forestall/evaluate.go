@@ -18,7 +18,7 @@ type evaluateCmd struct {
 	Label     string    `required:"" placeholder:"COL" help:"Column with what came to pass: 0 or 1."`
 	Group     string    `placeholder:"COL" help:"Column with the component, a name or a number. Intervals then come from drawing whole components."`
 	Time      string    `placeholder:"COL" help:"Column with the time of the row, a number; with --group alarms are judged."`
-	TimeUnit  string    `default:"units" placeholder:"UNIT" help:"Unit of the times. Seconds, minutes, hours, days and weeks are known, and alarms are then counted for each 1,000 component-days; with any other unit, such as cycles, for each 1,000 of it."`
+	TimeUnit  string    `default:"units" placeholder:"UNIT" help:"Unit of the times. Units of the clock from ns to weeks are known, and alarms are then counted for each 1,000 component-days; with any other unit, such as cycles, for each 1,000 of it."`
 	EventTime string    `placeholder:"COL" help:"Column with the time of the incident that the row announces; without it an incident happens at the last of a run of positive rows."`
 	Lead      float64   `default:"0" placeholder:"TIME" help:"Time, in the unit of --time, that an alarm must leave; with less it is late and catches nothing."`
 	Budget    []float64 `default:"0.1,1,10" placeholder:"N" help:"False alarms to accept for each 1,000 component-days (${default}); the threshold of each is chosen on this table."`
@@ -218,7 +218,7 @@ func (c *evaluateCmd) score(g *globals, in *table.Table, m, other *model.Model) 
 			for i, from := range otherPlace {
 				otherRow[i] = row[from]
 			}
-			q, err := other.Raw(otherRow) // calibration does not change the order
+			q, err := other.Probability(otherRow) // of both what is acted on: steps of a calibration tie
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/train"
+	"github.com/stratoswarm/forestall/train/table"
 )
 
 // explainCmd says why rows of a plain table have the risk that a model gives
@@ -21,18 +22,20 @@ type explainCmd struct {
 	Row     []int    `placeholder:"N,.." help:"Rows to explain, counted from 1 after the header. Without it the riskiest are."`
 	Top     int      `default:"10" placeholder:"N" help:"How many of the riskiest rows to explain."`
 	Reasons int      `default:"5" placeholder:"N" help:"How many features to name for each row; those with the largest shares."`
-	Show    []string `placeholder:"COL,.." help:"Columns of numbers that tell which row it is, such as the component and the time."`
+	Group   string   `placeholder:"COL" help:"Column with the component, a name or a number, to show with each row."`
+	Show    []string `placeholder:"COL,.." help:"Columns of numbers to show with each row, such as the time."`
 	JSON    bool     `name:"json" help:"Print JSON, numbers exact, with the shares of all features."`
 }
 
 // Help adds to the command's help.
 func (explainCmd) Help() string {
-	return "The share of a feature is what its value adds to the score in log-odds, an exact Shapley value; the shares and the bias add up to the score."
+	return "The share of a feature is what its value adds to the score, an exact Shapley value; the shares and the bias add up to the score. The score is in log-odds, before the calibration makes a probability of it."
 }
 
 // explained is a row with its risk.
 type explained struct {
 	Row         int                `json:"row"` // from 1
+	Component   string             `json:"component,omitempty"`
 	Probability number             `json:"probability"`
 	Score       float64            `json:"score"`
 	Bias        float64            `json:"bias"`
@@ -93,7 +96,12 @@ func (c *explainCmd) choose(g *globals, m *model.Model) ([]*explained, error) {
 	riskier := func(a, b *explained) int {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Row, b.Row))
 	}
-	err := train.ScanTable(g.ctx, c.Table, columns, func(cells []float64) error {
+	in, err := table.Open(c.Table)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	err = train.ScanText(g.ctx, in, columns, c.Group, func(cells []float64, component string) error {
 		at++
 		if len(c.Row) > 0 && !slices.Contains(c.Row, at) {
 			return nil
@@ -102,7 +110,7 @@ func (c *explainCmd) choose(g *globals, m *model.Model) ([]*explained, error) {
 		if err != nil {
 			return err
 		}
-		r := &explained{Row: at, Score: score}
+		r := &explained{Row: at, Component: component, Score: score}
 		if len(c.Row) == 0 {
 			place, _ := slices.BinarySearchFunc(rows, r, riskier)
 			if place == c.Top {
@@ -166,11 +174,14 @@ func (c *explainCmd) explain(m *model.Model, r *explained) error {
 func (c *explainCmd) print(g *globals, m *model.Model, r *explained) {
 	var head strings.Builder
 	fmt.Fprintf(&head, "Row %d", r.Row)
+	if c.Group != "" {
+		fmt.Fprintf(&head, ", %s %s", c.Group, cmp.Or(textClean(r.Component), "missing"))
+	}
 	for _, name := range c.Show {
 		fmt.Fprintf(&head, ", %s %s", name, cellText(float64(r.Show[name])))
 	}
 	if p := float64(r.Probability); p == p {
-		fmt.Fprintf(&head, ": probability %.3g %%, log-odds %.3f", 100*p, r.Score)
+		fmt.Fprintf(&head, ": probability %.3g %%, score %.3f", 100*p, r.Score)
 	} else {
 		fmt.Fprintf(&head, ": score %.5g", r.Score)
 	}

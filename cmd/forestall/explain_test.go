@@ -56,6 +56,9 @@ func TestExplain(t *testing.T) {
 		}
 	}
 
+	if out := explain("--row", "3", "--group", "note", "--show", "hour"); !strings.HasPrefix(out, "Row 3, note ") || !strings.Contains(out, ", hour ") {
+		t.Errorf("a component with a name: %s", out)
+	}
 	out := explain("--row", "7,2", "--reasons", "1")
 	if !strings.HasPrefix(out, "Row 2: probability ") || !strings.Contains(out, "\nRow 7: probability ") || strings.Count(out, "1 other ") != 2 {
 		t.Errorf("explain says\n%s", out)

@@ -28,7 +28,7 @@ type trainCmd struct {
 	ZeroMissing bool     `help:"A value of 0 is missing."`
 	Objective   string   `default:"binary" enum:"binary,regression" help:"binary for a label 0 or 1, regression for a number (${enum})."`
 
-	Trees          int       `default:"100" help:"Trees, at most."`
+	Trees          *int      `placeholder:"N" help:"Trees, at most; 100 unless told."`
 	Leaves         int       `default:"31" help:"Leaves of a tree, at most."`
 	LearningRate   float64   `default:"0.1" help:"Each tree's share of its best values."`
 	MaxDepth       int       `default:"0" help:"Depth of a tree, at most; 0: not bounded."`
@@ -72,6 +72,8 @@ func (trainCmd) Help() string {
 	return "Every column but the label, the weight and those dropped is a feature; --time and --group are dropped too. An empty cell, NA and nan are missing. Ctrl-C ends the training after the tree at hand and keeps what there is; while rows held out judge, it goes on to the training with what is known by then."
 }
 
+const defaultTrees = 100
+
 func (c *trainCmd) spec() train.Spec {
 	return train.Spec{
 		Label: c.Label, Drop: append(slices.Clone(c.Drop), c.drop()...), Weight: c.Weight, Categorical: c.Categorical,
@@ -82,11 +84,14 @@ func (c *trainCmd) spec() train.Spec {
 
 func (c *trainCmd) params() (train.Params, error) {
 	p := train.Params{
-		Trees: c.Trees, Leaves: c.Leaves, LearningRate: c.LearningRate, MaxDepth: c.MaxDepth,
+		Trees: defaultTrees, Leaves: c.Leaves, LearningRate: c.LearningRate, MaxDepth: c.MaxDepth,
 		MinLeaf: c.MinLeaf, MinHessian: c.MinHessian, MinGain: c.MinGain, L1: c.L1, L2: c.L2,
 		MaxStep: c.MaxStep, Start: c.Start,
 		SampleRows: c.SampleRows, SampleFeatures: c.SampleFeatures, PosWeight: c.ScalePosWeight,
 		EarlyStopping: c.EarlyStopping, Metric: train.Metric(c.Metric), Seed: c.Seed, Threads: c.Threads,
+	}
+	if c.Trees != nil {
+		p.Trees = *c.Trees
 	}
 	switch len(c.GOSS) {
 	case 0:
@@ -120,6 +125,9 @@ func (c *trainCmd) Run(g *globals) error {
 			return err
 		}
 		defer done()
+	}
+	if c.Calibrate == calibrateNone {
+		c.Calibrate = ""
 	}
 	split, err := c.check()
 	if err != nil {
@@ -163,7 +171,7 @@ func (c *trainCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	card, err := c.card(in, f)
+	card, err := c.card(in, f, text)
 	if err != nil {
 		return err
 	}

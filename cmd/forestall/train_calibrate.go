@@ -14,11 +14,15 @@ import (
 
 // calibrateFlags say what the probabilities are fitted to.
 type calibrateFlags struct {
-	Calibrate   string `group:"Calibration" placeholder:"FILE|SHARE|out-of-bag" help:"Fit the probabilities to rows that are used for nothing else: a table, or a share such as 10% of this one, its last rows by --time or whole components by --group. Of --members: out-of-bag, the rows trained on, each as judged by the member that left its component out; out-of-bag:20% takes the newest."`
+	Calibrate   string `group:"Calibration" placeholder:"FILE|SHARE|out-of-bag" help:"Fit the probabilities to rows that are used for nothing else: a table, or a share such as 10% of this one, its last rows by --time or whole components by --group. Of --members: out-of-bag, the rows trained on, each as judged by the member that left its component out; out-of-bag:20% takes the newest; none does without, which --telemetry does not unless told."`
 	Calibration string `group:"Calibration" placeholder:"METHOD" default:"" enum:",auto,platt,isotonic" help:"How: platt, isotonic, or auto (the default): isotonic from 1,000 positive rows on, else platt."`
 
 	Recalibrate float64 `group:"Calibration" placeholder:"N" help:"Prequential: multiply the odds by the failures seen / expected in the highest hundredth of each test window, of the rows at most N of --time older than the newest, for rates drift."`
 }
+
+// calibrateNone says that --calibrate is to do nothing; with --telemetry it does
+// something unless told.
+const calibrateNone = "none"
 
 // held is what a calibration is fitted to.
 type held struct {
@@ -209,6 +213,6 @@ func tellCalibration(g *globals, card *model.Card) {
 	}
 	fmt.Fprintf(g.out, "%s: calibration error %.5f, %.5f before; Brier skill %.4f, %.4f before.\n", how, r.After.ECE, r.Before.ECE, r.After.BrierSkill, r.Before.BrierSkill)
 	if r.Unseen && r.After.LogLoss > r.Before.LogLoss {
-		fmt.Fprintf(g.out, "It does not help here: the log loss is %.5f, %.5f before. Set more rows apart, or leave --calibrate out.\n", r.After.LogLoss, r.Before.LogLoss)
+		fmt.Fprintf(g.out, "It does not help here: the log loss is %.5f, %.5f before. Set more rows apart, or take --calibrate none.\n", r.After.LogLoss, r.Before.LogLoss)
 	}
 }

@@ -19,7 +19,7 @@ import (
 type searchFlags struct {
 	Search      int           `group:"Search for parameters" placeholder:"N" help:"Try N sets of parameters on the rows held out, the first as the flags say, the others at random, and train with the best."`
 	SearchTime  time.Duration `group:"Search for parameters" placeholder:"DURATION" help:"End the search after this time; alone it bounds the search without --search."`
-	SearchTrees int           `group:"Search for parameters" default:"1000" help:"Trees of a trial, at most; early stopping finds how many."`
+	SearchTrees int           `group:"Search for parameters" default:"1000" help:"Trees of a trial, at most, and no more than --trees where that is given; early stopping finds how many."`
 }
 
 // A search without a number of trials ends by its time; without --early-stopping
@@ -53,7 +53,7 @@ func (f *searchFlags) checkSearch() error {
 // training on so many rows should have.
 func (c *trainCmd) search(g *globals, progress *trainProgress, cv *train.CrossValidation, p train.Params, rows int) (train.Params, *train.SearchResult, error) {
 	base := p
-	base.Trees = c.SearchTrees
+	base.Trees = c.mostTrees()
 	if base.EarlyStopping == 0 {
 		base.EarlyStopping = searchPatience
 	}
@@ -80,9 +80,17 @@ func (c *trainCmd) search(g *globals, progress *trainProgress, cv *train.CrossVa
 		return p, nil, err
 	}
 	best := s.Best.Params
-	best.Trees, err = train.TreesFor(s.Best.Folds, rows, c.SearchTrees)
+	best.Trees, err = train.TreesFor(s.Best.Folds, rows, c.mostTrees())
 	best.EarlyStopping = 0
 	return best, s, err
+}
+
+// mostTrees bounds the trees of a search.
+func (c *trainCmd) mostTrees() int {
+	if c.Trees == nil {
+		return c.SearchTrees
+	}
+	return min(c.SearchTrees, *c.Trees)
 }
 
 // goOn returns a context for what is still to be done after Ctrl-C has ended

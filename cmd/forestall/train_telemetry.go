@@ -92,7 +92,7 @@ func (c *trainCmd) prepareTelemetry() (done func(), err error) {
 	}
 	c.Label, c.Time, c.Group, c.TimeUnit = columnLabel, columnHour, recording.ColumnComponent, "hours"
 	c.Drop = append(c.Drop, recording.ColumnTime, recording.ColumnIndex, columnEvent)
-	if c.Embargo == 0 {
+	if c.Embargo == 0 && c.kind(c.searching()) != train.ByGroup {
 		c.Embargo = (c.Lead + c.Horizon).Hours()
 	}
 	if c.kind(false) == "" && c.Valid == "" && !c.searching() {

@@ -249,3 +249,13 @@ func TestBacktest(t *testing.T) {
 	fails(t, "--migration-cost is -1", append(args, "--migration-cost=-1")...)
 	fails(t, "threshold is 2", append(args, "--threshold", "2")...)
 }
+
+// TestTrainOnTelemetryByComponent: whole components judge where that is asked
+// for, and the calibration can be done without.
+func TestTrainOnTelemetryByComponent(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "gpu")
+	out := runs(t, trainHour(hour, dir, "--folds", "3", "--calibrate", "none", "--trees", "5")...)
+	if !strings.Contains(out, "Judged by 3 folds of whole components") || strings.Contains(out, "Calibrated") {
+		t.Errorf("train says\n%s", out)
+	}
+}

@@ -11,7 +11,7 @@ import (
 )
 
 // card says what a model is and where it comes from.
-func (c *trainCmd) card(in *trainInput, f *fitted) (model.Card, error) {
+func (c *trainCmd) card(in *trainInput, f *fitted, text []byte) (model.Card, error) {
 	name := c.Name
 	if name == "" {
 		abs, err := filepath.Abs(c.Out)
@@ -21,7 +21,7 @@ func (c *trainCmd) card(in *trainInput, f *fitted) (model.Card, error) {
 		name = filepath.Base(abs)
 	}
 	card := model.Card{
-		Format: model.CardFormat, Name: name, Version: in.digest[:12], Features: f.Features,
+		Format: model.CardFormat, Name: name, Version: model.Digest(text)[:12], Features: f.Features,
 		Horizon: model.Duration(c.Horizon), Monotone: f.Monotone, Trials: f.trials,
 		Training: model.Training{
 			DataSHA256: in.digest,
