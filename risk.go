@@ -84,6 +84,7 @@ type Risk struct {
 	Model       string   // version of the model; empty when none judged it
 	Note        string   // why it is Unknown, or what a known one leaves out
 	Bounds      *Bounds  // of a probability that joins several components; nil: of one alone
+	Anomaly     *Anomaly // how unusual it is for itself; nil: that is not watched
 }
 
 // Bounds are what a probability that takes components as independent may be in
@@ -109,13 +110,14 @@ type riskJSON struct {
 	Model       string    `json:"model,omitempty"`
 	Note        string    `json:"note,omitempty"`
 	Bounds      *Bounds   `json:"bounds,omitempty"`
+	Anomaly     *Anomaly  `json:"anomaly,omitempty"`
 }
 
 // MarshalJSON writes an unknown probability as null, the horizon in seconds.
 func (r Risk) MarshalJSON() ([]byte, error) {
 	return json.Marshal(riskJSON{
 		r.Component, r.Time, r.Horizon.Seconds(), finite(r.Probability),
-		r.Grade, r.Reasons, r.Model, r.Note, r.Bounds,
+		r.Grade, r.Reasons, r.Model, r.Note, r.Bounds, r.Anomaly,
 	})
 }
 
@@ -127,7 +129,7 @@ func (r *Risk) UnmarshalJSON(b []byte) error {
 	}
 	*r = Risk{
 		j.Component, j.Time, time.Duration(j.HorizonS * float64(time.Second)), orNaN(j.Probability),
-		j.Grade, j.Reasons, j.Model, j.Note, j.Bounds,
+		j.Grade, j.Reasons, j.Model, j.Note, j.Bounds, j.Anomaly,
 	}
 	return nil
 }

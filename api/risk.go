@@ -24,6 +24,17 @@ type riskSchema struct {
 	Model       string         `json:"model,omitempty" doc:"version of the model"`
 	Note        string         `json:"note,omitempty" doc:"why the grade is unknown, or what a known one leaves out"`
 	Bounds      *boundsSchema  `json:"bounds,omitempty" doc:"of jobs and nodes as a whole, whose probability takes the parts as independent: what it may be in truth"`
+	Anomaly     *anomalySchema `json:"anomaly,omitempty" doc:"how unusual it is for what it has been itself, by no model; absent where that is not watched"`
+}
+
+// anomalySchema describes the JSON of a forestall.Anomaly.
+type anomalySchema struct {
+	State     string     `json:"state" enum:"unknown,usual,unusual" doc:"unknown while it is learnt what is usual"`
+	Score     *float64   `json:"score" doc:"how unusual its newest minute was; null: not known. No probability"`
+	Threshold *float64   `json:"threshold" doc:"score from which it is unusual; null: still learnt, or nothing is"`
+	Since     *time.Time `json:"since,omitempty" doc:"when it became unusual"`
+	Reasons   []string   `json:"reasons,omitempty" doc:"what is unusual, in words and units"`
+	Note      string     `json:"note,omitempty" doc:"why the state is unknown"`
 }
 
 // reasonSchema describes the JSON of a forestall.Reason.

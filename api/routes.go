@@ -87,6 +87,7 @@ func (s *Server) openAPI() huma.Config {
 	registry := huma.NewMapRegistry(prefix, schemaName)
 	registry.RegisterTypeAlias(reflect.TypeFor[forestall.Risk](), reflect.TypeFor[riskSchema]())
 	registry.RegisterTypeAlias(reflect.TypeFor[forestall.Bounds](), reflect.TypeFor[boundsSchema]())
+	registry.RegisterTypeAlias(reflect.TypeFor[forestall.Anomaly](), reflect.TypeFor[anomalySchema]())
 	registry.RegisterTypeAlias(reflect.TypeFor[forestall.Reason](), reflect.TypeFor[reasonSchema]())
 	cfg := huma.DefaultConfig("Forestall", s.cfg.Version)
 	cfg.CreateHooks = nil

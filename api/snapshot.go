@@ -32,6 +32,7 @@ type RiskPoint struct {
 	Grade       forestall.Grade     `json:"grade"`
 	Note        string              `json:"note,omitempty"`
 	Reasons     []string            `json:"reasons,omitempty"` // in words, at most 3, of suspect and failing components
+	Unusual     []string            `json:"unusual,omitempty"` // what of it is unlike its own past, in words, at most 3
 }
 
 func (s *Server) snapshot() Snapshot {
@@ -82,6 +83,9 @@ func pointOf(r forestall.Risk) RiskPoint {
 	if r.Grade != forestall.Unknown && !math.IsNaN(r.Probability) {
 		v := round4(r.Probability)
 		p.Probability = &v
+	}
+	if r.Anomaly != nil && r.Anomaly.State == forestall.Unusual {
+		p.Unusual = first(r.Anomaly.Reasons, 3)
 	}
 	if r.Grade == forestall.Suspect || r.Grade == forestall.Failing {
 		for _, reason := range first(r.Reasons, 3) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/predict/anomaly"
 )
 
 // memoryMagic begins a memory; the digit is the format's version. See
@@ -39,6 +40,7 @@ type Memory struct {
 	Trials   map[forestall.Kind]*Trial
 	Fleet    *Fleet
 	Clock    Clock // goes on from the newest time that Accuracy was told
+	Watch    *anomaly.Watch
 
 	rest memoryState // read, without a place yet
 }
@@ -52,6 +54,7 @@ type memoryState struct {
 	Drifts   map[string]driftState         `json:"drifts,omitempty"`
 	Trials   map[forestall.Kind]trialState `json:"trials,omitempty"`
 	Fleet    *fleetState                   `json:"fleet,omitempty"`
+	Usual    *anomaly.State                `json:"usual,omitempty"`
 }
 
 type accuracyState struct {
@@ -71,6 +74,10 @@ func (m *Memory) Encode() ([]byte, error) {
 	}
 	if m.Fleet != nil {
 		s.Fleet = m.Fleet.state()
+	}
+	if m.Watch != nil {
+		usual := m.Watch.State()
+		s.Usual = &usual
 	}
 	put(&s.Tallies, m.Tallies, (*Tally).state)
 	put(&s.Drifts, m.Drifts, (*Drift).state)
@@ -115,8 +122,13 @@ func (m *Memory) Read(r io.Reader) error {
 	if m.Fleet != nil && s.Fleet != nil {
 		m.Fleet.adopt(s.Fleet)
 	}
+	if m.Watch != nil && s.Usual != nil {
+		if err := m.Watch.Adopt(*s.Usual); err != nil {
+			return fmt.Errorf("%w: %w", ErrMemory, err)
+		}
+	}
 	m.rest = s
-	m.rest.Accuracy, m.rest.Fleet = nil, nil
+	m.rest.Accuracy, m.rest.Fleet, m.rest.Usual = nil, nil, nil
 	m.Adopt()
 	return nil
 }
@@ -168,6 +180,11 @@ func decodeMemory(text []byte) (s memoryState, err error) {
 	if s.Fleet != nil {
 		if err := s.Fleet.check(); err != nil {
 			return s, err
+		}
+	}
+	if s.Usual != nil {
+		if err := s.Usual.Check(); err != nil {
+			return s, fmt.Errorf("what is usual: %w", err)
 		}
 	}
 	for digest, t := range s.Tallies {

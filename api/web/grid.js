@@ -95,9 +95,10 @@ function nodeRow(n, now) {
 
 function cell(r, label) {
   const text = probability(r.probability, r.grade);
-  const why = r.note || (r.reasons ?? []).join("; ");
+  const strange = r.unusual ? "unusual for itself: " + r.unusual.join("; ") : "";
+  const why = [r.note || (r.reasons ?? []).join("; "), strange].filter(Boolean).join("; ");
   const b = el("button", {
-    type: "button", class: `cell ${r.grade}`, "data-component": r.component, "aria-pressed": String(r.component === selected),
+    type: "button", class: `cell ${r.grade}${strange ? " unusual" : ""}`, "data-component": r.component, "aria-pressed": String(r.component === selected),
     "aria-label": `${r.component}: ${r.grade}, ${text}${why ? ". " + why : ""}`, title: why ? `${r.component}\n${why}` : r.component,
   }, el("small", {}, label), el("b", {}, text === "unknown" ? "?" : text), spark(history.get(r.component) ?? [], points));
   b.onclick = () => choose(r.component);
@@ -143,7 +144,7 @@ async function showDetail(now) {
   const line = [spark(series, points), el("p", { class: "soft" }, `last ${duration(step * points)}`)];
   const head = [el("h3", {}, r.component, runs.length ? el("span", { class: "soft" }, ` runs ${runs.join(", ")}`) : null), el("p", { class: "figure" }, probability(r.probability, r.grade))];
   if (r.grade === "unknown") {
-    fill("detail", head, el("p", {}, r.note || "it could not be judged"), line);
+    fill("detail", head, el("p", {}, r.note || "it could not be judged"), unusual(r.unusual), line);
     return;
   }
   if (detailOf !== selected) fill("detail", head, line); // the reasons follow
@@ -162,8 +163,18 @@ async function showDetail(now) {
   fill("detail", head,
     el("p", {}, el("span", { class: `tag ${full.grade}` }, full.grade), ` within ${duration(full.horizon_seconds)}`),
     el("p", { class: "soft" }, `model ${full.model || "none"}, seen ${ago(now, full.time)}`),
+    unusual(full.anomaly?.state === "unusual" ? full.anomaly.reasons ?? [] : null), soft(learning(full.anomaly)),
     line, el("ol", {}, (full.reasons ?? []).slice(0, 6).map((x) => reason(x, most))));
 }
+
+// unusual says what of a component is unlike its own past.
+function unusual(reasons) {
+  return reasons ? el("p", {}, el("span", { class: "tag unusual" }, "unusual for itself"), " " + reasons.join("; ")) : null;
+}
+
+function learning(anomaly) { return anomaly?.state === "unknown" ? anomaly.note : ""; }
+
+function soft(text) { return text ? el("p", { class: "soft" }, text) : null; }
 
 function reason(x, most) {
   const bar = el("i", { class: x.contribution >= 0 ? "up" : "down" });

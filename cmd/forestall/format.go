@@ -52,6 +52,9 @@ func (v view) risks(all []forestall.Risk) {
 	for _, r := range all {
 		count[r.Grade]++
 		because := r.Note
+		if a := r.Anomaly; because == "" && a != nil && a.State == forestall.Unusual {
+			because = "unusual: " + strings.Join(a.Reasons, "; ")
+		}
 		if r.Grade >= forestall.Suspect && len(r.Reasons) > 0 {
 			because = r.Reasons[0].Text
 		}
@@ -72,6 +75,7 @@ func (v view) risks(all []forestall.Risk) {
 func (v view) risk(r forestall.Risk) {
 	if r.Grade == forestall.Unknown {
 		fmt.Fprintf(v.out, "%s  %s: %s\n", r.Component, v.paint("unknown", sgrMagenta), orDash(r.Note))
+		v.anomaly(r.Anomaly)
 		return
 	}
 	fmt.Fprintf(v.out, "%s  %s: %s within %s (model %s, %s)\n", r.Component,
@@ -82,6 +86,7 @@ func (v view) risk(r forestall.Risk) {
 	if r.Note != "" {
 		fmt.Fprintln(v.out, textClean(r.Note))
 	}
+	v.anomaly(r.Anomaly)
 	if len(r.Reasons) == 0 {
 		return
 	}
@@ -95,6 +100,22 @@ func (v view) risk(r forestall.Risk) {
 		t.add(cellOf(fmt.Sprintf("%+.2f", reason.Contribution)), cellOf(value), cellOf(reason.Feature), cellOf(reason.Text))
 	}
 	t.write(v)
+}
+
+// anomaly says how unusual a component is for itself.
+func (v view) anomaly(a *forestall.Anomaly) {
+	if a == nil {
+		return
+	}
+	state := v.paint(a.State.String(), map[forestall.Usualness]sgr{forestall.Usual: sgrGreen, forestall.Unusual: sgrYellow, forestall.UsualUnknown: sgrMagenta}[a.State])
+	switch {
+	case a.State == forestall.Unusual:
+		fmt.Fprintf(v.out, "For itself it is %s, since %s: %s (score %.2f, threshold %.2f).\n", state, v.ago(a.Since), textClean(strings.Join(a.Reasons, "; ")), a.Score, a.Threshold)
+	case a.Note != "":
+		fmt.Fprintf(v.out, "For itself it is %s: %s.\n", state, textClean(a.Note))
+	default:
+		fmt.Fprintf(v.out, "For itself it is %s (score %.2f, threshold %.2f).\n", state, a.Score, a.Threshold)
+	}
 }
 
 func (v view) status(s api.Status) {

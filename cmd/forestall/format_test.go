@@ -183,6 +183,17 @@ func TestGoldens(t *testing.T) {
 		{"risk-one-unknown", false, func(v view) {
 			v.risk(forestall.UnknownRisk(forestall.GPU("n3", 7), noon, "no telemetry for 45 s"))
 		}},
+		{"risk-one-unusual", false, func(v view) {
+			r := judged(forestall.GPU("n1", 0), 0.00061, forestall.Suspect, "unusual for itself since 11:48: power limit 350 W, usually 700 W")
+			r.Note = "its model finds it healthy; it counts as suspect because it is unusual"
+			r.Anomaly = &forestall.Anomaly{State: forestall.Unusual, Score: 4.31, Threshold: 2.2, Since: noon.Add(-12 * time.Minute), Reasons: []string{"power limit 350 W, usually 700 W", "SM clock 900 MHz, usually 1500 ± 90 MHz (7 standard deviations)"}}
+			v.risk(r)
+		}},
+		{"risk-one-learning", false, func(v view) {
+			r := forestall.UnknownRisk(forestall.GPU("n3", 7), noon, "no model judges components of kind gpu")
+			r.Anomaly = &forestall.Anomaly{Score: math.NaN(), Threshold: math.NaN(), Note: "learning what is usual: 2.2 days of 4.3 days seen"}
+			v.risk(r)
+		}},
 		{"status", false, func(v view) { v.status(someStatus()) }},
 		{"status-no-quorum", false, func(v view) { v.status(alone) }},
 		{"members", false, func(v view) {

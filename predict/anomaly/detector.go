@@ -116,30 +116,57 @@ func (d *Detector) Surprise(row, parts []float64) (float64, error) {
 	if len(row) != len(d.mean) || parts != nil && len(parts) != len(row) {
 		return math.NaN(), fmt.Errorf("anomaly: %w: %d metrics, %d parts; the detector has %d", ErrWidth, len(row), len(parts), len(d.mean))
 	}
-	worst := make([]float64, 0, min(d.cfg.Worst, len(row))) // rising
+	w := worst{make([]float64, 0, min(d.cfg.Worst, len(row)))}
 	for c, v := range row {
-		z := min(d.cfg.Clip, math.Abs(v-d.mean[c])/d.spread[c])
-		part := math.Log1p(z * z)
+		part := surprise(v, d.mean[c], d.spread[c], d.cfg.Clip)
 		if parts != nil {
 			parts[c] = part
 		}
-		if part != part {
-			continue
-		}
-		if len(worst) == cap(worst) {
-			if part <= worst[0] {
-				continue
-			}
-			worst = worst[:copy(worst, worst[1:])]
-		}
-		at, _ := slices.BinarySearch(worst, part)
-		worst = slices.Insert(worst, at, part)
+		w.add(part)
 	}
+	return w.mean(), nil
+}
+
+// surprise is that of one metric; NaN if it was not reported.
+func surprise(v, mean, spread, clip float64) float64 {
+	z := min(clip, math.Abs(v-mean)/spread)
+	return math.Log1p(z * z)
+}
+
+// worst keeps the largest surprises, as many as it has room for, rising.
+type worst struct{ of []float64 }
+
+func (w *worst) add(part float64) {
+	if part != part || cap(w.of) == 0 {
+		return
+	}
+	if len(w.of) == cap(w.of) {
+		if part <= w.of[0] {
+			return
+		}
+		w.of = w.of[:copy(w.of, w.of[1:])]
+	}
+	at, _ := slices.BinarySearch(w.of, part)
+	w.of = slices.Insert(w.of, at, part)
+}
+
+// mean is NaN when there is none.
+func (w *worst) mean() float64 {
 	sum := 0.0
-	for _, part := range worst {
+	for _, part := range w.of {
 		sum += part
 	}
-	return sum / float64(len(worst)), nil
+	return sum / float64(len(w.of))
+}
+
+// rms is the root of the mean square: a single metric that is far off stands out
+// more than in the mean. It is NaN when there is none.
+func (w *worst) rms() float64 {
+	sum := 0.0
+	for _, part := range w.of {
+		sum += part * part
+	}
+	return math.Sqrt(sum / float64(len(w.of)))
 }
 
 // fitLevels returns a detector without a threshold.

@@ -1,13 +1,15 @@
 // Package anomaly says how unusual a row of metrics is, for components of which
 // no failure is known and no model was trained. It needs no labels.
 //
-// A [Detector] is fitted to rows of ordinary operation: it knows each metric's
-// usual level and spread. The surprise of a row is that of its few most unusual
-// metrics. A [Tracker] follows one component: it may smooth the surprise over
-// time, and compares it with the detector's threshold, which is chosen on rows of
-// ordinary operation too.
+// The surprise of a row is that of its few most unusual metrics, each measured
+// against its own usual level and spread. There are two ways to know these. A
+// [Detector] is fitted to rows of ordinary operation that are all there; a
+// [Tracker] compares a component with it. A [Learner] learns them of one component
+// while it watches it, in fixed memory, and the threshold too: the lowest surprise
+// that was reached no oftener than the operator bears. A [Watch] has a learner for
+// each component.
 //
 // What comes out is no probability, and a component that is unusual need not be
-// failing. The package does not scrape, keeps no history and learns nothing
-// while it watches.
+// failing. The package does not scrape and knows no time but that of the scrapes:
+// what is played again comes out the same.
 package anomaly
