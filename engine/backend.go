@@ -166,6 +166,7 @@ func (v view) notes() []string {
 		}
 	}
 	notes = append(notes, v.driftNotes()...)
+	notes = append(notes, v.unusualNotes()...)
 	if v.telemetry.score == 0 {
 		notes = append(notes, "prediction is off (fault_tolerance.prediction_enabled = false)")
 	}

@@ -27,6 +27,7 @@ type Config struct {
 	GPU            GPUConfig            `toml:"gpu"`
 	Model          ModelConfig          `toml:"model"`
 	Drift          DriftConfig          `toml:"drift"`
+	Anomaly        AnomalyConfig        `toml:"anomaly"`
 	API            APIConfig            `toml:"api"`
 	Workloads      []WorkloadConfig     `toml:"workload,omitempty"`
 }
@@ -196,6 +197,7 @@ func DefaultConfig() Config {
 		GPU:       GPUConfig{Source: "auto", SimGPUs: 8, SimSeed: 1},
 		Model:     defaultModel(),
 		Drift:     defaultDrift(),
+		Anomaly:   defaultAnomaly(),
 		API:       APIConfig{Address: "127.0.0.1:7070"},
 	}
 }

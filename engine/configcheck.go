@@ -115,6 +115,7 @@ func (c Config) Validate() error {
 	c.Telemetry.check(bad)
 	c.Model.check(bad)
 	c.Drift.check(bad)
+	c.Anomaly.check(bad)
 	oneOf("gpu.source", c.GPU.Source, "auto", "nvml", "none", "sim")
 	between("gpu.sim_gpus", c.GPU.SimGPUs, 0, 64)
 	if err := checkLoopback(c.API.Address); err != nil {

@@ -124,6 +124,9 @@ func (e *Engine) openJudgement() (*judgement, error) {
 		}
 	}
 	j := newJudgement(e.cfg.Policy, longest, e.now, e.log)
+	if u := e.telemetry.unusual; u != nil {
+		j.memory.Watch = u.watch
+	}
 	j.file = filepath.Join(e.cfg.Engine.DataDir, "predictions")
 	f, err := os.Open(j.file)
 	if errors.Is(err, fs.ErrNotExist) {

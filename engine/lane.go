@@ -97,6 +97,15 @@ func (l *lanes) stores(kind forestall.Kind) (all []*features.Store) {
 	return all
 }
 
+// all returns every lane, the champions first.
+func (l *lanes) all() (all []*lane) {
+	for _, kind := range laneKinds {
+		champion, shadow := l.of(kind)
+		all = append(all, champion, shadow)
+	}
+	return slices.DeleteFunc(all, func(l *lane) bool { return l == nil })
+}
+
 // longest returns the longest window of a kind in any lane; 0: nothing keeps it.
 func (l *lanes) longest(kind forestall.Kind) (longest time.Duration) {
 	champion, shadow := l.of(kind)

@@ -58,7 +58,7 @@ func (e *Engine) runModel(ctx context.Context, kind forestall.Kind) {
 	if next == champion && beside == shadow {
 		return
 	}
-	e.telemetry.lanes.set(next, beside)
+	e.telemetry.put(ctx, next, beside)
 	e.telemetry.judged.work(next, beside)
 	e.telemetry.setThresholds()
 	with := "none"

@@ -21,10 +21,11 @@ var defaultWindows = []time.Duration{time.Minute, 5 * time.Minute}
 // not fit the telemetry.
 func (e *Engine) openTelemetry() (err error) {
 	t := &telemetry{
-		node:    e.name,
-		scrape:  e.cfg.Features.ScrapeInterval.Duration,
-		timeout: e.cfg.Features.ScrapeTimeout.Duration,
-		now:     e.now, log: e.log, metrics: e.metrics,
+		node:        e.name,
+		refillLimit: e.cfg.Telemetry.RefillSamples,
+		scrape:      e.cfg.Features.ScrapeInterval.Duration,
+		timeout:     e.cfg.Features.ScrapeTimeout.Duration,
+		now:         e.now, log: e.log, metrics: e.metrics,
 		lanes:  newLanes(),
 		owners: owners{of: map[forestall.Component]owner{}},
 		gone:   map[forestall.Component]bool{}, broken: map[forestall.Component]bool{}, failing: map[string]bool{},
@@ -75,6 +76,9 @@ func (e *Engine) openTelemetry() (err error) {
 		}
 		e.configured[kind] = l
 		t.lanes.set(l, nil)
+	}
+	if err := e.openUnusual(t); err != nil {
+		return fmt.Errorf("anomaly: %w", err)
 	}
 	if t.judged, err = e.openJudgement(); err != nil {
 		return err

@@ -20,11 +20,16 @@ type TelemetryConfig struct {
 	MaxSize Bytes    `toml:"max_size"`
 	MaxAge  Duration `toml:"max_age"`
 	Vectors bool     `toml:"vectors"` // also what was scored
+
+	RefillSamples int64 `toml:"refill_samples"` // that are read back after a restart, the newest
 }
+
+// defaultRefill is what is read back in about ten seconds.
+const defaultRefill = 100_000_000
 
 func defaultTelemetry() TelemetryConfig {
 	d := recording.DefaultConfig()
-	return TelemetryConfig{Record: true, MaxSize: Bytes{uint64(d.MaxSize)}, MaxAge: Duration{d.MaxAge}}
+	return TelemetryConfig{Record: true, MaxSize: Bytes{uint64(d.MaxSize)}, MaxAge: Duration{d.MaxAge}, RefillSamples: defaultRefill}
 }
 
 // check names what cannot work.
@@ -37,6 +42,9 @@ func (c TelemetryConfig) check(bad func(key, format string, args ...any)) {
 	}
 	if c.MaxAge.Duration <= 0 {
 		bad("telemetry.max_age", "must be longer than 0")
+	}
+	if c.RefillSamples < 0 {
+		bad("telemetry.refill_samples", "%d is negative; 0: windows fill with time after a restart", c.RefillSamples)
 	}
 	if c.Vectors && !c.Record {
 		bad("telemetry.vectors", "needs telemetry.record = true")

@@ -72,7 +72,7 @@ func TestRefilled(t *testing.T) {
 	}
 	compareWindows(t, "going on", before.telemetry.lanes, after.telemetry.lanes)
 
-	after.telemetry.refilled.unheard(after.telemetry.lanes, after.log)
+	after.telemetry.refilled.unheard(after.telemetry.lanes, after.telemetry.unusual, after.log)
 	var left []string
 	for _, c := range after.telemetry.lanes.components() {
 		left = append(left, c.String())

@@ -28,18 +28,21 @@ type telemetry struct {
 	owners   owners
 	lanes    *lanes
 	judged   *judgement
+	unusual  *unusual  // nil: nothing is watched for what is unlike its past
 	recorder *recorder // nil: nothing is recorded
 	refilled refill
+	filling  filling
 	past     *past // nil: nothing is known
 	twins    twins
 
-	kernelLost uint64 // records of the kernel's log, scrapeHost's
-	scrape     time.Duration
-	timeout    time.Duration
-	score      time.Duration // 0: prediction is off
-	now        func() time.Time
-	log        *slog.Logger
-	metrics    *metrics
+	kernelLost  uint64 // records of the kernel's log, scrapeHost's
+	refillLimit int64  // samples
+	scrape      time.Duration
+	timeout     time.Duration
+	score       time.Duration // 0: prediction is off
+	now         func() time.Time
+	log         *slog.Logger
+	metrics     *metrics
 
 	failed    func(forestall.Failure) // told each failure that an event proves
 	incidents func() (incidents []forestall.Incident, current bool)
@@ -59,13 +62,14 @@ func (t *telemetry) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer stop()
-	if t.recorder != nil {
+	if t.recorder != nil && t.refillLimit > 0 {
 		t.refill(ctx, t.recorder.dir)
+		t.rejoin(ctx, &all)
 		all.Go(func() {
 			select {
 			case <-ctx.Done():
 			case <-time.After(max(5*time.Minute, 10*t.scrape)):
-				t.refilled.unheard(t.lanes, t.log)
+				t.refilled.unheard(t.lanes, t.unusual, t.log)
 			}
 		})
 	}
@@ -230,10 +234,14 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int, start time.Time) (
 
 // pushMissing takes note that a component was asked and reported nothing.
 func (t *telemetry) pushMissing(c forestall.Component, at time.Time, latency time.Duration) {
+	t.filling.gate.RLock()
+	defer t.filling.gate.RUnlock()
 	if err := t.lanes.pushMissing(c, at, latency); err != nil {
 		t.log.Warn("reading rejected", "component", c, "error", err)
 		return
 	}
+	t.filling.keepMissing(c, at, latency)
+	t.unusual.scrape(c, at, nil)
 	t.recorder.scrape(c, at, nil, latency)
 }
 
@@ -266,6 +274,7 @@ func (t *telemetry) forget(id, name string) {
 	components := t.owners.release(id)
 	for _, c := range components {
 		t.lanes.forget(c)
+		t.unusual.forget(c)
 	}
 	t.judged.forget(components)
 	t.mu.Lock()
@@ -283,11 +292,15 @@ func (t *telemetry) push(samples []forestall.Sample, latency time.Duration) {
 		return
 	}
 	samples = t.past.append(samples, samples[0].Component, samples[0].Time)
+	t.filling.gate.RLock()
+	defer t.filling.gate.RUnlock()
 	err := t.lanes.push(samples, latency)
 	t.sourceState("windows of "+samples[0].Component.String(), err)
 	if err != nil {
 		return
 	}
+	t.filling.keep(samples, latency)
+	t.unusual.scrape(samples[0].Component, samples[0].Time, samples)
 	t.recorder.scrape(samples[0].Component, samples[0].Time, samples, latency)
 	t.metrics.samples.Add(float64(len(samples)))
 	if latency >= 0 {
@@ -355,6 +368,7 @@ func (t *telemetry) scoreAll() {
 	t.judged.take(now, risks, shadows, incidents, current)
 	t.setThresholds()
 	t.recorder.scores(risks, t.lanes)
+	t.apply(risks, now)
 	t.mu.Lock()
 	t.risks = risks
 	t.scorings++

@@ -132,8 +132,9 @@ func (b *batch) write(path string, content Content, kind forestall.Kind) error {
 	})
 }
 
-// yield yields the scrapes of some kinds, nil for all.
-func (b *batch) yield(want func(forestall.Kind) bool) iter.Seq2[[]forestall.Sample, error] {
+// yield yields the scrapes of some kinds, with the metrics that are wanted, or
+// with one if none is; metrics is nil for all.
+func (b *batch) yield(want func(forestall.Kind) bool, metrics func(forestall.Kind, string) bool) iter.Seq2[[]forestall.Sample, error] {
 	return func(yield func([]forestall.Sample, error) bool) {
 		for _, s := range b.scrapes {
 			c := b.components[s.component]
@@ -141,7 +142,11 @@ func (b *batch) yield(want func(forestall.Kind) bool) iter.Seq2[[]forestall.Samp
 				continue
 			}
 			samples := make([]forestall.Sample, 0, s.to-s.from)
-			for _, cell := range b.cells[s.from:s.to] {
+			for i, cell := range b.cells[s.from:s.to] {
+				alone := s.from+int32(i)+1 == s.to && len(samples) == 0
+				if metrics != nil && !alone && !metrics(c.Kind, b.metrics[cell.metric]) {
+					continue
+				}
 				samples = append(samples, forestall.Sample{Component: c, Metric: b.metrics[cell.metric], Time: time.UnixMilli(s.ms).UTC(), Value: cell.value})
 			}
 			if !yield(samples, nil) {

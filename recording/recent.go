@@ -8,25 +8,48 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/stratoswarm/forestall"
 )
 
-// Recent opens the samples of a recorder's directory that were scraped at since
-// or later, and at most about limit of them, the newest: from is the time before
-// which nothing is to be read. Files that are older are not opened, however many
-// there are. A recorder may go on writing in the directory.
+// Part is what is wanted of a recording.
+type Part struct {
+	Since   map[forestall.Kind]time.Time      // from when on, by kind; other kinds are not read
+	Metrics func(forestall.Kind, string) bool // which are read; nil: all
+	Limit   int64                             // samples at most, about: the newest
+}
+
+// oldest is the earliest time from which anything is wanted.
+func (p Part) oldest() (oldest time.Time) {
+	for _, at := range p.Since {
+		if oldest.IsZero() || at.Before(oldest) {
+			oldest = at
+		}
+	}
+	return oldest
+}
+
+// Recent opens the newest samples of a recorder's directory: from is the time
+// before which nothing is to be read, later than what was asked for only where
+// that is more than the limit. Files that are older are not opened, however many
+// there are, and columns that are not wanted are not read; a scrape of which no
+// metric is wanted still counts as one. A recorder may go on writing in the
+// directory. What is read is not held: a reading takes the memory of the files
+// whose times overlap.
 //
 // Errors are those of [Read]; [ErrEmpty] if nothing is recent.
-func Recent(dir string, since time.Time, limit int64) (r *Recording, from time.Time, err error) {
+func Recent(dir string, part Part) (r *Recording, from time.Time, err error) {
 	const tries = 5
 	for try := 1; ; try++ {
-		r, from, err = recent(dir, since, limit)
+		r, from, err = recent(dir, part)
 		if !errors.Is(err, fs.ErrNotExist) || try == tries { // a journal was packed meanwhile
 			return r, from, err
 		}
 	}
 }
 
-func recent(dir string, since time.Time, limit int64) (*Recording, time.Time, error) {
+func recent(dir string, part Part) (*Recording, time.Time, error) {
+	since := part.oldest()
 	files, err := listStored(dir)
 	if err != nil {
 		return nil, since, err
@@ -54,22 +77,26 @@ func recent(dir string, since time.Time, limit int64) (*Recording, time.Time, er
 			return nil, since, err
 		}
 		last, samples := time.Time{}, int64(0)
+		var wanted []source
 		for _, s := range one.sources {
-			end, n := s.(sized).size()
-			samples += n
+			s, end, n := s.(partial).part(part)
 			if end.After(last) {
 				last = end
+			}
+			if s != nil {
+				samples += n
+				wanted = append(wanted, s)
 			}
 		}
 		if len(one.sources) > 0 {
 			if last.Before(since) {
 				break
 			}
-			if held += samples; held > limit && len(r.sources) > 0 {
+			if held += samples; held > part.Limit && len(r.sources) > 0 {
 				from = last.Add(time.Millisecond)
 				break
 			}
-			r.sources = append(r.sources, one.sources...)
+			r.sources = append(r.sources, wanted...)
 		}
 		end = begin
 	}
@@ -82,20 +109,47 @@ func recent(dir string, since time.Time, limit int64) (*Recording, time.Time, er
 	return r, from, nil
 }
 
-// sized is a source that knows when it ends and about how many samples it has.
-type sized interface {
-	size() (end time.Time, samples int64)
+// partial is a source of which a part can be read.
+type partial interface {
+	// part returns the source of what is wanted, nil if it has nothing of it, when
+	// the whole source ends, and about how many samples are wanted.
+	part(Part) (s source, end time.Time, samples int64)
 }
 
 var (
-	_ sized = segmentSource{}
-	_ sized = journalSource{}
+	_ partial = segmentSource{}
+	_ partial = journalSource{}
 )
 
-func (s segmentSource) size() (time.Time, int64) {
-	return s.s.To, s.s.Rows * int64(len(s.s.Metrics))
+func (s segmentSource) part(p Part) (source, time.Time, int64) {
+	since, ok := p.Since[s.s.Kind]
+	if !ok || s.s.To.Before(since) {
+		return nil, s.s.To, 0
+	}
+	one := *s.s
+	if p.Metrics != nil {
+		one.Metrics = nil
+		for _, m := range s.s.Metrics {
+			if p.Metrics(one.Kind, m) {
+				one.Metrics = append(one.Metrics, m)
+			}
+		}
+		if len(one.Metrics) == 0 { // that there was a scrape is to be told all the same
+			one.Metrics = s.s.Metrics[:min(1, len(s.s.Metrics))]
+		}
+	}
+	return segmentSource{&one}, one.To, one.Rows * int64(len(one.Metrics))
 }
 
-func (j journalSource) size() (time.Time, int64) {
-	return time.UnixMilli(j.batch.scrapes[len(j.batch.scrapes)-1].ms).UTC(), int64(len(j.batch.cells))
+func (j journalSource) part(p Part) (source, time.Time, int64) {
+	want := j.want
+	j.only = p.Metrics
+	j.want = func(k forestall.Kind) bool { _, ok := p.Since[k]; return ok && want(k) }
+	end := time.UnixMilli(j.batch.scrapes[len(j.batch.scrapes)-1].ms).UTC()
+	for _, s := range j.batch.scrapes {
+		if j.want(j.batch.components[s.component].Kind) {
+			return j, end, int64(len(j.batch.cells))
+		}
+	}
+	return nil, end, 0
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/stratoswarm/forestall"
 )
 
@@ -16,7 +18,10 @@ import (
 func TestRecent(t *testing.T) {
 	dir := t.TempDir()
 	c := forestall.GPU("n1", 0)
-	if _, _, err := Recent(dir, epoch, 1000); !errors.Is(err, ErrEmpty) {
+	gpus := func(since time.Duration, limit int64) Part {
+		return Part{Since: map[forestall.Kind]time.Time{forestall.KindGPU: epoch.Add(since)}, Limit: limit}
+	}
+	if _, _, err := Recent(dir, gpus(0, 1000)); !errors.Is(err, ErrEmpty) {
 		t.Errorf("of an empty directory: %v", err)
 	}
 	for hour := range 6 {
@@ -58,7 +63,7 @@ func TestRecent(t *testing.T) {
 		{"few", 0, 30, 2, 4 * time.Hour, 24},
 		{"one file at least", 0, 1, 1, 5 * time.Hour, 12},
 	} {
-		r, from, err := Recent(dir, epoch.Add(tt.since), tt.limit)
+		r, from, err := Recent(dir, gpus(tt.since, tt.limit))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +77,59 @@ func TestRecent(t *testing.T) {
 			t.Errorf("%s: %d files, %d scrapes from %s; want %d, %d, %s", tt.name, files, len(times), times[0].Sub(epoch), tt.files, tt.n, tt.first)
 		}
 	}
-	if _, _, err := Recent(dir, epoch.Add(7*time.Hour), 1000); !errors.Is(err, ErrEmpty) {
+	if _, _, err := Recent(dir, gpus(7*time.Hour, 1000)); !errors.Is(err, ErrEmpty) {
 		t.Errorf("when all is old: %v", err)
+	}
+}
+
+// TestRecentPart: of the kinds and metrics that are wanted only, each kind since
+// its own time.
+func TestRecentPart(t *testing.T) {
+	dir := t.TempDir()
+	now := epoch
+	r := open(t, config(dir, func() time.Time { return now }))
+	g, n := forestall.GPU("n1", 0), forestall.Node("n1")
+	for range 3 { // two segments of each kind, and a journal
+		r.Record(g, now, []forestall.Sample{sample(g, now, "a", 1), sample(g, now, "b", 2)}, -1)
+		r.Record(n, now, []forestall.Sample{sample(n, now, "c", 3)}, -1)
+		r.flush()
+		now = now.Add(2 * time.Hour)
+		if now.Before(epoch.Add(5 * time.Hour)) {
+			r.rotate()
+		}
+	}
+	read := func(p Part) (text []string) {
+		p.Limit = 1000
+		recent, _, err := Recent(dir, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, scrape := range collect(t, recent.Scrapes(t.Context())) {
+			line := scrape[0].Time.Format("15 ") + scrape[0].Component.String()
+			for _, s := range scrape {
+				line += " " + s.Metric
+			}
+			text = append(text, line)
+		}
+		return text
+	}
+	since := func(h time.Duration) time.Time { return epoch.Add(h * time.Hour) }
+	got := read(Part{Since: map[forestall.Kind]time.Time{forestall.KindGPU: since(2), forestall.KindNode: since(0)}})
+	if d := cmp.Diff([]string{"00 node/n1 c", "02 node/n1 c", "02 gpu/n1/0 a b", "04 node/n1 c", "04 gpu/n1/0 a b"}, got); d != "" {
+		t.Error(d)
+	}
+	got = read(Part{
+		Since:   map[forestall.Kind]time.Time{forestall.KindGPU: since(0)},
+		Metrics: func(_ forestall.Kind, m string) bool { return m == "b" },
+	})
+	if d := cmp.Diff([]string{"00 gpu/n1/0 b", "02 gpu/n1/0 b", "04 gpu/n1/0 b"}, got); d != "" {
+		t.Error(d)
+	}
+	got = read(Part{
+		Since:   map[forestall.Kind]time.Time{forestall.KindGPU: since(1)},
+		Metrics: func(forestall.Kind, string) bool { return false },
+	})
+	if d := cmp.Diff([]string{"02 gpu/n1/0 a", "04 gpu/n1/0 b"}, got); d != "" {
+		t.Errorf("a scrape of which nothing is wanted: %s", d)
 	}
 }

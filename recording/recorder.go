@@ -78,10 +78,12 @@ type Recorder struct {
 	stats   Stats
 	wake    chan struct{}
 
-	streams  map[Content]*stream // Run's
-	lastID   string
-	failing  bool // the last write went wrong
-	unpacked bool // the last packing did
+	disk      sync.Mutex // of what follows: held while the disk is written
+	streams   map[Content]*stream
+	lastID    string
+	failing   bool  // the last write went wrong
+	unwritten error // why
+	unpacked  bool  // the last packing did
 }
 
 // lines are scrapes that wait to be written.
@@ -204,22 +206,42 @@ func (r *Recorder) Stats() Stats {
 func (r *Recorder) Run(ctx context.Context) error {
 	tick := time.NewTicker(r.cfg.Sync)
 	defer tick.Stop()
-	r.packAll()
+	r.locked(r.packAll)
 	for {
 		select {
 		case <-ctx.Done():
-			r.flush()
-			for content, s := range r.streams {
-				s.file.Close()
-				delete(r.streams, content)
-			}
+			r.locked(func() {
+				r.flush()
+				for content, s := range r.streams {
+					s.file.Close()
+					delete(r.streams, content)
+				}
+			})
 			return nil
 		case <-tick.C:
 		case <-r.wake:
 		}
-		r.flush()
-		r.rotate()
+		r.locked(func() {
+			r.flush()
+			r.rotate()
+		})
 	}
+}
+
+func (r *Recorder) locked(do func()) {
+	r.disk.Lock()
+	defer r.disk.Unlock()
+	do()
+}
+
+// Flush writes what has been recorded until now, so that it can be read. It waits
+// for a packing that is under way.
+func (r *Recorder) Flush() (err error) {
+	r.locked(func() {
+		r.flush()
+		err = r.unwritten
+	})
+	return err
 }
 
 // Close gives the directory back. It is called after Run.
@@ -227,7 +249,8 @@ func (r *Recorder) Close() error { return r.lock.Close() }
 
 // flush writes and syncs what is pending.
 func (r *Recorder) flush() {
-	r.state(errors.Join(r.write(Samples), r.write(Vectors)))
+	r.unwritten = errors.Join(r.write(Samples), r.write(Vectors))
+	r.state(r.unwritten)
 }
 
 func (r *Recorder) write(content Content) error {

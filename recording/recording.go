@@ -178,7 +178,7 @@ func (r *Recording) addJournal(path, id string) error {
 	j := journalSource{path: path, batch: b, want: func(k forestall.Kind) bool {
 		return !packed[k] && (r.kind == forestall.KindUnknown || k == r.kind)
 	}}
-	for _, err := range j.batch.yield(j.want) {
+	for _, err := range j.batch.yield(j.want, nil) {
 		r.sources = append(r.sources, j)
 		return err
 	}
@@ -244,6 +244,7 @@ type journalSource struct {
 	path  string
 	batch *batch
 	want  func(forestall.Kind) bool
+	only  func(forestall.Kind, string) bool // nil: all metrics
 }
 
 func (j journalSource) name() string      { return j.path }
@@ -253,7 +254,7 @@ func (j journalSource) ends(context.Context) (time.Time, error) {
 }
 
 func (j journalSource) scrapes(context.Context) iter.Seq2[[]forestall.Sample, error] {
-	return j.batch.yield(j.want)
+	return j.batch.yield(j.want, j.only)
 }
 
 type historySource struct {
