@@ -150,7 +150,7 @@ func (t *telemetry) rejoin(ctx context.Context, all *sync.WaitGroup) {
 		return
 	}
 	err := replay(ctx, t.recorder.dir, newest, t.now(), t.refillLimit, func(scrape []forestall.Sample) {
-		t.unusual.scrape(scrape[0].Component, scrape[0].Time, scrape)
+		t.unusual.watch.Replay(scrape[0].Component, scrape[0].Time, scrape)
 	})
 	if err != nil && ctx.Err() == nil && !errors.Is(err, recording.ErrEmpty) {
 		t.log.Warn("what was recorded since the record of predictions was saved is not known to the watch for what is unusual", "error", err)

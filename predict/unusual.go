@@ -14,10 +14,15 @@ import (
 // the time or are known to everyone: times since something, failures in the
 // ledger, and what the scraping itself costs.
 func Unwatched() map[string]bool {
-	return map[string]bool{
-		"node_uptime_seconds": true, features.MetricScrapeLatency: true, features.MetricSinceRepair: true,
-		features.MetricOwnFailures: true, features.MetricNodeFailures: true, features.MetricZoneFailures: true,
+	skip := map[string]bool{"node_uptime_seconds": true, features.MetricScrapeLatency: true}
+	for _, kind := range []forestall.Kind{forestall.KindNode, forestall.KindGPU} {
+		for _, m := range append(features.SetMetrics(kind, features.History), features.SetMetrics(kind, features.Cohort)...) {
+			if m.Name != features.MetricXIDs && m.Name != features.MetricHardwareXIDs {
+				skip[m.Name] = true
+			}
+		}
 	}
+	return skip
 }
 
 // AnomalyOf words how a component stands that is watched, at a time. What was not

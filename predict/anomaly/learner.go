@@ -93,6 +93,7 @@ type Learner struct {
 	began   int64   // ms, newest scrape before the row
 	last    int64   // ms, newest scrape
 	scrapes int     // of the row
+	refused int64   // ms, the first of the scrapes that were not newer, in a row; 0: none
 	rows    float64 // closed so far
 	passed  uint64  // samples beyond maxSeries
 
@@ -142,8 +143,33 @@ func (l *Learner) find(name string) int {
 }
 
 // Scrape takes what was scraped at a time, none if the component was asked and
-// reported nothing. What is not newer than the newest is passed over.
+// reported nothing. What is not newer than the newest is passed over, unless it
+// goes on so for a minute: then the clock was set back.
 func (l *Learner) Scrape(at time.Time, samples []forestall.Sample) {
+	if ms := at.UnixMilli(); ms >= 0 && ms <= l.last {
+		if l.refused == 0 || ms < l.refused {
+			l.refused = ms
+		}
+		if ms-l.refused < Step.Milliseconds() {
+			return
+		}
+		l.drop()
+	}
+	l.refused = 0
+	l.Replay(at, samples)
+}
+
+// drop leaves the row under way.
+func (l *Learner) drop() {
+	l.last, l.began, l.row, l.scrapes = 0, 0, 0, 0
+	for i := range l.series {
+		l.series[i].sum, l.series[i].count = 0, 0
+	}
+}
+
+// Replay is Scrape of what was recorded: what is not newer than the newest is
+// known already.
+func (l *Learner) Replay(at time.Time, samples []forestall.Sample) {
 	ms := at.UnixMilli()
 	if ms <= l.last || ms < 0 {
 		return

@@ -186,6 +186,22 @@ func TestAdapts(t *testing.T) {
 	}
 }
 
+// TestClockSetBack: time that has leapt ahead stops nothing for long, and what was
+// learnt stays.
+func TestClockSetBack(t *testing.T) {
+	cfg := learnConfig(1)
+	l, b := NewLearner(&cfg), newBody(6)
+	b.feed(l, int(cfg.Needs()/Step)+100)
+	right := b.now
+	b.now = b.now.Add(400 * 24 * time.Hour)
+	b.feed(l, 3)
+	b.now = right.Add(5 * time.Minute)
+	b.feed(l, 5)
+	if s := l.Standing(); s.State != forestall.Usual || !s.Last.Equal(b.now) || s.Seen != cfg.Needs() {
+		t.Errorf("%+v, the clock is right again at %s", s, b.now)
+	}
+}
+
 // TestState: a watch that was restarted in the middle of a row goes on as the one
 // that was not, to the last bit; also when the same scrapes are played again.
 func TestState(t *testing.T) {
@@ -217,7 +233,7 @@ func TestState(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range again[len(again)-50:] {
-		v.Scrape(gpu0, s[0].Time, s) // known already
+		v.Replay(gpu0, s[0].Time, s) // known already
 	}
 	for i := range 300 {
 		s := b.scrape()

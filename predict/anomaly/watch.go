@@ -44,6 +44,14 @@ func (w *Watch) Scrape(c forestall.Component, at time.Time, samples []forestall.
 	e.l.Scrape(at, samples)
 }
 
+// Replay is [Learner.Replay] of a component.
+func (w *Watch) Replay(c forestall.Component, at time.Time, samples []forestall.Sample) {
+	e := w.entry(c)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.l.Replay(at, samples)
+}
+
 func (w *Watch) entry(c forestall.Component) *watched {
 	w.mu.RLock()
 	e := w.of[c]
