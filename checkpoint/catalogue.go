@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -173,7 +172,7 @@ func (d *Dir) cataloguePath() string { return filepath.Join(d.path, catalogueFil
 // readCatalogue returns what the catalogue says. One that is missing or cannot
 // be read says nothing; that is logged if there should be one.
 func (d *Dir) readCatalogue(expected bool) (stock, error) {
-	b, err := os.ReadFile(d.cataloguePath())
+	b, err := d.read(d.cataloguePath())
 	if errors.Is(err, fs.ErrNotExist) {
 		if expected {
 			d.opt.Logger.Error("the catalogue is missing: checkpoints whose manifests have vanished cannot be told", "path", d.cataloguePath())
@@ -204,7 +203,7 @@ func (d *Dir) writeCatalogue(records []record) error {
 	if !errors.Is(err, ErrDiskFull) {
 		return err
 	}
-	b, serr := os.ReadFile(d.cataloguePath())
+	b, serr := d.read(d.cataloguePath())
 	if serr != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func newDir(fsys fileSystem, path string, opt Options) *Dir {
 	d := &Dir{
 		path: path, opt: opt, fs: fsys,
 		pace:        pace{rate: opt.BackgroundRate, now: opt.Now},
-		packs:       packSet{dir: filepath.Join(path, packDir)},
+		packs:       packSet{dir: filepath.Join(path, packDir), fs: fsys},
 		checkpoints: make(map[string]forestall.Checkpoint),
 		damaged:     make(map[string]error),
 		pinned:      make(map[string]bool),
@@ -316,12 +316,12 @@ func (d *Dir) load(version int, damaged bool) error {
 
 func (d *Dir) readHeader(id string) (header, error) {
 	path := d.manifestPath(id)
-	f, err := os.Open(path)
+	f, err := d.fs.OpenRead(path)
 	if err != nil {
 		return header{}, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxHeader))
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxHeader))
 	if err != nil {
 		return header{}, fmt.Errorf("read manifest %s: %w", path, err)
 	}

@@ -59,7 +59,7 @@ func (d *Dir) loadFences(version int, known stock) error {
 	for _, e := range names {
 		delete(vanished, nameHash(e.Name()))
 		path := filepath.Join(dir, e.Name())
-		b, err := os.ReadFile(path)
+		b, err := d.read(path)
 		if err != nil {
 			return fmt.Errorf("read fence %s: %w", path, err)
 		}

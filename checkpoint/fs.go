@@ -3,18 +3,22 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 )
 
-// fileSystem is how a store changes its directory. It reads with package os.
-// Tests put one in its place that fails, or that forgets what was not synced.
+// fileSystem is how a store changes its directory and reads the files in it;
+// what lists and looks at names uses package os. Tests put one in its place that
+// fails, lies, or forgets what was not synced.
 type fileSystem interface {
 	// Create makes a new file, and fails when there is one.
 	Create(path string) (storeFile, error)
 	// Open opens a file that exists.
 	Open(path string) (storeFile, error)
+	// OpenRead opens a file that exists for reading.
+	OpenRead(path string) (readableFile, error)
 	Rename(from, to string) error
 	Remove(path string) error
 	// SyncDir makes the names in a directory durable.
@@ -28,6 +32,13 @@ type storeFile interface {
 	Close() error
 }
 
+// readableFile is a file that is being read.
+type readableFile interface {
+	io.ReaderAt
+	io.Closer
+	Stat() (fs.FileInfo, error)
+}
+
 // osFS is the operating system's.
 type osFS struct{}
 
@@ -37,9 +48,12 @@ func (osFS) Create(path string) (storeFile, error) {
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 }
 func (osFS) Open(path string) (storeFile, error) { return os.OpenFile(path, os.O_RDWR, 0) }
-func (osFS) Rename(from, to string) error        { return os.Rename(from, to) }
-func (osFS) Remove(path string) error            { return os.Remove(path) }
-func (osFS) SyncDir(path string) error           { return syncDir(path) }
+func (osFS) OpenRead(path string) (readableFile, error) {
+	return os.Open(path)
+}
+func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
+func (osFS) Remove(path string) error     { return os.Remove(path) }
+func (osFS) SyncDir(path string) error    { return syncDir(path) }
 
 func syncDir(path string) error {
 	f, err := os.Open(path)
@@ -52,6 +66,31 @@ func syncDir(path string) error {
 	}
 	return nil
 }
+
+// readFile appends the content of the file at path to dst.
+func readFile(fsys fileSystem, dst []byte, path string) ([]byte, error) {
+	f, err := fsys.OpenRead(path)
+	if err != nil {
+		return dst, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return dst, err
+	}
+	n := len(dst)
+	dst = append(dst, make([]byte, fi.Size())...)
+	if got, err := f.ReadAt(dst[n:], 0); got < len(dst)-n {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return dst[:n], fmt.Errorf("read %s: %w", path, err)
+	}
+	return dst, nil
+}
+
+// read returns the content of one of the store's files.
+func (d *Dir) read(path string) ([]byte, error) { return readFile(d.fs, nil, path) }
 
 // writeTemp writes a durable file under a temporary name. One that could not be
 // written whole is removed.

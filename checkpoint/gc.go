@@ -100,7 +100,7 @@ func (d *Dir) markAll(ctx context.Context, bad func(error)) error {
 			continue // not a manifest
 		}
 		path := d.manifestPath(e.Name())
-		b, err := os.ReadFile(path)
+		b, err := d.read(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // deleted meanwhile
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 )
@@ -19,7 +18,7 @@ var keysetText = regexp.MustCompile(`^forestall keyring ([0-9a-f]{16})\n$`)
 // checkKeys holds the options' keys against those of the store.
 func (d *Dir) checkKeys() error {
 	path := filepath.Join(d.path, keysetFile)
-	b, err := os.ReadFile(path)
+	b, err := d.read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if d.opt.Keys == nil {
 			return nil

@@ -32,11 +32,11 @@ func (d *Dir) loadPacks() error {
 			d.opt.Logger.Warn("foreign file among the packs", "path", path)
 			continue
 		}
-		chunks, pack, err := readPackEnd(path)
+		chunks, pack, err := d.readPackEnd(path)
 		pack.id = id
 		if errors.Is(err, ErrCorrupt) {
 			d.opt.Logger.Error("pack is damaged; what can be read of it is kept", "error", err)
-			b, rerr := os.ReadFile(path)
+			b, rerr := d.read(path)
 			if rerr != nil {
 				return fmt.Errorf("read pack: %w", rerr)
 			}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 )
@@ -14,6 +13,7 @@ import (
 // for reading.
 type packSet struct {
 	dir string
+	fs  fileSystem
 
 	mu   sync.Mutex
 	list []*packFile // by number; nil: it has gone
@@ -30,7 +30,7 @@ type packFile struct {
 	indexed bool  // the index knows all chunks
 	broken  bool  // its index was lost; GC writes what is left of it elsewhere
 
-	f    *os.File // nil: not open
+	f    readableFile // nil: not open
 	refs int
 	last uint64 // acquisition
 }
@@ -157,7 +157,7 @@ func (s *packSet) acquire(number uint32) (*packFile, error) {
 	s.used++
 	p.last = s.used
 	if p.f == nil {
-		f, err := os.Open(s.path(p.id))
+		f, err := s.fs.OpenRead(s.path(p.id))
 		if err != nil {
 			return nil, err
 		}
@@ -207,8 +207,8 @@ func (s *packSet) close() {
 
 // readPackEnd reads the index of the pack at path and returns its file as it
 // was. The error wraps [ErrCorrupt] when there is none that can be trusted.
-func readPackEnd(path string) (chunks []packChunk, p packFile, err error) {
-	f, err := os.Open(path)
+func (d *Dir) readPackEnd(path string) (chunks []packChunk, p packFile, err error) {
+	f, err := d.fs.OpenRead(path)
 	if err != nil {
 		return nil, p, err
 	}

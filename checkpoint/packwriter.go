@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 )
 
@@ -94,7 +93,7 @@ func (w *packWriter) discard() {
 // read returns an entry that was appended, while the pack is not sealed.
 func (w *packWriter) read(c packChunk) ([]byte, error) {
 	b := make([]byte, c.size)
-	f, err := os.Open(w.path)
+	f, err := w.d.fs.OpenRead(w.path)
 	if err != nil {
 		return nil, err
 	}

@@ -77,9 +77,12 @@ var _ fileSystem = readOnlyFS{}
 
 func (readOnlyFS) Create(string) (storeFile, error) { return nil, ErrReadOnly }
 func (readOnlyFS) Open(string) (storeFile, error)   { return nil, ErrReadOnly }
-func (readOnlyFS) Rename(string, string) error      { return ErrReadOnly }
-func (readOnlyFS) Remove(string) error              { return ErrReadOnly }
-func (readOnlyFS) SyncDir(string) error             { return ErrReadOnly }
+func (readOnlyFS) OpenRead(path string) (readableFile, error) {
+	return osFS{}.OpenRead(path)
+}
+func (readOnlyFS) Rename(string, string) error { return ErrReadOnly }
+func (readOnlyFS) Remove(string) error         { return ErrReadOnly }
+func (readOnlyFS) SyncDir(string) error        { return ErrReadOnly }
 
 // readOnlyFile stands for the catalogue.
 type readOnlyFile struct{}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 )
 
@@ -187,9 +186,9 @@ func (r *repacking) end() {
 func (d *Dir) packChunks(p packFile) ([]packChunk, error) {
 	path := d.packs.path(p.id)
 	if p.broken {
-		b, err := os.ReadFile(path)
+		b, err := d.read(path)
 		return salvage(b), err
 	}
-	chunks, _, err := readPackEnd(path)
+	chunks, _, err := d.readPackEnd(path)
 	return chunks, err
 }

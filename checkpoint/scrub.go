@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -136,7 +135,7 @@ func (r *ScrubReport) verified(d *Dir, err error, size int64) {
 // of so many bytes.
 func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *ScrubReport, wait func(context.Context, int) error) error {
 	path := d.packs.path(p.id)
-	f, err := os.Open(path)
+	f, err := d.fs.OpenRead(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, still := d.packs.get(number); still {
 			d.cutPack(number)
@@ -149,7 +148,7 @@ func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *Scrub
 	}
 	defer f.Close()
 	head := make([]byte, packHeaderLen)
-	chunks, now, err := readPackEnd(path)
+	chunks, now, err := d.readPackEnd(path)
 	if _, herr := f.ReadAt(head, 0); err == nil && (herr != nil || !bytes.Equal(head, packHeader())) {
 		err = corrupt(path, "does not begin as a pack does")
 	}
@@ -233,7 +232,7 @@ func decodeScrubCursor(b []byte) (s scrubCursor, err error) {
 func (d *Dir) scrubPath() string { return filepath.Join(d.path, scrubFile) }
 
 func (d *Dir) readScrubCursor() (s scrubCursor, err error) {
-	b, err := os.ReadFile(d.scrubPath())
+	b, err := d.read(d.scrubPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}

@@ -87,7 +87,7 @@ func (d *Dir) readStored(buf []byte, h hash) (file []byte, s slot, err error) {
 }
 
 func (d *Dir) readLoose(buf []byte, h hash, s slot) ([]byte, slot, error) {
-	file, err := readFile(buf[:0], d.loosePath(h))
+	file, err := readFile(d.fs, buf[:0], d.loosePath(h))
 	if errors.Is(err, fs.ErrNotExist) {
 		d.index.remove(h, looseChunk)
 		return nil, s, corrupt(d.loosePath(h), "the chunk is missing")
@@ -140,25 +140,6 @@ func (d *Dir) rotten(h hash, s slot, read []byte, why error) error {
 	return corrupt(where, "%v (moved to %s)", why, aside)
 }
 
-// readFile appends the content of the file at path to dst.
-func readFile(dst []byte, path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return dst, err
-	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return dst, err
-	}
-	n := len(dst)
-	dst = append(dst, make([]byte, fi.Size())...)
-	if _, err := io.ReadFull(f, dst[n:]); err != nil {
-		return dst[:n], err
-	}
-	return dst, nil
-}
-
 // loadManifest reads and verifies a manifest whole. Errors wrap [ErrNotFound]
 // or [ErrCorrupt].
 func (d *Dir) loadManifest(id string) (*manifest, error) {
@@ -203,7 +184,7 @@ func (d *Dir) manifestBytes(id string) ([]byte, error) {
 		return nil, err
 	}
 	path := d.manifestPath(id)
-	b, err := os.ReadFile(path)
+	b, err := d.read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, corrupt(path, "the manifest is missing")
 	}
