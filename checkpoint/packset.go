@@ -134,17 +134,34 @@ func (s *packSet) numbers() (out []uint32) {
 	return out
 }
 
-// readAt fills b from a pack. The error is fs.ErrNotExist when it has gone.
-func (s *packSet) readAt(number uint32, b []byte, at int64) error {
+// entry fills b with an entry of a pack and returns the chunk file in it. bad
+// says that it is not what it should be, err that it cannot be read:
+// fs.ErrNotExist when the pack has gone.
+func (s *packSet) entry(number uint32, b []byte, at int64, h hash) (file []byte, bad, err error) {
 	p, err := s.acquire(number)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	defer s.release(number, p)
-	if n, err := p.f.ReadAt(b, at); n < len(b) {
-		return err
+	return readEntry(p.f, b, at, h)
+}
+
+// readEntry is entry for a file that is open. Before it says that something is
+// wrong it reads once more: memory, buses and networks err where the disk does
+// not, and what is taken for rotten is put aside.
+func readEntry(f io.ReaderAt, b []byte, at int64, h hash) (file []byte, bad, err error) {
+	for range 2 {
+		bad = nil
+		n, rerr := f.ReadAt(b, at)
+		if err = rerr; n < len(b) {
+			continue
+		}
+		err = nil
+		if file, bad = openEntry(b, h); bad == nil {
+			return file, nil, nil
+		}
 	}
-	return nil
+	return nil, bad, err
 }
 
 func (s *packSet) acquire(number uint32) (*packFile, error) {
@@ -208,6 +225,14 @@ func (s *packSet) close() {
 // readPackEnd reads the index of the pack at path and returns its file as it
 // was. The error wraps [ErrCorrupt] when there is none that can be trusted.
 func (d *Dir) readPackEnd(path string) (chunks []packChunk, p packFile, err error) {
+	chunks, p, err = d.readPackEndOnce(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // as readEntry does
+		chunks, p, err = d.readPackEndOnce(path)
+	}
+	return chunks, p, err
+}
+
+func (d *Dir) readPackEndOnce(path string) (chunks []packChunk, p packFile, err error) {
 	f, err := d.fs.OpenRead(path)
 	if err != nil {
 		return nil, p, err

@@ -104,12 +104,13 @@ func (r *repacking) copy(ctx context.Context, number uint32) error {
 			continue
 		}
 		entry := make([]byte, c.size)
-		if err := r.d.packs.readAt(number, entry, int64(c.at)); err != nil {
-			return fmt.Errorf("read %s: %w", r.d.where(c.hash, s), err)
-		}
-		if _, err := openEntry(entry, c.hash); err != nil {
-			r.d.opt.Logger.Error("chunk is rotten", "error", r.d.rotten(c.hash, s, entry, err))
+		_, bad, err := r.d.packs.entry(number, entry, int64(c.at), c.hash)
+		if bad != nil {
+			r.d.opt.Logger.Error("chunk is rotten", "error", r.d.rotten(c.hash, s, entry, bad))
 			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", r.d.where(c.hash, s), err)
 		}
 		if err := r.append(c.hash, entry, number); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -147,9 +148,8 @@ func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *Scrub
 		return err
 	}
 	defer f.Close()
-	head := make([]byte, packHeaderLen)
 	chunks, now, err := d.readPackEnd(path)
-	if _, herr := f.ReadAt(head, 0); err == nil && (herr != nil || !bytes.Equal(head, packHeader())) {
+	if err == nil && !beginsAsPack(f) && !beginsAsPack(f) {
 		err = corrupt(path, "does not begin as a pack does")
 	}
 	if err != nil {
@@ -174,14 +174,11 @@ func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *Scrub
 			return err
 		}
 		buf = sized(buf, int(c.size))
-		_, rerr := f.ReadAt(buf, int64(c.at))
-		file, err := openEntry(buf, c.hash)
+		file, bad, err := readEntry(f, buf, int64(c.at), c.hash)
+		err = errors.Join(err, bad)
 		s, ok := d.index.get(c.hash)
 		if ok = ok && s.pack == number && s.at == c.at; ok && err == nil {
 			content, err = d.codec.decode(content, file, c.hash)
-		}
-		if err != nil && rerr != nil {
-			err = rerr
 		}
 		switch {
 		case errors.Is(err, ErrKey):
@@ -199,6 +196,12 @@ func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *Scrub
 	d.packs.verified(number, now.ident)
 	r.Packs++
 	return nil
+}
+
+func beginsAsPack(f io.ReaderAt) bool {
+	head := make([]byte, packHeaderLen)
+	n, _ := f.ReadAt(head, 0)
+	return bytes.Equal(head[:n], packHeader())
 }
 
 // scrubCursor is how far a pass has come: magic, version (1 byte), three bytes 0,

@@ -64,12 +64,13 @@ func (d *Dir) readStored(buf []byte, h hash) (file []byte, s slot, err error) {
 			return d.readLoose(buf, h, s)
 		}
 		buf = sized(buf, int(s.size()))
-		err = d.packs.readAt(s.pack, buf, int64(s.at))
+		var bad error
+		file, bad, err = d.packs.entry(s.pack, buf, int64(s.at), h)
+		if bad != nil {
+			return nil, s, d.rotten(h, s, buf, bad)
+		}
 		if err == nil {
-			if file, err = openEntry(buf, h); err == nil {
-				return file, s, nil
-			}
-			return nil, s, d.rotten(h, s, buf, err)
+			return file, s, nil
 		}
 		if errors.Is(err, syscall.EIO) {
 			return nil, s, d.rotten(h, s, nil, err)

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Faults is a transport that misbehaves at random while it is switched on. It
-// may be used by many goroutines at once.
+// Faults is a transport, and a way to read files, that misbehaves at random
+// while it is switched on. It may be used by many goroutines at once.
 type Faults struct {
 	next http.RoundTripper
 
@@ -20,6 +20,7 @@ type Faults struct {
 	rng   *rand.Rand
 	share float64 // of the requests that are hit; 0: off
 	hits  map[string]int
+	hit   []string // places in files whose last reading was hit
 }
 
 // NewFaults returns a transport that is switched off; the same seed gives the

@@ -15,7 +15,8 @@ import (
 )
 
 // Open returns a new, empty store. One that is reached by HTTP sends its
-// requests through the transport and gives up on one within a few seconds.
+// requests through the transport and gives up on one within a few seconds; one
+// that is files reads them through [Faults.ReadAt] where the transport is Faults.
 type Open func(t *testing.T, transport http.RoundTripper) checkpoint.Store
 
 // Run tests the stores that open makes.
