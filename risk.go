@@ -100,6 +100,27 @@ func UnknownRisk(c Component, t time.Time, note string) Risk {
 	return Risk{Component: c, Time: t, Probability: math.NaN(), Note: note}
 }
 
+// Within returns the probability brought to a shorter horizon at a constant
+// hazard, 1-(1-p)^(h/H). One over a horizon that is not named, or no longer than
+// the given one, is returned as it is.
+func (r Risk) Within(horizon time.Duration) float64 {
+	if r.Horizon <= horizon || horizon <= 0 {
+		return r.Probability
+	}
+	return 1 - math.Pow(1-r.Probability, horizon.Seconds()/r.Horizon.Seconds())
+}
+
+// ShortestHorizon returns the shortest horizon that is named, which is what
+// several risks can be joined over; 0 if none is.
+func ShortestHorizon(risks []Risk) (h time.Duration) {
+	for _, r := range risks {
+		if r.Horizon > 0 && (h == 0 || r.Horizon < h) {
+			h = r.Horizon
+		}
+	}
+	return h
+}
+
 type riskJSON struct {
 	Component   Component `json:"component"`
 	Time        time.Time `json:"time,omitzero"`

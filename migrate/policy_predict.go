@@ -48,37 +48,38 @@ func newSight(ev Evidence, cfg PolicyConfig) sight {
 
 // stake is what a workload has at risk.
 type stake struct {
-	p       float64 // that at least one of the components fails within the horizon, taken as independent
-	horizon time.Duration
-	worst   forestall.Risk // by its grade, then its probability
+	p       float64        // that at least one of the components fails within the horizon, taken as independent
+	horizon time.Duration  // the shortest of theirs: the others are brought to it
+	worst   forestall.Risk // by its grade, then its probability within the horizon
 }
 
 // over returns the stake over the components that are known; false if none is.
-func (v sight) over(components []forestall.Component) (stake, bool) {
-	survive, found := 1.0, false
-	var st stake
+func (v sight) over(components []forestall.Component) (st stake, found bool) {
+	var known []forestall.Risk
 	for _, c := range components {
-		r, known := v.risks[c]
-		if !known {
-			continue
+		if r, ok := v.risks[c]; ok {
+			known = append(known, r)
 		}
-		survive *= 1 - r.Probability
-		if !found || worse(r, st.worst) {
-			st.worst, st.horizon = r, r.Horizon
+	}
+	st.horizon = forestall.ShortestHorizon(known)
+	survive := 1.0
+	for i, r := range known {
+		survive *= 1 - r.Within(st.horizon)
+		if i == 0 || worse(r, st.worst, st.horizon) {
+			st.worst = r
 		}
-		found = true
 	}
 	st.p = 1 - survive
-	return st, found
+	return st, len(known) > 0
 }
 
 // worse goes by the grade first: components of different kinds have models, and
 // thresholds, of their own.
-func worse(a, b forestall.Risk) bool {
+func worse(a, b forestall.Risk, horizon time.Duration) bool {
 	if a.Grade != b.Grade {
 		return a.Grade > b.Grade
 	}
-	return a.Probability > b.Probability
+	return a.Within(horizon) > b.Within(horizon)
 }
 
 // predict returns the predictive decisions for a running workload: at most one
@@ -138,7 +139,7 @@ func (p Policy) flee(w *WorkloadState, st stake, v sight, before PolicyState, ne
 			return forestall.Decision{}, false
 		}
 		action, mode, component = forestall.ActionDrain, p.cfg.Modes.Drain, forestall.Node(w.Node)
-		st.p = max(st.p, v.nodeRisk(w.Node))
+		st.p = max(st.p, v.nodeRisk(w.Node, st.horizon))
 		why = sentences(signs, component)
 	}
 	d := decision(action, w, component, ev.Now)
@@ -163,11 +164,12 @@ func (p Policy) rests(w *WorkloadState, ev Evidence) bool {
 	return false
 }
 
-// nodeRisk is the greatest probability among a node's failing parts.
-func (v sight) nodeRisk(node string) (p float64) {
+// nodeRisk is the greatest probability among a node's failing parts, within a
+// horizon.
+func (v sight) nodeRisk(node string, horizon time.Duration) (p float64) {
 	for c, r := range v.risks {
 		if c.NodeName() == node && r.Grade == forestall.Failing {
-			p = max(p, r.Probability)
+			p = max(p, r.Within(horizon))
 		}
 	}
 	return p

@@ -356,3 +356,22 @@ func TestPolicyConfigNamesTheField(t *testing.T) {
 		}
 	}
 }
+
+// TestPolicyJoinsOverOneHorizon: a quiet node's risk of a day is not added to a
+// GPU's of an hour.
+func TestPolicyJoinsOverOneHorizon(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	node, gpu := forestall.Node("n1"), forestall.GPU("n1", 0)
+	v := sight{risks: map[forestall.Component]forestall.Risk{
+		node: {Component: node, Time: now, Horizon: 24 * time.Hour, Probability: 0.7, Grade: forestall.Suspect},
+		gpu:  {Component: gpu, Time: now, Horizon: time.Hour, Probability: 0.2, Grade: forestall.Suspect},
+	}}
+	st, ok := v.over([]forestall.Component{node, gpu})
+	atNode := 1 - math.Pow(1-0.7, 1./24)
+	if want := 1 - (1-0.2)*(1-atNode); !ok || math.Abs(st.p-want) > 1e-12 || st.horizon != time.Hour || st.worst.Component != gpu {
+		t.Errorf("at stake: %v within %v, worst %s; want %v within 1h0m0s, worst %s", st.p, st.horizon, st.worst.Component, want, gpu)
+	}
+	if _, ok := v.over([]forestall.Component{forestall.GPU("n1", 1)}); ok {
+		t.Error("something is at stake of what is not known")
+	}
+}

@@ -50,13 +50,13 @@ func FleetOf(risks []forestall.Risk, failed func(forestall.Component) bool, doma
 		}
 		known = append(known, r)
 	}
-	f.Known, f.Horizon = len(known), shortest(known)
+	f.Known, f.Horizon = len(known), forestall.ShortestHorizon(known)
 	if f.Known+f.Failed == 0 {
 		return f
 	}
 	f.Expected = 0
 	for _, r := range known {
-		f.Expected += within(r, f.Horizon)
+		f.Expected += r.Within(f.Horizon)
 	}
 	f.Health = (float64(f.Known) - f.Expected) / float64(f.Known+f.Failed)
 	if f.Known > 0 {

@@ -57,7 +57,7 @@ func JointRisk(c forestall.Component, parts []forestall.Risk, domain Domain) for
 		return forestall.UnknownRisk(c, time.Time{}, note)
 	}
 	slices.SortStableFunc(known, func(a, b forestall.Risk) int { return cmp.Compare(b.Probability, a.Probability) })
-	job := forestall.Risk{Component: c, Horizon: shortest(known), Model: known[0].Model, Note: note}
+	job := forestall.Risk{Component: c, Horizon: forestall.ShortestHorizon(known), Model: known[0].Model, Note: note}
 	for _, r := range known {
 		job.Grade = max(job.Grade, r.Grade)
 		if r.Time.After(job.Time) {
@@ -94,7 +94,7 @@ func anyOf(known []forestall.Risk, horizon time.Duration, domain Domain) anyFail
 	worst := map[string]float64{}
 	survives, sum := 1.0, 0.0
 	for _, r := range known {
-		p := within(r, horizon)
+		p := r.Within(horizon)
 		survives *= 1 - p
 		sum += p
 		d := domain(r.Component)
@@ -110,23 +110,4 @@ func anyOf(known []forestall.Risk, horizon time.Duration, domain Domain) anyFail
 	p := 1 - survives
 	// Rounding may put one a hair above the other.
 	return anyFails{p, forestall.Bounds{Low: min(1-apart, p), High: max(min(sum, 1), p)}}
-}
-
-// within returns a risk's probability brought to a shorter horizon at a constant
-// hazard.
-func within(r forestall.Risk, horizon time.Duration) float64 {
-	if r.Horizon <= horizon || horizon <= 0 {
-		return r.Probability
-	}
-	return 1 - math.Pow(1-r.Probability, horizon.Seconds()/r.Horizon.Seconds())
-}
-
-// shortest returns the shortest horizon that is named.
-func shortest(risks []forestall.Risk) (h time.Duration) {
-	for _, r := range risks {
-		if r.Horizon > 0 && (h == 0 || r.Horizon < h) {
-			h = r.Horizon
-		}
-	}
-	return h
 }
