@@ -57,8 +57,10 @@ type Dir struct {
 	inbox     inbox // chunks that peers have sent and no manifest needs yet
 	gcing     sync.Mutex
 	scrubbing sync.Mutex
-	restoring keyed        // by target
-	waste     atomic.Int64 // what may have left chunks that nothing needs, since the last GC: dropped checkpoints, failed ones
+	restoring keyed // by target
+	pages     *knownPages
+	clone     func(dst, src *os.File) error // makes dst share src's blocks
+	waste     atomic.Int64                  // what may have left chunks that nothing needs, since the last GC: dropped checkpoints, failed ones
 
 	recorded map[hash]forestall.Epoch // fences in the catalogue when it was opened, by hash of the workload's name
 
@@ -122,6 +124,8 @@ func newDir(fsys fileSystem, path string, opt Options) *Dir {
 		holds:       make(map[*hold]struct{}),
 		leasesTurn:  opt.Now(),
 		collected:   collected{at: opt.Now()},
+		pages:       newKnownPages(),
+		clone:       reflink,
 	}
 	d.inbox.chunks = make(map[hash]packChunk)
 	d.bufs.New = func() any { return new([]byte) }

@@ -127,8 +127,8 @@ func NewManager(d *Dir, r *Replicator, cfg ManagerConfig, hooks Hooks) (*Manager
 }
 
 // Create takes a checkpoint of a workload that runs on this node and returns
-// once it counts: quiesce, stage, let go on, save, push, commit. After a final
-// one the workload is left standing still; when a final one fails it goes on.
+// once it counts: copy what has changed, quiesce, copy what has changed since, let
+// go on, save, push, commit. After a final one the workload is left standing still; when a final one fails it goes on.
 // One at a time per workload, further calls wait. Errors are those of Quiesce,
 // [Dir.Save], [Replicator.Push] and Commit; a checkpoint that did not count may
 // be left in the local store, where retention finds it.
@@ -165,6 +165,11 @@ func (m *Manager) create(ctx context.Context, workload, label string, final bool
 	if err != nil {
 		return cp, stepTarget, err
 	}
+	staged, err := m.store.Precopy(ctx, m.snapshot(t, label))
+	if err != nil {
+		return cp, stepSave, err
+	}
+	defer staged.Discard()
 	release, err := m.hooks.Quiesce(ctx, workload, final)
 	if err != nil {
 		return cp, stepQuiesce, err
@@ -178,7 +183,15 @@ func (m *Manager) create(ctx context.Context, workload, label string, final bool
 			}
 		}()
 	}
-	if cp, err = m.save(ctx, t, label, final, still, release); err != nil {
+	var pause time.Duration
+	err = staged.Freeze(ctx, still)
+	if !final {
+		pause = release()
+	}
+	if err != nil {
+		return cp, stepSave, err
+	}
+	if cp, err = staged.Save(ctx, pause); err != nil {
 		return cp, stepSave, err
 	}
 	if cp.Replicas, err = m.repl.Push(ctx, cp.ID); err != nil {
@@ -209,25 +222,14 @@ func (m *Manager) target(workload string) (Target, error) {
 	return Target{}, fmt.Errorf("it does not run on this node")
 }
 
-// save keeps the state of the quiesced workload. Unless the checkpoint is the
-// final one, it releases the workload as soon as the state is copied aside.
-func (m *Manager) save(ctx context.Context, t Target, label string, final bool, at time.Time, release func() time.Duration) (forestall.Checkpoint, error) {
+// snapshot says what to save of a target.
+func (m *Manager) snapshot(t Target, label string) Snapshot {
 	newest, _ := m.store.newest(t.Workload)
-	s := Snapshot{
+	return Snapshot{
 		Workload: t.Workload,
 		Epoch:    t.Epoch,
 		Sequence: max(newest.Sequence, t.Sequence) + 1,
 		Label:    label,
 		Source:   t.StateDir,
-		Time:     at,
 	}
-	if final {
-		return m.store.Save(ctx, s)
-	}
-	staged, err := m.store.Stage(ctx, s)
-	pause := release()
-	if err != nil {
-		return forestall.Checkpoint{}, err
-	}
-	return staged.Save(ctx, pause)
 }

@@ -54,6 +54,7 @@ func (s Snapshot) wrap(err error) error {
 // plan is a snapshot on its way: the tree, and what of it is to be read.
 type plan struct {
 	m     *manifest
+	base  string // ID of the workload's checkpoint before; "": none
 	began time.Time
 	todo  []content
 	batch *batch
@@ -63,37 +64,55 @@ func (p *plan) end() { p.batch.end() }
 
 // plan refuses what cannot become a checkpoint and scans the tree.
 func (d *Dir) plan(ctx context.Context, s Snapshot) (*plan, error) {
-	if s.Source == "" {
-		return nil, errors.New("the source directory is not given")
-	}
-	source, err := filepath.EvalSymlinks(s.Source)
+	p, source, prev, err := d.prepare(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	if fi, err := os.Stat(source); err != nil {
-		return nil, err
-	} else if !fi.IsDir() {
-		return nil, fmt.Errorf("%s is not a directory", source)
-	}
-	p, err := d.planCheckpoint(header{workload: s.Workload, epoch: s.Epoch, sequence: s.Sequence, label: s.Label}, s.Time, s.Level, s.Verify)
-	if err != nil {
-		return nil, err
-	}
-	var prev map[string]entry
-	if newest, known := d.newest(s.Workload); known {
-		if prev, err = d.reusable(ctx, newest.ID, p.batch); err != nil {
-			p.end()
-			return nil, err
-		}
-	}
-	if p.m.entries, p.todo, err = scan(ctx, source, p.began, prev); err != nil {
+	if err := p.scan(ctx, source, prev, p.began); err != nil {
 		p.end()
 		return nil, err
 	}
+	return p, nil
+}
+
+// prepare is plan without the scan: it returns where to scan, and the files of
+// the previous checkpoint on which this one may lean.
+func (d *Dir) prepare(ctx context.Context, s Snapshot) (p *plan, source string, prev map[string]entry, err error) {
+	if s.Source == "" {
+		return nil, "", nil, errors.New("the source directory is not given")
+	}
+	if source, err = filepath.EvalSymlinks(s.Source); err != nil {
+		return nil, "", nil, err
+	}
+	if fi, err := os.Stat(source); err != nil {
+		return nil, "", nil, err
+	} else if !fi.IsDir() {
+		return nil, "", nil, fmt.Errorf("%s is not a directory", source)
+	}
+	p, err = d.planCheckpoint(header{workload: s.Workload, epoch: s.Epoch, sequence: s.Sequence, label: s.Label}, s.Time, s.Level, s.Verify)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	if newest, known := d.newest(s.Workload); known {
+		p.base = newest.ID
+		if prev, err = d.reusable(ctx, newest.ID, p.batch); err != nil {
+			p.end()
+			return nil, "", nil, err
+		}
+	}
+	return p, source, prev, nil
+}
+
+// scan lists the tree at source as of now.
+func (p *plan) scan(ctx context.Context, source string, prev map[string]entry, now time.Time) (err error) {
+	if p.m.entries, p.todo, err = scan(ctx, source, now, prev); err != nil {
+		return err
+	}
+	p.m.size = 0
 	for _, e := range p.m.entries {
 		p.m.size += e.size
 	}
-	return p, nil
+	return nil
 }
 
 // planCheckpoint begins a checkpoint whose header is h, at its time, and

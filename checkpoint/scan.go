@@ -24,6 +24,7 @@ type content struct {
 	path  string      // where the bytes are
 	info  fs.FileInfo // what the file looked like when scanned; nil for a private copy
 	base  []extent    // what the previous checkpoint has of it
+	aside *aside      // the copy of its pages; nil: path has the bytes
 }
 
 // scan lists the tree at source. Files whose ident, size and time are those of

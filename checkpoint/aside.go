@@ -1,0 +1,366 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/zeebo/xxh3"
+)
+
+// A changed file is copied in two steps: once while the workload goes on, and
+// then, while it stands still, only what has changed since. A file whose times
+// show that it was left alone is not looked at a second time. Any other is read
+// again, since no kernel says which pages of a file were written, but compared
+// with the sums of the first copy, and only pages that differ are copied.
+//
+// Where the sums of the previous checkpoint are known, pages that it has are not
+// copied at all, and the file is saved as that checkpoint's with the others laid
+// over, as a region is.
+
+const (
+	fromPages = 1 << 20 // shorter files are copied and cut whole
+	pieceSize = 1 << 20 // of a file, which one worker compares
+	pageSize  = splitPage
+	mostPages = 4 << 20 // that have sums, 64 MiB of them for 16 GiB of files; what is beyond is copied whole
+	// tick is longer than the steps in which file systems count time.
+	tick = 100 * time.Millisecond
+)
+
+// aside is the copy of a changed file, or of its pages.
+type aside struct {
+	name  string // of the file, in the tree
+	from  string // where it is
+	path  string // of the copy
+	info  fs.FileInfo
+	size  int64
+	sums  []xxh3.Uint128 // by page, what base and copy together have
+	known int            // pages that have one
+	dirty []bool         // by page: the copy has it
+	based bool           // pages that are not dirty are the previous checkpoint's
+	saved bool           // the checkpoint has it
+	torn  atomic.Bool    // a piece could not be read while the workload went on
+
+	rested  bool // the copy is complete, and writes since have moved the file's times
+	ident   ident
+	modTime time.Time
+}
+
+// asideOf returns the aside of a file that changed; nil when there are too many
+// pages: such a file is copied whole.
+func (s *Staged) asideOf(c *content) *aside {
+	name, size := s.plan.m.entries[c.entry].path, c.info.Size()
+	a, had := s.asides[name], 0
+	if a == nil {
+		a = &aside{name: name, from: c.path, path: s.nextCopy(), info: c.info}
+		if k, ok := s.known[name]; ok && len(s.prev[name].extents) > 0 && s.prev[name].size == k.size {
+			a.sums, a.known, a.based = slices.Clone(k.pages), len(k.pages), true
+			a.dirty = make([]bool, len(k.pages))
+		}
+	} else {
+		had = len(a.sums)
+	}
+	n := int((size + pageSize - 1) / pageSize)
+	if s.pages-had+n > mostPages {
+		s.pages -= had
+		delete(s.asides, name)
+		return nil
+	}
+	s.pages += n - had
+	s.asides[name] = a
+	if size != a.size {
+		a.size, a.rested = size, false
+		a.sums, a.dirty = resized(a.sums, n), resized(a.dirty, n)
+		a.known = min(a.known, n)
+	}
+	return a
+}
+
+func resized[T any](s []T, n int) []T {
+	if n <= len(s) {
+		return s[:n]
+	}
+	return append(s, make([]T, n-len(s))...)
+}
+
+// still reports whether the file is what it was when it was copied.
+func (a *aside) still(fi fs.FileInfo) bool {
+	return a.rested && fi.Size() == a.size && fi.ModTime().Equal(a.modTime) && identOf(fi) == a.ident
+}
+
+// copyPages brings asides up to date. held: the workload stands still, and a file
+// that is written to nevertheless is an error.
+func (s *Staged) copyPages(ctx context.Context, list []*aside, workers int, held bool) error {
+	if !held {
+		for _, a := range list {
+			a.settle(s.d.opt.Now(), s.stamps)
+		}
+	}
+	if err := s.eachPiece(ctx, list, workers, held, (*aside).compare); err != nil {
+		return err
+	}
+	var rest []*aside
+	for _, a := range list {
+		a.known = len(a.sums)
+		if !s.inPlace(a) && slices.Contains(a.dirty, false) {
+			rest = append(rest, a)
+		}
+	}
+	if err := s.eachPiece(ctx, rest, workers, held, (*aside).complete); err != nil {
+		return err
+	}
+	for _, a := range list {
+		if a.torn.Swap(false) {
+			a.rested = false
+		}
+	}
+	return nil
+}
+
+// eachPiece reads the pieces of the files and calls do for each.
+func (s *Staged) eachPiece(ctx context.Context, list []*aside, workers int, held bool, do func(a *aside, w *asideWriter, at int64, buf []byte, seed uint64) error) error {
+	type piece struct {
+		a  *aside
+		at int64
+	}
+	var pieces []piece
+	for _, a := range list {
+		for at := int64(0); at < a.size; at += pieceSize {
+			pieces = append(pieces, piece{a, at})
+		}
+	}
+	return parallel(ctx, workers, len(pieces), func(ctx context.Context, i int) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		buf := s.d.bufs.Get().(*[]byte)
+		defer s.d.bufs.Put(buf)
+		a := pieces[i].a
+		*buf = sized(*buf, int(min(pieceSize, a.size-pieces[i].at)))
+		err := a.read(pieces[i].at, *buf, held)
+		if err != nil && !held && errors.Is(err, ErrChanged) {
+			a.torn.Store(true) // Freeze looks again
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		w := asideWriter{a: a}
+		return errors.Join(do(a, &w, pieces[i].at, *buf, s.d.pages.seed), w.close())
+	})
+}
+
+// read reads a piece of the file.
+func (a *aside) read(at int64, buf []byte, held bool) error {
+	f, err := openState(a.from)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrChanged, err)
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(buf, at); errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: %s became shorter", ErrChanged, a.from)
+	} else if err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	if !held || a.info == nil {
+		return nil
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	if !(content{info: a.info}).unchanged(fi) {
+		return fmt.Errorf("%w: %s was written to; freeze the workload or let its hook write aside and rename", ErrChanged, a.from)
+	}
+	return nil
+}
+
+// asideWriter writes to the copy, which it opens when there is something to
+// write.
+type asideWriter struct {
+	a *aside
+	f *os.File
+}
+
+func (w *asideWriter) write(b []byte, at int64) (err error) {
+	if w.a.path == w.a.from {
+		return nil // a clone: it is the copy
+	}
+	if w.f == nil {
+		if w.f, err = os.OpenFile(w.a.path, os.O_WRONLY|os.O_CREATE, 0o600); err != nil {
+			return err
+		}
+	}
+	_, err = w.f.WriteAt(b, at)
+	return err
+}
+
+func (w *asideWriter) close() error {
+	if w.f == nil {
+		return nil
+	}
+	return w.f.Close()
+}
+
+// settle notes what the file looks like, and whether every write from now on will
+// show in its times. A write through a mapping shows only when its page is
+// clean: what is dirty is written to the disk first, and nothing must have been
+// dirtied since. Short files are not worth that: they must have rested.
+func (a *aside) settle(now time.Time, stamps bool) {
+	a.rested = false
+	f, err := openState(a.from)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	before := now.Add(-quiet)
+	if a.size >= fromPages {
+		if f.Sync() != nil {
+			return
+		}
+		before = now.Add(-tick)
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return
+	}
+	a.ident, a.modTime = identOf(fi), fi.ModTime()
+	a.rested = stamps && a.ident.ctime < before.UnixNano() && fi.Size() == a.size
+}
+
+// compare copies the pages of a piece that are not what base and copy have.
+func (a *aside) compare(w *asideWriter, at int64, buf []byte, seed uint64) error {
+	first := int(at / pageSize)
+	run := -1 // where pages that differ begin
+	for off := 0; off <= len(buf); off += pageSize {
+		differs := false
+		if off < len(buf) {
+			i := first + off/pageSize
+			sum := xxh3.Hash128Seed(buf[off:min(off+pageSize, len(buf))], seed)
+			if differs = i >= a.known || sum != a.sums[i]; differs {
+				a.sums[i], a.dirty[i] = sum, true
+			}
+		}
+		switch {
+		case differs && run < 0:
+			run = off
+		case !differs && run >= 0:
+			if err := w.write(buf[run:off], at+int64(run)); err != nil {
+				return err
+			}
+			run = -1
+		}
+	}
+	if run >= 0 {
+		return w.write(buf[run:], at+int64(run))
+	}
+	return nil
+}
+
+// complete copies the pages of a piece that the copy lacks, as they are now.
+func (a *aside) complete(w *asideWriter, at int64, buf []byte, seed uint64) error {
+	for off := 0; off < len(buf); off += pageSize {
+		i := int(at/pageSize) + off/pageSize
+		if !a.dirty[i] {
+			page := buf[off:min(off+pageSize, len(buf))]
+			if err := w.write(page, at+int64(off)); err != nil {
+				return err
+			}
+			a.sums[i], a.dirty[i] = xxh3.Hash128Seed(page, seed), true
+		}
+	}
+	return nil
+}
+
+// inPlace reports whether the file was rewritten in place, so that laying its
+// dirty pages over the previous checkpoint's file is best. Where something was
+// inserted, cutting it by content finds what has moved.
+func (s *Staged) inPlace(a *aside) bool {
+	if !a.based || a.size < fromPages {
+		return false
+	}
+	n := 0
+	for _, d := range a.dirty {
+		if d {
+			n++
+		}
+	}
+	was := s.prev[a.name].size
+	common := int(min(a.size, was)/pageSize) - 1
+	return n*4 <= len(a.dirty) && (a.size == was || common >= 0 && !a.dirty[common])
+}
+
+// lookIn finds the dirty pages of a clone.
+func (s *Staged) lookIn(ctx context.Context, c *content) error {
+	fi, err := os.Lstat(c.path)
+	if err != nil {
+		return err
+	}
+	if fi.Size() < fromPages {
+		return nil
+	}
+	a := s.asideOf(&content{entry: c.entry, path: c.path, info: fi})
+	if a == nil {
+		return nil
+	}
+	a.from, a.path, a.info = c.path, c.path, nil
+	c.aside = a
+	return s.copyPages(ctx, []*aside{a}, s.d.opt.Workers, true)
+}
+
+// savePages saves a file as the previous checkpoint's with the dirty pages laid
+// over.
+func (s *Staged) savePages(ctx context.Context, c content) error {
+	a, e, was := c.aside, &s.plan.m.entries[c.entry], s.prev[c.aside.name]
+	dirty := a.ranges()
+	f, err := os.Open(a.path)
+	if err != nil && (len(dirty) > 0 || !errors.Is(err, fs.ErrNotExist)) {
+		return err
+	}
+	defer f.Close()
+	base := map[string]baseFile{"f": {size: was.size, extents: was.extents}}
+	r := Region{Name: "f", Size: a.size, Dirty: dirty, Content: asidePages{f, dirty}, Sparse: true}
+	if e.extents, err = s.d.saveRegion(ctx, r, base, s.plan.batch); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(s.source, a.name), err)
+	}
+	return nil
+}
+
+// ranges returns the dirty pages, ascending and apart.
+func (a *aside) ranges() (out []PageRange) {
+	for i, d := range a.dirty {
+		if d {
+			at := int64(i) * pageSize
+			out = append(out, PageRange{at, min(pageSize, a.size-at)})
+		}
+	}
+	return joined(out)
+}
+
+// asidePages reads the dirty pages of a copy, and nothing else: it has holes.
+type asidePages struct {
+	io.ReaderAt
+	dirty []PageRange
+}
+
+func (p asidePages) ReadAt(b []byte, off int64) (int, error) {
+	i := sort.Search(len(p.dirty), func(i int) bool { return p.dirty[i].end() > off })
+	if i == len(p.dirty) || off < p.dirty[i].Offset || off+int64(len(b)) > p.dirty[i].end() {
+		return 0, fmt.Errorf("%d bytes at %d were not copied", len(b), off)
+	}
+	return p.ReaderAt.ReadAt(b, off)
+}
+
+// openState opens a file of the source for reading.
+func openState(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+}
