@@ -28,21 +28,22 @@ type need struct {
 
 // specimen is a store to be damaged.
 type specimen struct {
+	opt   Options
 	files map[string][]byte            // by path in the store
 	saved map[string]map[string]string // by ID: what each file holds
 	needs map[string][]need            // by ID
 }
 
 // newSpecimen makes a store with a little of everything, begun with version 1.
-func newSpecimen(t *testing.T) specimen {
+func newSpecimen(t *testing.T, opt Options) specimen {
 	t.Helper()
 	base := memoryDir(t)
 	path := filepath.Join(base, "store")
 	if err := os.CopyFS(path, os.DirFS("testdata/v1")); err != nil {
 		t.Fatal(err)
 	}
-	s := specimen{make(map[string][]byte), make(map[string]map[string]string), make(map[string][]need)}
-	d := must[*Dir](t)(OpenDir(path, small()))
+	s := specimen{opt, make(map[string][]byte), make(map[string]map[string]string), make(map[string][]need)}
+	d := must[*Dir](t)(OpenDir(path, opt))
 	for _, id := range []string{"907135aeb5acf1f0cf38d9f380d52b470e94ac6dbff013673c582ba926b9e909", "a988c4560acde5d9d808791e3da7da0b5aba007fcd2469992425ffc8f050f6cc"} {
 		s.saved[id] = map[string]string{"weights": noise(1, 10<<10), "sub/x": "x"}
 	}
@@ -163,11 +164,29 @@ var corruptions = flag.Int("corruptions", 1000, "rounds of TestRandomCorruption"
 // what was saved, and each that the damage left intact is restored.
 func TestRandomCorruption(t *testing.T) {
 	t.Parallel()
+	plainAndSealed(t, func(t *testing.T, opt Options) {
+		t.Parallel()
+		opt.Workers = 1
+		randomCorruption(t, newSpecimen(t, opt))
+	})
+}
+
+// plainAndSealed runs a test on stores that are not encrypted, and on ones that
+// are.
+func plainAndSealed(t *testing.T, run func(t *testing.T, opt Options)) {
+	t.Run("plain", func(t *testing.T) { run(t, small()) })
+	t.Run("sealed", func(t *testing.T) {
+		opt := small()
+		opt.Keys, _ = aKeyring(t)
+		run(t, opt)
+	})
+}
+
+func randomCorruption(t *testing.T, s specimen) {
 	rounds := *corruptions
 	if testing.Short() {
 		rounds = min(rounds, 500)
 	}
-	s := newSpecimen(t)
 	base := memoryDir(t)
 	restored, refused := 0, 0
 	for round := range rounds {
@@ -201,12 +220,14 @@ func TestRandomCorruption(t *testing.T) {
 // examine opens a damaged store and holds it to its promises.
 func (s specimen) examine(t *testing.T, path string, hit []need) (restored, refused int) {
 	var noticed atomic.Int64
-	opt := small()
-	opt.Workers = 1
+	opt := s.opt
 	opt.Logger = slog.New(alarm{&noticed})
 	d, err := OpenDir(path, opt)
 	if errors.Is(err, ErrNotStore) && bothHit(hit, markerFile, catalogueFile) {
 		return 0, len(s.saved) // the marker may say that the store is of a newer version
+	}
+	if (errors.Is(err, ErrKey) || errors.Is(err, ErrCorrupt)) && bothHit(hit, keysetFile) {
+		return 0, len(s.saved) // it names another keyring, or none
 	}
 	if err != nil {
 		t.Errorf("the store cannot be opened: %v", err)
@@ -259,12 +280,12 @@ func bothHit(hit []need, paths ...string) bool {
 	return true
 }
 
-// mended reports whether all that was hit was chunk files of version 1: without a
-// checksum of their own, they may have bits that make no difference to their
-// content.
+// mended reports whether all that was hit was chunk files of version 1, which
+// without a checksum of their own may have bits that make no difference to their
+// content, or the name of the keyring, which is written anew where it is missing.
 func mended(hit []need) bool {
 	for _, h := range hit {
-		if !strings.HasPrefix(h.path, chunkDir) {
+		if !strings.HasPrefix(h.path, chunkDir) && h.path != keysetFile {
 			return false
 		}
 	}

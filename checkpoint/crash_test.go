@@ -2,8 +2,11 @@ package checkpoint
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -15,7 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
+
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/checkpoint/seal"
 )
 
 const (
@@ -36,7 +42,11 @@ func crashChild(dir string) {
 		k.left.Store(at)
 		fsys = k
 	}
-	d, err := openDirOn(fsys, filepath.Join(dir, "store"), small())
+	opt, err := crashOptions(dir)
+	if err != nil {
+		fail(err)
+	}
+	d, err := openDirOn(fsys, filepath.Join(dir, "store"), opt)
 	if err != nil {
 		fail(err)
 	}
@@ -65,12 +75,48 @@ func crashChild(dir string) {
 	}
 }
 
+// crashOptions has the keys that lie in dir, if there are any.
+func crashOptions(dir string) (Options, error) {
+	opt := small()
+	file, err := os.ReadFile(filepath.Join(dir, "keyring"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return opt, nil
+	}
+	if err == nil {
+		var identity []byte
+		if identity, err = os.ReadFile(filepath.Join(dir, "identity")); err == nil {
+			opt.Keys, err = seal.Open(file, bytes.NewReader(identity))
+		}
+	}
+	return opt, err
+}
+
+// killedPlainAndSealed runs a test on directories for crashChild, without keys
+// and with some.
+func killedPlainAndSealed(t *testing.T, newDir func(testing.TB) string, run func(t *testing.T, dir string, opt Options)) {
+	t.Run("plain", func(t *testing.T) {
+		t.Parallel()
+		run(t, newDir(t), small())
+	})
+	t.Run("sealed", func(t *testing.T) {
+		t.Parallel()
+		dir := newDir(t)
+		id := must[*age.X25519Identity](t)(age.GenerateX25519Identity())
+		file := must[[]byte](t)(seal.New([]string{id.Recipient().String()}, time.Now()))
+		writeFiles(t, dir, map[string]string{"keyring": string(file), "identity": id.String()})
+		run(t, dir, must[Options](t)(crashOptions(dir)))
+	})
+}
+
 // TestKilledWhileSaving kills a process at random moments of saving and
 // pruning. Every acknowledged checkpoint that was not pruned must be there and
 // whole, and nothing half-made may be visible.
 func TestKilledWhileSaving(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	killedPlainAndSealed(t, func(t testing.TB) string { return t.TempDir() }, killedWhileSaving)
+}
+
+func killedWhileSaving(t *testing.T, dir string, opt Options) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -82,7 +128,7 @@ func TestKilledWhileSaving(t *testing.T) {
 			acknowledged[id] = seq
 			newest = max(newest, seq)
 		}
-		d, err := OpenDir(filepath.Join(dir, "store"), small())
+		d, err := OpenDir(filepath.Join(dir, "store"), opt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +250,10 @@ func (f killFile) Close() error { f.k.step(); return f.storeFile.Close() }
 // one before left.
 func TestKilledAtEveryOperation(t *testing.T) {
 	t.Parallel()
-	dir := memoryDir(t)
+	killedPlainAndSealed(t, memoryDir, killedAtEveryOperation)
+}
+
+func killedAtEveryOperation(t *testing.T, dir string, opt Options) {
 	acknowledged, newest := make(map[string]uint64), uint64(0)
 	last := 80
 	if testing.Short() {
@@ -215,7 +264,7 @@ func TestKilledAtEveryOperation(t *testing.T) {
 			acknowledged[id] = seq
 			newest = max(newest, seq)
 		}
-		d, err := OpenDir(filepath.Join(dir, "store"), small())
+		d, err := OpenDir(filepath.Join(dir, "store"), opt)
 		if err != nil {
 			t.Fatalf("killed at operation %d: %v", at, err)
 		}

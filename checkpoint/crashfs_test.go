@@ -291,9 +291,9 @@ func (r *crashRun) run(t *testing.T, d *Dir, src string) error {
 }
 
 // check opens what a crash left and looks whether every promise was kept.
-func (r *crashRun) check(t *testing.T, path string) {
+func (r *crashRun) check(t *testing.T, path string, opt Options) {
 	t.Helper()
-	d, err := OpenDir(path, small())
+	d, err := OpenDir(path, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,6 +342,14 @@ func (r *crashRun) check(t *testing.T, path string) {
 // must not be seen unless it is whole, and the store must go on.
 func TestPowerLossAtEveryOperation(t *testing.T) {
 	t.Parallel()
+	plainAndSealed(t, func(t *testing.T, opt Options) {
+		t.Parallel()
+		opt.Workers = 1
+		powerLossAtEveryOperation(t, opt)
+	})
+}
+
+func powerLossAtEveryOperation(t *testing.T, opt Options) {
 	every, variants := 1, 2
 	if testing.Short() {
 		every, variants = 7, 1
@@ -352,8 +360,6 @@ func TestPowerLossAtEveryOperation(t *testing.T) {
 		fsys := newCrashFS(filepath.Join(base, "store"))
 		fsys.left = at
 		r := crashRun{saved: make(map[string]map[string]string), dropped: make(map[string]bool)}
-		opt := small()
-		opt.Workers = 1
 		d, err := openDirOn(fsys, fsys.root, opt)
 		if err == nil {
 			err = r.run(t, d, filepath.Join(base, "src"))
@@ -368,7 +374,7 @@ func TestPowerLossAtEveryOperation(t *testing.T) {
 			if cerr := fsys.crash(rng, found); cerr != nil && !errors.Is(cerr, fs.ErrNotExist) {
 				t.Fatal(cerr)
 			}
-			r.check(t, found)
+			r.check(t, found, opt)
 			if t.Failed() {
 				t.Fatalf("after the power went at operation %d, variant %d", at, v)
 			}
