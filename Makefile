@@ -14,6 +14,7 @@ SHORT   ?=
 BAG     ?= 5
 START   ?= both
 GATEWAY := $(CURDIR)/bin/versitygw-v1.8.0
+PEERS   := $(CURDIR)/bin/peers
 ONLY    ?=
 LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 
@@ -21,7 +22,7 @@ LEARNER := -data '$(DATA)' -binary $(BIN) $(if $(CACHE),-cache '$(CACHE)')
 # go-nvml wraps functions that NVIDIA has deprecated; the warnings say nothing about this code.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval eval-risk bench-learner bench-checkpoint bench-delta bench-store
+.PHONY: help build demo test test-gpu race vet lint fmt fuzz bench eval eval-risk bench-learner bench-checkpoint bench-peers bench-delta bench-store
 .PHONY: bench-telemetry test-prometheus test-s3 chaos e2e
 .PHONY: golden history cgo-off clean
 
@@ -75,8 +76,13 @@ bench-learner: build ## training and evaluation beside XGBoost and leaves, speed
 bench-telemetry: build ## what telemetry costs an engine: processor and memory beside their bars (SHORT=1 for a try)
 	$(GO) run ./testdata/telemetry -binary $(BIN) $(if $(SHORT),-short)
 
-bench-checkpoint: ## checkpoints beside restic and borg, on the same data in one run, with a verdict for each bar (SHORT=1 for a try; apt-get install restic borgbackup)
-	$(GO) run ./testdata/checkpointbench $(if $(SHORT),-short)
+bench-checkpoint: build ## checkpoints beside restic and borg, on the same data in one run, with a verdict for each bar (SHORT=1 for a try; apt-get install restic borgbackup; bench-peers adds a newer restic)
+	$(GO) run ./testdata/checkpointbench -binary $(BIN) -peers $(PEERS) $(if $(SHORT),-short)
+
+bench-peers: $(PEERS)/restic ## build the newest peers of bench-checkpoint into bin/peers (2 minutes)
+
+$(PEERS)/restic:
+	GOBIN=$(PEERS) $(GO) install github.com/restic/restic/cmd/restic@v0.18.1
 
 bench-delta: ## finding dirty pages, the pause and the CPU of increments, keyed writes (SHORT=1: 64 MiB instead of 1 GiB)
 	$(GO) test -run '^$$' -bench 'Unchanged|OnePercentDirty|HashItself|FirstWrite' -benchtime 20x $(if $(SHORT),-short) ./checkpoint/delta

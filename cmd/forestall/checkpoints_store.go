@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -100,6 +101,7 @@ func (f storeFlag) open(g *globals, how access) (*opened, error) {
 	opt := checkpoint.DefaultOptions()
 	opt.Logger = slog.New(slog.NewTextHandler(g.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	opt.OnRead, opt.Keys = o.told, o.keys
+	opt.Workers = runtime.GOMAXPROCS(0) // somebody waits for this
 	open := checkpoint.OpenDir
 	if how == changing {
 		if _, err := os.Stat(f.Store); err != nil {

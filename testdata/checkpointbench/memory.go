@@ -8,12 +8,10 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/zeebo/xxh3"
 
-	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/checkpoint"
 	"github.com/stratoswarm/forestall/checkpoint/delta"
 	"github.com/stratoswarm/forestall/checkpoint/live"
@@ -26,19 +24,22 @@ type tracked struct {
 	mu    sync.Mutex // held while the memory stands still
 }
 
-func (b *bench) track(method delta.Method) (*tracked, error) {
+func (b *bench) track(method delta.Method, sealed bool, change func(*live.Config)) (*tracked, error) {
 	region, err := delta.OpenMemory(b.mem, delta.Options{Method: method})
 	if err != nil {
 		return nil, err
 	}
 	t := &tracked{}
-	if t.store, err = b.open("store-" + string(method)); err != nil {
+	if t.store, err = b.open("store-memory", sealed); err != nil {
 		return nil, err
 	}
 	cfg := live.DefaultConfig("memory")
 	cfg.Hold = func(context.Context) (func(), error) {
 		t.mu.Lock()
 		return t.mu.Unlock, nil
+	}
+	if change != nil {
+		change(&cfg)
 	}
 	if t.Manager, err = live.NewManager(t.store, cfg); err != nil {
 		return nil, err
@@ -65,101 +66,105 @@ func kernel() (method delta.Method, why string) {
 	return "", why
 }
 
-// floor is what the changed pages come to when only they are compressed.
-func (b *bench) floor(pages []int) (int64, error) {
-	var text []byte
-	var n int64
-	for _, p := range pages {
-		if p%2 == 0 {
-			n += pageSize
-			continue
-		}
-		text = append(text, b.mem[p*pageSize:(p+1)*pageSize]...)
-	}
-	_, packed, err := b.compress(text)
-	return n + packed, err
-}
-
-// memory takes increments of a memory region, with each way of finding what changed.
+// memory takes increments of a memory region, with each way of finding what
+// changed, plain and encrypted.
 func (b *bench) memory() error {
 	method, why := kernel()
-	for _, m := range []delta.Method{method, delta.Hash} {
-		if m == "" {
-			b.add("memory region, kernel's bits", "not on this kernel: "+why, nil)
-			continue
-		}
-		if err := b.increments(m); err != nil {
-			return err
+	for _, sealed := range []bool{false, true} {
+		for _, m := range []delta.Method{method, delta.Hash} {
+			if m == "" {
+				b.add("memory region, kernel's bits", "not on this kernel: "+why, "")
+				continue
+			}
+			if err := b.increments(m, sealed); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (b *bench) increments(m delta.Method) error {
-	t, err := b.track(m)
+// quick is how often what takes milliseconds is measured, the floor beside it by
+// turns.
+const quick = 9
+
+func (b *bench) increments(m delta.Method, sealed bool) error {
+	t, err := b.track(m, sealed, nil)
 	if err != nil {
 		return err
 	}
 	defer t.end()
+	what := fmt.Sprintf("memory region (%s)", m)
+	prefix := ""
+	if sealed {
+		prefix = "encrypted: "
+	}
 	first, err := b.create(t)
 	if err != nil {
 		return err
 	}
-	b.add(fmt.Sprintf("full, memory region (%s)", m), result{"forestall", first.took, first.added, false}.String(), nil)
-	var nothing result // the best of three, as of the hash itself
-	for i := range 3 {
-		r, err := b.create(t)
-		if err != nil {
-			return err
-		}
-		if i == 0 || r.took < nothing.took {
-			nothing = r
-		}
+	b.add(prefix+"full, "+what+", once", first.String(), "")
+	if err := b.nothing(t, m, prefix+"nothing changed, "+what, sealed); err != nil {
+		return err
 	}
-	var limit bar
-	if m == delta.Hash {
-		speed := b.hashing()
-		limit = bar{fmt.Sprintf("%.2fx of the hash's own %s (<= 1.2)", float64(nothing.took)/float64(speed), seconds(speed)), float64(nothing.took) <= 1.2*float64(speed)}
-	} else {
-		most := time.Duration(50 * b.scale * float64(time.Millisecond))
-		limit = bar{"<= " + seconds(most), nothing.took <= most}
-	}
-	b.add(fmt.Sprintf("nothing changed, memory region (%s)", m), result{"forestall", nothing.took, nothing.added, false}.String(), nil, limit)
-
-	// The best of three: each changes other pages.
-	var best result
-	var floor int64
-	for i := range 3 {
+	var steps []result
+	var shares []float64
+	for range b.rounds {
 		pages := b.gen.dirty(b.mem, len(b.mem)/pageSize/100)
 		r, err := b.create(t)
 		if err != nil {
 			return err
 		}
-		if i == 0 || r.took < best.took {
-			best = r
-			if floor, err = b.floor(pages); err != nil {
-				return err
-			}
+		floor, err := b.floor(pages)
+		if err != nil {
+			return err
 		}
+		steps, shares = append(steps, r), append(shares, float64(r.added)/float64(floor))
 	}
-	bars := append(fasterThan(best.took, b.pagePeers, "restic", 10), fasterThan(best.took, b.pagePeers, "borg", 10)...)
-	for _, p := range b.pagePeers {
+	ours, peers := middle(steps), b.medians(phasePages)
+	bars := slices.Concat(fasterThan(ours, peers, "restic", 10/factor(sealed)), fasterThan(ours, peers, "borg", 10/factor(sealed)))
+	for _, p := range peers {
 		if p.isBest {
-			bars = append(bars, fasterThan(best.took, b.pagePeers, p.name, 1)...)
+			bars = append(bars, fasterThan(ours, peers, p.name, 1/factor(sealed))...)
 		}
 	}
-	ratio := float64(best.added) / float64(floor)
-	bars = append(bars, bar{fmt.Sprintf("added %.2fx of the compressed pages, %s (<= 1.5)", ratio, mb(floor)), ratio <= 1.5})
-	b.add(fmt.Sprintf("1 %% of the pages changed, memory region (%s), detection included", m), result{"forestall", best.took, best.added, false}.String(), b.pagePeers, bars...)
+	share := middleOf(shares)
+	bars = append(bars, bar{fmt.Sprintf("added %.2fx of the compressed pages (<= 1.5)", share), share <= 1.5})
+	b.add(prefix+"1 % of the pages changed, "+what+", detection included", ours.String(), "as files, above", bars...)
+	return nil
+}
+
+// nothing measures checkpoints between which nothing changed.
+func (b *bench) nothing(t *tracked, m delta.Method, what string, sealed bool) error {
+	var all []result
+	var hash []time.Duration
+	for range quick {
+		r, err := b.create(t)
+		if err != nil {
+			return err
+		}
+		all = append(all, r)
+		if m == delta.Hash {
+			hash = append(hash, b.hashing())
+		}
+	}
+	ours := middle(all)
+	most := time.Duration(50 * b.scale * factor(sealed) * float64(time.Millisecond))
+	limit := bar{"<= " + seconds(most), ours.took <= most}
+	if m == delta.Hash {
+		speed := middleOf(hash)
+		limit = bar{fmt.Sprintf("%.2fx of the hash's own %s (<= %.3g)", ratio(ours.took, speed), seconds(speed), 1.2*factor(sealed)), ratio(ours.took, speed) <= 1.2*factor(sealed)}
+	}
+	b.add(fmt.Sprintf("%s, %d times", what, quick), ours.String(), "", limit)
 	return nil
 }
 
 // create takes a checkpoint; the bytes are what the store grew by, manifest included.
 func (b *bench) create(t *tracked) (result, error) {
 	before := treeSize(t.store.Path())
-	began := begin()
+	began := startClock()
 	cp, err := t.Create(b.ctx, "")
-	r := result{"forestall", time.Since(began), treeSize(t.store.Path()) - before, false}
+	r := result{"library", time.Since(began), treeSize(t.store.Path()) - before, false}
 	if err == nil && cp.Size != b.size {
 		err = fmt.Errorf("checkpoint of %d bytes, the memory has %d", cp.Size, b.size)
 	}
@@ -168,87 +173,24 @@ func (b *bench) create(t *tracked) (result, error) {
 
 // hashing is the hash's own speed: every page once, on all workers.
 func (b *bench) hashing() time.Duration {
-	var least time.Duration
-	for i := range 3 {
-		began := time.Now()
-		var wg sync.WaitGroup
-		part := (len(b.mem)/b.workers + pageSize - 1) / pageSize * pageSize
-		for piece := range slices.Chunk(b.mem, part) {
-			wg.Go(func() {
-				for page := range slices.Chunk(piece, pageSize) {
-					sink := xxh3.Hash128(page)
-					_ = sink
-				}
-			})
-		}
-		wg.Wait()
-		if took := time.Since(began); i == 0 || took < least {
-			least = took
-		}
-	}
-	return least
-}
-
-// pause takes increments while the memory is being written to.
-func (b *bench) pause() error {
-	t, err := b.track("")
-	if err != nil {
-		return err
-	}
-	defer t.end()
-	if _, err := t.Create(b.ctx, ""); err != nil {
-		return err
-	}
-	n := 100
-	if b.short {
-		n = 10
-	}
-	ctx, cancel := context.WithCancel(b.ctx)
-	writer := make(chan struct{})
-	pages := len(b.mem) / pageSize
-	go func() { // 1 % of the pages a second
-		defer close(writer)
-		gen := newGenerator(7)
-		ticker := time.NewTicker(10 * time.Millisecond)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-				t.mu.Lock()
-				gen.dirty(b.mem, max(1, pages/10000))
-				t.mu.Unlock()
+	began := startClock()
+	var wg sync.WaitGroup
+	part := (len(b.mem)/b.workers + pageSize - 1) / pageSize * pageSize
+	for piece := range slices.Chunk(b.mem, part) {
+		wg.Go(func() {
+			for page := range slices.Chunk(piece, pageSize) {
+				sink := xxh3.Hash128(page)
+				_ = sink
 			}
-		}
-	}()
-	var pauses []time.Duration
-	var cp forestall.Checkpoint
-	for range n {
-		t.mu.Lock()
-		b.gen.dirty(b.mem, pages/100)
-		t.mu.Unlock()
-		if cp, err = t.Create(b.ctx, ""); err != nil {
-			break
-		}
-		pauses = append(pauses, cp.Pause)
+		})
 	}
-	cancel()
-	<-writer
-	if err != nil {
-		return err
-	}
-	slices.Sort(pauses)
-	p99 := pauses[(len(pauses)*99+99)/100-1]
-	b.add(fmt.Sprintf("pause of an increment, 1 %% dirty, being written to, %d times", n),
-		fmt.Sprintf("p50 %s, p99 %s, most %s", seconds(pauses[len(pauses)/2]), seconds(p99), seconds(pauses[len(pauses)-1])), nil,
-		bar{"p99 < 50 ms", p99 < 50*time.Millisecond})
-	return b.intact(t, cp)
+	wg.Wait()
+	return time.Since(began)
 }
 
 // intact compares the newest checkpoint with the memory, byte by byte, once
 // nobody writes to it any more.
-func (b *bench) intact(t *tracked, _ forestall.Checkpoint) error {
+func (b *bench) intact(t *tracked) error {
 	cp, err := t.Create(b.ctx, "")
 	if err != nil {
 		return err
@@ -266,38 +208,3 @@ func (b *bench) intact(t *tracked, _ forestall.Checkpoint) error {
 type inMemory []byte
 
 func (m inMemory) WriteAt(b []byte, at int64) (int, error) { return copy(m[at:], b), nil }
-
-// overhead is the processor time of an increment, over five minutes.
-func (b *bench) overhead() error {
-	t, err := b.track("")
-	if err != nil {
-		return err
-	}
-	defer t.end()
-	if _, err := t.Create(b.ctx, ""); err != nil {
-		return err
-	}
-	var least time.Duration
-	for i := range 5 {
-		b.gen.dirty(b.mem, len(b.mem)/pageSize/100)
-		before := cpuTime()
-		if _, err := t.Create(b.ctx, ""); err != nil {
-			return err
-		}
-		if used := cpuTime() - before; i == 0 || used < least {
-			least = used
-		}
-	}
-	share := least.Seconds() / 300
-	b.add("processor time of an increment, 1 % dirty, every 5 minutes", fmt.Sprintf("%s, %.3f %% of one core", seconds(least), 100*share), nil,
-		bar{"< 1 % of one core", share < 0.01})
-	return nil
-}
-
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}

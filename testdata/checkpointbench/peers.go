@@ -1,130 +1,83 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// peer is another tool with one way of being used.
-type peer struct {
-	name    string
-	repo    string
-	env     []string
-	save    func(p *peer, source string) []string
-	restore func(p *peer, target string) []string // in the directory that it fills
-	isBest  bool                                  // a setting chosen for these bars
-	archive int
-}
-
-// findPeers sets up the tools that this machine has; absent says which it lacks.
-func findPeers(ctx context.Context, work string) (found []*peer, versions, absent []string, err error) {
-	add := func(p *peer, init ...string) error {
-		p.repo = filepath.Join(work, "repo-"+strings.ReplaceAll(p.name, " ", "-"))
-		for i, a := range init {
-			init[i] = strings.ReplaceAll(a, "REPO", p.repo)
-		}
-		p.env = append(os.Environ(), "RESTIC_PASSWORD=x", "XDG_CACHE_HOME="+filepath.Join(work, "cache"), "BORG_BASE_DIR="+filepath.Join(work, "borg"),
-			"BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes", "BORG_RELOCATED_REPO_ACCESS_IS_OK=yes")
-		_, err := p.run(ctx, "", init...)
-		found = append(found, p)
-		return err
-	}
-	if _, err := exec.LookPath("restic"); err != nil {
-		absent = append(absent, "restic (apt-get install restic)")
+// findPeers adds the tools that this machine has, and notes which it lacks.
+func (b *bench) findPeers() {
+	b.absent = append(b.absent, "kopia (neither Debian nor the Go module proxy gives it out here)")
+	if path, err := exec.LookPath("restic"); err == nil {
+		b.restic("restic", path)
 	} else {
-		v, _ := exec.CommandContext(ctx, "restic", "version").Output()
-		versions = append(versions, firstWords(v, 2))
-		err := add(&peer{
-			name: "restic",
-			save: func(p *peer, source string) []string {
-				return []string{"restic", "-q", "-r", p.repo, "backup", source}
-			},
-			restore: func(p *peer, target string) []string {
-				return []string{"restic", "-q", "-r", p.repo, "restore", "latest", "--target", target}
-			},
-		}, "restic", "-q", "-r", "REPO", "init")
-		if err != nil {
-			return nil, nil, nil, err
-		}
+		b.absent = append(b.absent, "restic (apt-get install restic)")
+	}
+	if path, err := filepath.Abs(filepath.Join(b.peerDir, "restic")); err == nil && isFile(path) {
+		b.restic("restic new", path)
+	} else {
+		b.absent = append(b.absent, "the newest restic (make bench-peers)")
 	}
 	if _, missing := exec.LookPath("borg"); missing != nil {
-		return found, versions, append(absent, "borg (apt-get install borgbackup)"), nil //nolint:nilerr // it is told
+		b.absent = append(b.absent, "borg (apt-get install borgbackup)")
+		return
 	}
-	v, _ := exec.CommandContext(ctx, "borg", "--version").Output()
-	versions = append(versions, firstWords(v, 2))
-	for _, setting := range []struct {
-		name, chunker string
-		best          bool
-	}{{"borg", "", false}, {"borg 64k", "buzhash,10,23,16,4095", true}, {"borg 4k", "fixed,4096", true}} {
-		p := &peer{name: setting.name, isBest: setting.best}
-		p.save = func(p *peer, source string) []string {
-			p.archive++
-			args := []string{"borg", "create", "--compression", "lz4"}
-			if setting.chunker != "" {
-				args = append(args, "--chunker-params", setting.chunker)
-			}
-			return append(args, fmt.Sprintf("%s::a%d", p.repo, p.archive), source)
-		}
-		p.restore = func(p *peer, _ string) []string {
-			return []string{"borg", "extract", fmt.Sprintf("%s::a%d", p.repo, p.archive)}
-		}
-		if err := add(p, "borg", "init", "-e", "none", "REPO"); err != nil {
-			return nil, nil, nil, err
-		}
+	b.version("borg", "borg", "--version")
+	b.borg("borg", "", false)
+	b.borg("borg 64k", "buzhash,10,23,16,4095", true)
+	b.borg("borg 4k", "fixed,4096", true)
+}
+
+func isFile(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.Mode().IsRegular()
+}
+
+func (b *bench) version(name, path, flag string) {
+	out, _ := exec.CommandContext(b.ctx, path, flag).Output()
+	f := strings.Fields(string(out))
+	b.versions = append(b.versions, fmt.Sprintf("%s = %s", name, strings.Join(f[:min(2, len(f))], " ")))
+}
+
+// peer makes a tool that is run as a command.
+func (b *bench) peer(name string, env ...string) (t *tool, run func(dir string, args ...string) error) {
+	t = &tool{name: name, repo: filepath.Join(b.work, "repo-"+strings.ReplaceAll(name, " ", "-"))}
+	b.tools = append(b.tools, t)
+	env = append(env, "XDG_CACHE_HOME="+filepath.Join(b.work, "cache-"+filepath.Base(t.repo)))
+	return t, func(dir string, args ...string) error { return b.exec(dir, env, args...) }
+}
+
+func (b *bench) restic(name, path string) {
+	b.version(name, path, "version")
+	t, run := b.peer(name, "RESTIC_PASSWORD=x")
+	cmd := []string{path, "-q", "-r", t.repo}
+	with := func(args ...string) []string { return append(slices.Clone(cmd), args...) }
+	t.begin = func() error { return run("", with("init")...) }
+	t.save = func() error { return run("", with("backup", b.source)...) }
+	t.restore = func(into string) (string, error) {
+		return filepath.Join(into, b.source), run(into, with("restore", "latest", "--target", into)...)
 	}
-	return found, versions, absent, nil
 }
 
-func firstWords(b []byte, n int) string {
-	f := strings.Fields(string(b))
-	return strings.Join(f[:min(n, len(f))], " ")
-}
-
-// begin starts a clock when the disk has nothing left to write of what was
-// measured before.
-func begin() time.Time {
-	unix.Sync()
-	return time.Now()
-}
-
-// run runs a command line of the peer and returns how long it took.
-func (p *peer) run(ctx context.Context, dir string, args ...string) (time.Duration, error) {
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir, cmd.Env = dir, p.env
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	began := begin()
-	if err := cmd.Run(); err != nil {
-		return 0, fmt.Errorf("%s: %w: %.500s", strings.Join(args, " "), err, &out)
+func (b *bench) borg(name, chunker string, isBest bool) {
+	t, run := b.peer(name, "BORG_BASE_DIR="+filepath.Join(b.work, "borg"), "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes", "BORG_RELOCATED_REPO_ACCESS_IS_OK=yes")
+	t.isBest = isBest
+	archive := 0
+	last := func() string { return fmt.Sprintf("%s::a%d", t.repo, archive) }
+	t.begin = func() error { return run("", "borg", "init", "-e", "none", t.repo) }
+	t.save = func() error {
+		archive++
+		args := []string{"borg", "create", "--compression", "lz4"}
+		if chunker != "" {
+			args = append(args, "--chunker-params", chunker)
+		}
+		return run("", append(args, last(), b.source)...)
 	}
-	return time.Since(began), nil
-}
-
-// measure saves the source and returns the time and what the repository grew by.
-func (p *peer) measure(ctx context.Context, source string) (result, error) {
-	before := treeSize(p.repo)
-	took, err := p.run(ctx, "", p.save(p, source)...)
-	return result{p.name, took, treeSize(p.repo) - before, p.isBest}, err
-}
-
-func treeSize(dir string) (n int64) {
-	_ = filepath.WalkDir(dir, func(_ string, de fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // what vanishes meanwhile has no size
-		}
-		if fi, err := de.Info(); err == nil && fi.Mode().IsRegular() {
-			n += fi.Size()
-		}
-		return nil
-	})
-	return n
+	t.restore = func(into string) (string, error) {
+		return filepath.Join(into, b.source), run(into, "borg", "extract", last())
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -47,12 +48,16 @@ type bar struct {
 	kept bool
 }
 
-func (b *bench) add(what, ours string, peers []result, bars ...bar) {
-	parts := make([]string, len(peers))
-	for i, p := range peers {
-		parts[i] = p.String()
+func told(all []result) string {
+	parts := make([]string, len(all))
+	for i, r := range all {
+		parts[i] = r.String()
 	}
-	b.rows = append(b.rows, row{what, ours, strings.Join(parts, "; "), bars})
+	return strings.Join(parts, "; ")
+}
+
+func (b *bench) add(what, ours, peers string, bars ...bar) {
+	b.rows = append(b.rows, row{what, ours, peers, bars})
 	fmt.Fprintf(os.Stderr, "%s: %s\n", what, ours)
 }
 
@@ -68,10 +73,10 @@ func (b *bench) missed() (n int) {
 }
 
 func (b *bench) print(w io.Writer) {
-	fmt.Fprintf(w, "%s, %d CPUs, %s, %s; state %d MiB in %d files; ours with %d workers, zstd fastest; beside %s.\n",
-		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(), cpuModel(), b.size>>20, fileCount, b.workers, strings.Join(b.versions, ", "))
+	fmt.Fprintf(w, "%s UTC, %d CPUs, %s, %s; state %d MiB in %d files; %d rounds; ours with %d workers, zstd fastest; beside %s.\n",
+		time.Now().UTC().Format("2006-01-02 15:04"), runtime.NumCPU(), runtime.Version(), cpuModel(), b.size>>20, fileCount, b.rounds, b.workers, strings.Join(b.versions, ", "))
 	if len(b.absent) > 0 {
-		fmt.Fprintf(w, "Not on this machine, and not compared: %s.\n", strings.Join(b.absent, ", "))
+		fmt.Fprintf(w, "Not on this machine, and not compared: %s.\n", strings.Join(b.absent, "; "))
 	}
 	if b.short {
 		fmt.Fprintln(w, "A short run: it shows that everything works; the bars are for 1 GiB.")
@@ -110,22 +115,33 @@ func cpuModel() string {
 	return runtime.GOARCH
 }
 
-// named returns the peer with that name; ok is false where it is absent.
-func named(all []result, name string) (result, bool) {
-	i := slices.IndexFunc(all, func(r result) bool { return r.name == name })
-	if i < 0 {
-		return result{}, false
+// middle is the median: of the times and of the bytes, each by itself.
+func middle(all []result) result {
+	r := all[0]
+	took, added := make([]time.Duration, len(all)), make([]int64, len(all))
+	for i := range all {
+		took[i], added[i] = all[i].took, all[i].added
 	}
-	return all[i], true
+	r.took, r.added = middleOf(took), middleOf(added)
+	return r
 }
 
-// fasterThan is a bar of a ratio to a peer's time; where the peer is absent
-// there is none.
-func fasterThan(ours time.Duration, peers []result, name string, factor float64) []bar {
-	p, ok := named(peers, name)
-	if !ok {
-		return nil
+// middleOf is the median; of an even number, the lower one.
+func middleOf[T cmp.Ordered](all []T) T {
+	all = slices.Sorted(slices.Values(all))
+	return all[(len(all)-1)/2]
+}
+
+func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }
+
+// fasterThan is a bar of the ratio to the time of a peer, and one to that of
+// each of its other versions; where it is absent there is none.
+func fasterThan(ours result, peers []result, name string, factor float64) (bars []bar) {
+	for _, p := range peers {
+		if p.name == name || p.name == name+" new" {
+			r := ratio(p.took, ours.took)
+			bars = append(bars, bar{fmt.Sprintf("%s %.3gx as fast as %s (>= %.3g)", ours.name, r, p.name, factor), r >= factor})
+		}
 	}
-	ratio := float64(p.took) / float64(ours)
-	return []bar{{fmt.Sprintf("%.3gx as fast as %s (>= %.3g)", ratio, name, factor), ratio >= factor}}
+	return bars
 }
