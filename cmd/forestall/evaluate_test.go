@@ -206,7 +206,7 @@ func TestEvaluateErrors(t *testing.T) {
 		"this is a directory":                   {"--report", dir},
 		"--report: stat nowhere":                {"--report", "nowhere/report.html"},
 		`column "x" is missing`:                 {"--group", "x"},
-		"no such file":                          {"--against", "nowhere"},
+		"there is no model nowhere":             {"--against", "nowhere"},
 		"line 2, column 4 (note)":               {"--group", "unit", "--time", "note"},
 		"column wear: the component is missing": {"--group", "wear"},
 	} {

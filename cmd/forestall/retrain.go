@@ -25,6 +25,8 @@ type retrainCmd struct {
 	Out           string          `required:"" placeholder:"DIR" help:"Directory for the model."`
 	Kind          string          `default:"gpu" enum:"gpu,node" help:"Kind of component (${enum}; ${default})."`
 	Days          float64         `default:"30" help:"Train on the last so many days of the telemetry (${default})."`
+	HalfLife      float64         `placeholder:"DAYS" help:"The weight of a row halves with each so many days that it is older than the newest; with it --days may reach far back. By default all count the same."`
+	Members       int             `default:"1" placeholder:"N" help:"Train N models, each without a part of the components; their mean score is the model's (${default})."`
 	Horizon       time.Duration   `placeholder:"DURATION" help:"By default that of the model that judges now."`
 	Lead          time.Duration   `placeholder:"DURATION" help:"Notice that acting needs; by default that of the model that judges now."`
 	Recovery      time.Duration   `default:"1h" help:"How long after an incident's end the telemetry is not yet normal (${default})."`
@@ -48,6 +50,9 @@ func (c retrainCmd) Run(g *globals) error {
 	}
 	if !(c.Days > 0) {
 		return fmt.Errorf("--days %v: it must be positive", c.Days)
+	}
+	if !(c.HalfLife >= 0) {
+		return fmt.Errorf("--half-life %v: it must be positive", c.HalfLife)
 	}
 	if err := c.likeChampion(g.ctx, kind); err != nil {
 		return err
@@ -141,6 +146,12 @@ func (c *retrainCmd) arguments(ctx context.Context, kind forestall.Kind, dir str
 			windows = append(windows, w.String())
 		}
 		args = append(args, "--windows="+strings.Join(windows, ","))
+	}
+	if c.HalfLife != 0 {
+		args = append(args, fmt.Sprintf("--half-life=%g", c.HalfLife*24))
+	}
+	if c.Members != 1 {
+		args = append(args, fmt.Sprintf("--members=%d", c.Members))
 	}
 	why = fmt.Sprintf("retrained on telemetry from %s to %s with %s", timeText(from), timeText(to), textCount(n, "incident"))
 	if gap != "" {

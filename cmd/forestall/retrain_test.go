@@ -30,7 +30,20 @@ func TestRetrainOffline(t *testing.T) {
 	if want := time.Date(2026, 1, 1, 0, 16, 43, 0, time.UTC); !m.Card.Training.From.Equal(want) || m.Trees() > 20 || m.Card.Distribution == nil {
 		t.Errorf("trained from %s on with %d trees; want from %s, and at most 20", m.Card.Training.From, m.Trees(), want)
 	}
+	runs(t, append(args, "--members", "2", "--half-life", "0.02")...)
+	if m, err = model.Load(out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"the mean of 2 members", "weights halve every 28 min 48 s"} {
+		if !strings.Contains(m.Card.Training.Notes, want) {
+			t.Errorf("the card says %q, not %q", m.Card.Training.Notes, want)
+		}
+	}
+	if r := m.Card.Reliability; r == nil || !strings.Contains(r.Of, "each judged by the member that left its component out") {
+		t.Errorf("reliability %+v", r)
+	}
 	fails(t, "must be positive", append(args, "--days", "0")...)
+	fails(t, "must be positive", append(args, "--half-life=-1")...)
 	fails(t, "unknown flag --tree", append(args, "--train=--tree=3")...)
 	fails(t, "is `forestall engine` running?", "retrain", "--telemetry", hour, "--out", out, "--api", "http://127.0.0.1:1")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -202,7 +203,9 @@ func unlessInterrupted(ctx context.Context, err error) error {
 // loadModel reads a model's directory, or the bare text of one, which has no
 // calibration.
 func loadModel(path string) (*model.Model, error) {
-	if info, err := os.Stat(path); err != nil {
+	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no model %s: name the directory that 'forestall train --out' wrote, or a bare model.txt", path)
+	} else if err != nil {
 		return nil, err
 	} else if info.IsDir() {
 		return model.Load(path)

@@ -31,7 +31,7 @@ func TestTrainContinue(t *testing.T) {
 
 	for want, args := range map[string][]string{
 		"trained with map[wear:1]; give the same, or leave --monotone out":             {"--continue", first, "--monotone", "temp=-1"},
-		"--continue: stat " + first + "x: no such file or directory":                   {"--continue", first + "x"},
+		"--continue: there is no model " + first + "x: name the directory":             {"--continue", first + "x"},
 		`column "at" is not among the features of the model to go on from`:             {"--continue", first, "--drop", "unit,hour,note"},
 		`--continue: ` + old + `: not a usable LightGBM model: line 1: it begins with`: {"--continue", old},
 		"--objective is regression; the model to go on from was trained for binary":    {"--continue", first, "--objective", "regression"},

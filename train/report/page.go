@@ -109,6 +109,9 @@ func (p *Page) importance() (rows []importanceRow) {
 		return math.Round(700*v/longest) / 10
 	}
 	for _, f := range p.Rows.Importance[:min(featuresShown, len(p.Rows.Importance))] {
+		if f.Gain == 0 && !(f.Contribution > 0) {
+			continue // no tree asks for it
+		}
 		rows = append(rows, importanceRow{f, bar(f.Contribution, contribution), bar(f.Gain, gain)})
 	}
 	return rows

@@ -222,3 +222,13 @@ func TestEdges(t *testing.T) {
 		t.Error("a page without an evaluation is rendered")
 	}
 }
+
+// A feature that no tree asks for has no line.
+func TestUnusedFeatures(t *testing.T) {
+	p := examplePage(t, &train.Scores{Probability: []float64{0.2, 0.6, 0.4}, Positive: []bool{false, true, false}}, train.EvaluateOptions{})
+	p.Rows.Importance = append(p.Rows.Importance, Importance{"idle", 0, 0}, Importance{"bare", 0, math.NaN()})
+	out := render(t, p)
+	if strings.Contains(out, ">idle<") || strings.Contains(out, ">bare<") || !strings.Contains(out, "The 2 most important of 4 features") {
+		t.Error("features without a part in the model are listed")
+	}
+}

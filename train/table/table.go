@@ -143,7 +143,13 @@ func (t *Table) Errorf(format string, args ...any) error {
 
 // Missing returns the error that a column is not there.
 func (t *Table) Missing(column string) error {
-	return t.Errorf("column %q is missing; the file has %s", column, quoted(t.columns))
+	hint := ""
+	if len(t.columns) == 1 {
+		if i := strings.IndexAny(t.columns[0], ";\t|"); i >= 0 {
+			hint = fmt.Sprintf(". Are its cells separated by %q? Write commas", t.columns[0][i])
+		}
+	}
+	return t.Errorf("column %q is missing; the file has %s%s", column, quoted(t.columns), hint)
 }
 
 // Select says which columns [Table.Read] reads, in which order. Other columns
