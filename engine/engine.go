@@ -67,6 +67,8 @@ type Engine struct {
 	models      *modelFiles
 	sim         *gpu.Sim // nil unless GPUs are simulated
 	gpuCount    int
+	gpuModel    string // of its GPUs; empty: there are none, or they do not tell
+	gpuDriver   string
 	gpuNote     string // why there is no GPU telemetry
 	heartbeats  *detect.Heartbeats
 	detected    *detect.Metrics

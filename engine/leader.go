@@ -147,7 +147,7 @@ func (e *Engine) takeJoin(ctx context.Context, j migrate.Join) error {
 	var same bool
 	e.ledger.View(func(s *migrate.State) {
 		n := s.Nodes[j.Name]
-		same = n != nil && n.Address == j.Address && n.API == j.API && n.Zone == j.Zone && n.GPUs == j.GPUs && n.MemoryBytes == j.MemoryBytes && n.State != forestall.MemberLeft
+		same = n != nil && n.Address == j.Address && n.API == j.API && n.Zone == j.Zone && n.GPUs == j.GPUs && n.MemoryBytes == j.MemoryBytes && n.GPUModel == j.GPUModel && n.GPUDriver == j.GPUDriver && n.State != forestall.MemberLeft
 	})
 	if same {
 		return nil

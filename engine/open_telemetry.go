@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -106,7 +108,7 @@ func (e *Engine) ledgerPast() ledgerPast {
 	e.ledger.View(func(s *migrate.State) {
 		known.incidents = s.AllIncidents()
 		for name, n := range s.Nodes {
-			known.places[name] = features.Place{Zone: n.Zone, GPUs: n.GPUs}
+			known.places[name] = features.Place{Zone: n.Zone, Model: n.GPUModel, Driver: n.GPUDriver, GPUs: n.GPUs}
 			first(n.Since)
 		}
 	})
@@ -161,7 +163,9 @@ func (e *Engine) openGPUs(t *telemetry) error {
 		}
 		e.sim, t.gpus, e.gpuCount = sim, sim, e.cfg.GPU.SimGPUs
 		e.closers = append(e.closers, sim)
-		return nil
+		devices, err := sim.Devices(context.Background())
+		e.gpuModel = modelOfGPUs(devices)
+		return err
 	}
 	source, err := gpu.OpenNVML(context.Background(), gpu.NVMLConfig{
 		Command: e.nvml, Node: e.name, Deadline: t.timeout * 2 / 3, Now: e.now, Logger: e.log,
@@ -180,8 +184,22 @@ func (e *Engine) openGPUs(t *telemetry) error {
 		return err
 	}
 	t.gpus, e.gpuCount = source, len(devices)
+	e.gpuModel, e.gpuDriver = modelOfGPUs(devices), source.Driver()
 	e.log.Info("GPUs are read through NVML", "driver", source.Driver(), "gpus", len(devices), "name", devices[0].Name)
 	return nil
+}
+
+// modelOfGPUs returns the product's name of a node's GPUs; where there are several
+// they are joined, for such a node is a kind of its own.
+func modelOfGPUs(devices []gpu.Device) string {
+	var names []string
+	for _, d := range devices {
+		if d.Name != "" && !slices.Contains(names, d.Name) {
+			names = append(names, d.Name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, " + ")
 }
 
 func orElse(s, otherwise string) string {

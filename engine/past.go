@@ -91,10 +91,12 @@ func (p *past) append(samples []forestall.Sample, c forestall.Component, at time
 		since = max(at.Sub(end).Seconds(), 0)
 	}
 	add(features.MetricSinceRepair, since)
-	fleet, zone, own := p.cohorts[c.Kind].Rates(node)
-	add(features.MetricFleetRate, fleet)
-	add(features.MetricZoneRate, zone)
-	add(features.MetricNodeRate, own)
+	rates := p.cohorts[c.Kind].Rates(node)
+	add(features.MetricFleetRate, rates.Fleet)
+	add(features.MetricModelRate, rates.Model)
+	add(features.MetricDriverRate, rates.Driver)
+	add(features.MetricZoneRate, rates.Zone)
+	add(features.MetricNodeRate, rates.Node)
 	return samples
 }
 

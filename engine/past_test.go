@@ -30,7 +30,7 @@ func TestPast(t *testing.T) {
 		{Component: forestall.Node("n2"), Start: ago(-1)}, // told ahead of its time
 	}
 	reads := 0
-	places := map[string]features.Place{"n1": {Zone: "z1", GPUs: 2}, "n2": {Zone: "z1", GPUs: 1}, "n3": {}, "n4": {Zone: "z2"}}
+	places := map[string]features.Place{"n1": {Zone: "z1", Model: "A100", Driver: "535", GPUs: 2}, "n2": {Zone: "z1", GPUs: 1}, "n3": {}, "n4": {Zone: "z2"}}
 	p := &past{read: func() ledgerPast {
 		reads++
 		return ledgerPast{incidents, places, ago(40 * 24 * 60)}
@@ -54,9 +54,8 @@ func TestPast(t *testing.T) {
 		var got []float64
 		metrics := append(features.SetMetrics(tt.c.Kind, features.History), features.SetMetrics(tt.c.Kind, features.Cohort)...)
 		if len(tt.want) > 0 {
-			rates := features.NewCohorts(tt.c.Kind, places, incidents, ago(40*24*60), now)
-			fleet, zone, own := rates.Rates(tt.c.NodeName())
-			tt.want = append(tt.want, fleet, zone, own)
+			r := features.NewCohorts(tt.c.Kind, places, incidents, ago(40*24*60), now).Rates(tt.c.NodeName())
+			tt.want = append(tt.want, r.Fleet, r.Model, r.Driver, r.Zone, r.Node)
 		}
 		for i, s := range p.append(nil, tt.c, now) {
 			if s.Metric != metrics[i].Name || s.Component != tt.c || !s.Time.Equal(now) {

@@ -11,7 +11,12 @@ import (
 func TestCohorts(t *testing.T) {
 	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 	ago := func(days float64) time.Time { return now.Add(-time.Duration(days * 24 * float64(time.Hour))) }
-	places := map[string]Place{"n1": {"z1", 8}, "n2": {"z1", 8}, "n3": {"z2", 4}, "n4": {"", 0}}
+	places := map[string]Place{
+		"n1": {Zone: "z1", Model: "A100", Driver: "535", GPUs: 8},
+		"n2": {Zone: "z1", Model: "H100", Driver: "535", GPUs: 8},
+		"n3": {Zone: "z2", Model: "A100", Driver: "550", GPUs: 4},
+		"n4": {},
+	}
 	incidents := []forestall.Incident{
 		{Component: forestall.GPU("n1", 0), Start: ago(1)},
 		{Component: forestall.GPU("n1", 3), Start: ago(40)},
@@ -30,33 +35,35 @@ func TestCohorts(t *testing.T) {
 	c := NewCohorts(forestall.KindGPU, places, incidents, ago(400), now)
 	fleet := 4 / (20 * 90.0)
 	z1 := (2 + 1) / (16*90 + 1/fleet)
-	f, z, own := c.Rates("n1")
-	near("fleet", f, fleet)
-	near("zone", z, z1)
-	near("node", own, (2+1)/(8*90+1/z1))
-	_, _, quiet := c.Rates("n2")
-	if !(quiet < z1 && own > z1) {
-		t.Errorf("where two failed the rate is %v, where none did %v, of both %v", own, quiet, z1)
+	r := c.Rates("n1")
+	near("fleet", r.Fleet, fleet)
+	near("zone", r.Zone, z1)
+	near("node", r.Node, (2+1)/(8*90+1/z1))
+	a100 := (3 + 1) / (12*90 + 1/fleet)
+	near("model", r.Model, a100)
+	near("driver", r.Driver, (2+1)/(8*90+1/a100))
+	near("driver of another model", c.Rates("n2").Driver, 1/(8*90+1/c.Rates("n2").Model))
+	if quiet := c.Rates("n2").Node; !(quiet < z1 && r.Node > z1) {
+		t.Errorf("where two failed the rate is %v, where none did %v, of both %v", r.Node, quiet, z1)
 	}
-	_, z, own = c.Rates("n4")
-	near("no zone", z, math.NaN())
-	near("no GPUs", own, fleet)
-	_, _, own = c.Rates("n5")
-	near("a node that is not known", own, math.NaN())
+	r = c.Rates("n4")
+	near("no zone", r.Zone, math.NaN())
+	near("no model", r.Model, math.NaN())
+	near("no driver", r.Driver, math.NaN())
+	near("no GPUs", r.Node, fleet)
+	near("a node that is not known", c.Rates("n5").Node, math.NaN())
 
 	// Of a young cluster only the time that it is known counts.
-	f, _, _ = NewCohorts(forestall.KindGPU, places, incidents[:1], ago(10), now).Rates("n1")
-	near("young", f, 1/(20*10.0))
-	f, z, own = NewCohorts(forestall.KindGPU, places, nil, ago(0.01), now).Rates("n1")
-	if f == f || z == z || own == own {
-		t.Errorf("after minutes %v, %v, %v are known", f, z, own)
+	near("young", NewCohorts(forestall.KindGPU, places, incidents[:1], ago(10), now).Rates("n1").Fleet, 1/(20*10.0))
+	r = NewCohorts(forestall.KindGPU, places, nil, ago(0.01), now).Rates("n1")
+	for _, v := range []float64{r.Fleet, r.Model, r.Driver, r.Zone, r.Node} {
+		near("after minutes", v, math.NaN())
 	}
-	f, z, own = NewCohorts(forestall.KindNode, places, nil, ago(30), now).Rates("n1")
-	if f != 0 || z != 0 || own != 0 {
-		t.Errorf("without a failure %v, %v, %v", f, z, own)
+	if r = NewCohorts(forestall.KindNode, places, nil, ago(30), now).Rates("n1"); r != (Rates{}) {
+		t.Errorf("without a failure %+v", r)
 	}
-	f, _, _ = NewCohorts(forestall.KindNode, places, incidents, ago(400), now).Rates("n1")
-	near("nodes", f, 1/(4*90.0))
+	near("nodes", NewCohorts(forestall.KindNode, places, incidents, ago(400), now).Rates("n1").Fleet, 1/(4*90.0))
+	near("nothing", NewCohorts(forestall.KindNode, nil, nil, time.Time{}, now).Rates("n1").Fleet, math.NaN())
 }
 
 // Little time in service says little, much says all.

@@ -19,7 +19,7 @@ const (
 	Details Set = "details" // what NVML, and of a node the kernel, says beyond the metrics that every source has
 	Context Set = "context" // a GPU against its siblings and its limits; how much its source gives
 	History Set = "history" // failures of the component, its node and its zone until now; time since repair
-	Cohort  Set = "cohort"  // how often components alike fail: of the fleet, the zone, the node
+	Cohort  Set = "cohort"  // how often components alike fail: of the fleet, the GPU model, its driver, the zone, the node
 )
 
 // Sets returns all sets in their order.
@@ -55,9 +55,11 @@ const (
 	MetricZoneFailures = "zone_failures"
 	MetricSinceRepair  = "since_repair_seconds"
 
-	MetricFleetRate = "fleet_failures_per_day"
-	MetricZoneRate  = "zone_failures_per_day"
-	MetricNodeRate  = "node_failures_per_day"
+	MetricFleetRate  = "fleet_failures_per_day"
+	MetricModelRate  = "model_failures_per_day"
+	MetricDriverRate = "driver_failures_per_day"
+	MetricZoneRate   = "zone_failures_per_day"
+	MetricNodeRate   = "node_failures_per_day"
 )
 
 // SetMetrics returns the metrics of a set for a kind of component, nil if the
@@ -116,6 +118,8 @@ var failureMetrics = []Metric{
 // cohortMetrics are what [Cohorts] tells.
 var cohortMetrics = []Metric{
 	{MetricFleetRate, Gauge, "failure/day", "failures of a component of this kind in a day, over 90 days"},
+	{MetricModelRate, Gauge, "failure/day", "the same where the GPUs are of the same model, drawn towards the fleet's; missing: it is not told"},
+	{MetricDriverRate, Gauge, "failure/day", "the same under the same driver too, drawn towards the model's; missing: it is not told"},
 	{MetricZoneRate, Gauge, "failure/day", "the same in its zone, drawn towards the fleet's; missing: it has none"},
 	{MetricNodeRate, Gauge, "failure/day", "the same on its node, drawn towards the zone's"},
 }

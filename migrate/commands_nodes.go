@@ -15,9 +15,14 @@ type Join struct {
 	Zone        string `json:"zone,omitempty"`
 	GPUs        int    `json:"gpus"`
 	MemoryBytes int64  `json:"memory_bytes,omitempty"` // 0: not counted
+	GPUModel    string `json:"gpu_model,omitempty"`    // the product's name; of several they are joined by " + "
+	GPUDriver   string `json:"gpu_driver,omitempty"`   // its driver's version
 }
 
-const maxGPUs = 1024
+const (
+	maxGPUs         = 1024
+	maxHardwareName = 512 // bytes of what a node says of its hardware
+)
 
 func (*Join) kind() string { return "join" }
 
@@ -27,6 +32,8 @@ func (c *Join) check() error {
 		return fmt.Errorf("%w: node %s: %d GPUs, want 0 to %d", ErrBadCommand, c.Name, c.GPUs, maxGPUs)
 	case c.MemoryBytes < 0:
 		return fmt.Errorf("%w: node %s: memory %d is negative", ErrBadCommand, c.Name, c.MemoryBytes)
+	case len(c.GPUModel) > maxHardwareName || len(c.GPUDriver) > maxHardwareName:
+		return fmt.Errorf("%w: node %s: the names of GPU and driver have more than %d bytes", ErrBadCommand, c.Name, maxHardwareName)
 	}
 	return checkName("node", c.Name)
 }
@@ -35,7 +42,7 @@ func (c *Join) apply(s *State, at stamp) any {
 	if s.Nodes[c.Name] == nil && len(s.Nodes) >= maxNodes {
 		return fmt.Errorf("%w: %d nodes", ErrFull, maxNodes)
 	}
-	n := &Node{c.Name, c.Address, c.API, c.Zone, c.GPUs, c.MemoryBytes, forestall.MemberAlive, at.at}
+	n := &Node{c.Name, c.Address, c.API, c.Zone, c.GPUs, c.MemoryBytes, c.GPUModel, c.GPUDriver, forestall.MemberAlive, at.at}
 	if old := s.Nodes[c.Name]; old != nil && old.State == forestall.MemberAlive {
 		n.Since = old.Since
 	}

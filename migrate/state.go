@@ -16,8 +16,10 @@ type Node struct {
 	Zone        string                `json:"zone,omitempty"` // failure domain; empty: unknown
 	GPUs        int                   `json:"gpus"`           // how many it has, indexed from 0
 	MemoryBytes int64                 `json:"memory_bytes,omitempty"`
-	State       forestall.MemberState `json:"state"` // alive, failed or left
-	Since       time.Time             `json:"since"` // of State, by the leader's clock
+	GPUModel    string                `json:"gpu_model,omitempty"`  // empty: not told
+	GPUDriver   string                `json:"gpu_driver,omitempty"` // empty: not told
+	State       forestall.MemberState `json:"state"`                // alive, failed or left
+	Since       time.Time             `json:"since"`                // of State, by the leader's clock
 }
 
 // Holder is a run that was granted and is not known to be over. Its GPUs are

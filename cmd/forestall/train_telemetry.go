@@ -22,7 +22,7 @@ type telemetryTraining struct {
 	Kind     string          `group:"Recorded telemetry" placeholder:"KIND" default:"gpu" help:"Kind of component to train for: gpu, node, agent, service (${default})."`
 	Lead     time.Duration   `group:"Recorded telemetry" placeholder:"DURATION" help:"Notice that acting needs: what comes sooner is too late, and its rows are left out."`
 	Windows  []time.Duration `group:"Recorded telemetry" default:"5m,1h,6h,24h" placeholder:"DURATION,.." help:"Windows of the features (${default}). A component is unknown until the shortest is covered."`
-	Sets     []string        `group:"Recorded telemetry" placeholder:"SET,.." help:"Sets of metrics to learn from beside the kind's own, where engines recorded them: details (what NVML says beyond those), context (a GPU beside its siblings; its source), history (failures until then, time since repair), cohort (how often components of the fleet, the zone and the node fail)."`
+	Sets     []string        `group:"Recorded telemetry" placeholder:"SET,.." help:"Sets of metrics to learn from beside the kind's own, where engines recorded them: details (what NVML says beyond those), context (a GPU beside its siblings; its source), history (failures until then, time since repair), cohort (how often components of the fleet, the GPU model and driver, the zone and the node fail)."`
 	TableOut string          `group:"Recorded telemetry" placeholder:"FILE" help:"Keep the table that is made, as Parquet, with component, hour, label and event_hour."`
 
 	made *madeTable // nil: trained on a table
