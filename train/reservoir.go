@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 
 	"github.com/stratoswarm/forestall/train/table"
 )
@@ -122,7 +124,7 @@ func (s *sampler) binnings(features []string, spec *Spec) ([]*binning, error) {
 	const together = 8 // features: a cache line of a row
 	n := threads(spec.Threads)
 	out := make([]*binning, len(features))
-	errs := make([]error, len(features))
+	empty := make([]bool, len(features))
 	scratch := make([][together][]float64, n)
 	parallel(n, (len(features)+together-1)/together, func(worker, group int) {
 		from := group * together
@@ -134,12 +136,17 @@ func (s *sampler) binnings(features []string, spec *Spec) ([]*binning, error) {
 		s.columns(from, columns)
 		for i, values := range columns {
 			f := from + i
-			if out[f] = spec.binning(features[f], values); out[f].n == 0 {
-				errs[f] = s.empty(features[f])
-			}
+			out[f] = spec.binning(features[f], values)
+			empty[f] = out[f].n == 0
 		}
 	})
-	return out, errors.Join(errs...)
+	var names []string
+	for f, is := range empty {
+		if is {
+			names = append(names, features[f])
+		}
+	}
+	return out, s.empty(names)
 }
 
 // fill puts the rows, which are all, into d.
@@ -158,10 +165,27 @@ func (s *sampler) fill(d *Dataset) error {
 	return errors.Join(errs...)
 }
 
-// empty returns the error of a feature without a value.
-func (s *sampler) empty(name string) error {
-	if s.whole() {
-		return fmt.Errorf("column %q is missing in every row; leave it out with --drop %s", name, name)
+// empty returns the error of features without a value, nil for none.
+func (s *sampler) empty(names []string) error {
+	var told, flag []string
+	for _, name := range names {
+		told = append(told, strconv.Quote(name))
+		flag = append(flag, strings.ReplaceAll(name, ",", `\,`))
 	}
-	return fmt.Errorf("column %q is missing in all of the %d rows that were sampled; leave it out with --drop %s", name, s.size, name)
+	what := "columns " + strings.Join(told, ", ") + " are"
+	switch len(names) {
+	case 0:
+		return nil
+	case 1:
+		what = "column " + told[0] + " is"
+	}
+	in := "every row"
+	if !s.whole() {
+		in = fmt.Sprintf("all of the %d rows that were sampled", s.size)
+	}
+	leave := "it"
+	if len(names) > 1 {
+		leave = "them"
+	}
+	return fmt.Errorf("%s missing in %s; leave %s out with --drop %s", what, in, leave, strings.Join(flag, ","))
 }
