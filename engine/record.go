@@ -105,6 +105,9 @@ func (r *recorder) scores(risks []forestall.Risk, all *lanes) {
 	if r == nil || !r.vectors {
 		return
 	}
+	if len(r.scored) > 2*len(risks)+64 { // most are of components that are no more
+		clear(r.scored)
+	}
 	for _, risk := range risks {
 		if risk.Grade == forestall.Unknown {
 			continue

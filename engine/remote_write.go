@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/features"
 )
 
@@ -100,7 +101,7 @@ func openRemoteWrite(c FeaturesConfig, mappings *features.Mappings, now func() t
 	if rw.Address == "" {
 		return nil, nil
 	}
-	cfg := features.RemoteWriteConfig{Settle: rw.Settle.Duration, MaxBytes: int64(rw.MaxRequest.N), Log: log, Now: now}
+	cfg := features.RemoteWriteConfig{Settle: rw.Settle.Duration, Forget: c.ForgetAfter.Duration, MaxBytes: int64(rw.MaxRequest.N), Log: log, Now: now}
 	for _, name := range rw.Presets {
 		m, err := mappings.Get(name)
 		if err != nil {
@@ -194,16 +195,25 @@ func (r *remoteWrite) Run(ctx context.Context, t *telemetry) {
 
 func (r *remoteWrite) flush(t *telemetry, now time.Time) {
 	scrapes, events := r.writer.Flush(now)
+	refused := map[string]error{} // by source; nil where all was taken
 	for _, s := range scrapes {
-		source := "remote write of " + s.Target
+		source := remoteSource(s.Target)
 		err := t.claim(s.Samples[0].Component, source, func() bool { return t.now().Sub(r.writer.Heard(s.Target)) < r.forget })
-		t.sourceState(source, err)
 		if err == nil {
 			t.push(s.Samples, s.Latency)
 		}
+		refused[source] = errors.Join(refused[source], err)
+	}
+	for source, err := range refused {
+		t.sourceState(source, err)
 	}
 	t.take("remote write", events)
+	for _, gone := range r.writer.Forgotten() {
+		t.undescribed(remoteSource(gone.Target), []forestall.Component{gone.Component})
+	}
 	for _, target := range r.writer.Expire(now.Add(-r.forget)) {
-		t.forget("remote write of "+target, "remote write of "+target)
+		t.forget(remoteSource(target), remoteSource(target))
 	}
 }
+
+func remoteSource(target string) string { return "remote write of " + target }

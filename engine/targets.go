@@ -36,6 +36,7 @@ type targetGroup struct {
 	mapping *features.Mapping
 	client  *http.Client
 	timeout time.Duration
+	forget  time.Duration
 	node    string // this engine's
 	buffers *sync.Pool
 
@@ -60,7 +61,7 @@ func openTargets(c FeaturesConfig, mappings *features.Mappings, node string, log
 	buffers := &sync.Pool{}
 	for i, one := range c.Targets {
 		g := &targetGroup{
-			key: fmt.Sprintf("features.target[%d]", i), cfg: one, timeout: c.ScrapeTimeout.Duration, node: node, pages: map[string]*page{}, buffers: buffers,
+			key: fmt.Sprintf("features.target[%d]", i), cfg: one, timeout: c.ScrapeTimeout.Duration, forget: t.forget, node: node, pages: map[string]*page{}, buffers: buffers,
 		}
 		var err error
 		if g.mapping, err = mappings.Get(one.Preset); err != nil {
@@ -82,7 +83,7 @@ func openTargets(c FeaturesConfig, mappings *features.Mappings, node string, log
 // open adds a page to the group.
 func (g *targetGroup) open(target features.Target, node string) error {
 	s, err := features.NewScraper(features.ScrapeConfig{
-		URL: target.URL, Mapping: g.mapping, Node: node, Labels: target.Labels, Timeout: g.timeout, MaxBytes: int64(g.cfg.MaxPage.N), Buffers: g.buffers,
+		URL: target.URL, Mapping: g.mapping, Node: node, Labels: target.Labels, Timeout: g.timeout, MaxBytes: int64(g.cfg.MaxPage.N), Forget: g.forget, Buffers: g.buffers,
 	}, g.client)
 	if err != nil {
 		return err

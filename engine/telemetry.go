@@ -256,6 +256,7 @@ func (t *telemetry) scrapePage(ctx context.Context, p *page) {
 	}
 	t.sourceState(p.url, err)
 	t.take(p.url, p.scraper.Events())
+	t.undescribed(p.id, p.scraper.Forgotten())
 }
 
 // claim makes source the component's one source, unless it has another.
@@ -276,7 +277,7 @@ func (t *telemetry) forget(id, name string) {
 		t.lanes.forget(c)
 		t.unusual.forget(c)
 	}
-	t.judged.forget(components)
+	t.drop(components)
 	t.mu.Lock()
 	delete(t.failing, name)
 	t.mu.Unlock()
@@ -295,7 +296,7 @@ func (t *telemetry) push(samples []forestall.Sample, latency time.Duration) {
 	t.filling.gate.RLock()
 	defer t.filling.gate.RUnlock()
 	err := t.lanes.push(samples, latency)
-	t.sourceState("windows of "+samples[0].Component.String(), err)
+	t.sourceState(windowsOf(samples[0].Component), err)
 	if err != nil {
 		return
 	}

@@ -30,12 +30,14 @@ type collector struct {
 	target  map[string]string // labels of the source
 	origin  string            // for the text of events
 	limit   int               // of components
+	forget  time.Duration     // how long a component is kept that is not described; 0: for ever
 
 	seen   []forestall.Component // in order of Compare
 	state  map[forestall.Component]*reading
 	fresh  []*reading // that this scrape has touched
 	scrape uint64     // counts scrapes
 	events []forestall.Event
+	gone   []forestall.Component // forgotten since Forgotten was called
 
 	siblings Siblings
 }
@@ -49,6 +51,7 @@ type reading struct {
 	series      int        // that this scrape has of it
 	scrape      uint64     // that touched it last
 	known       bool       // it is in seen
+	described   time.Time  // of the newest scrape that described it
 	counting    []counting // of the mapping's counting slots
 }
 
@@ -86,7 +89,7 @@ func (c *collector) route(name string, l labels.Labels) (route, error) {
 	}
 	r.xid = c.mapping.events[name]
 	if r.to = c.state[component]; r.to == nil {
-		if len(c.state) == c.limit {
+		if len(c.state) >= c.limit && !c.evict() {
 			return r, fmt.Errorf("%w: %w: more than %d components are described", ErrExposition, ErrTooLarge, c.limit)
 		}
 		n := len(c.mapping.slots)
@@ -181,9 +184,12 @@ func (c *collector) end(now time.Time) error {
 	for _, r := range c.fresh {
 		if !r.known {
 			r.known = true
-			at, _ := slices.BinarySearchFunc(c.seen, r.component, forestall.Component.Compare)
-			c.seen = slices.Insert(c.seen, at, r.component)
+			if at, there := slices.BinarySearchFunc(c.seen, r.component, forestall.Component.Compare); !there {
+				c.seen = slices.Insert(c.seen, at, r.component)
+			}
+			c.state[r.component] = r
 		}
+		r.described = now
 		for i, slot := range c.mapping.counting {
 			r.now[slot] = r.counting[i].total(c.scrape)
 		}
@@ -193,10 +199,74 @@ func (c *collector) end(now time.Time) error {
 	if len(c.fresh) == len(c.seen) {
 		return nil
 	}
+	c.forgetOld(now)
 	for _, component := range c.seen {
 		c.touch(c.state[component])
 	}
 	return nil
+}
+
+// forgetOld drops what has not been described for too long: a pod's name that is
+// no more. A GPU is kept while others of its node are described: that it alone is
+// silent says something about it.
+func (c *collector) forgetOld(now time.Time) {
+	if c.forget == 0 {
+		return
+	}
+	heard := map[string]time.Time{} // by node
+	for _, component := range c.seen {
+		if node, at := component.NodeName(), c.state[component].described; at.After(heard[node]) {
+			heard[node] = at
+		}
+	}
+	for _, component := range slices.Clone(c.seen) {
+		at := c.state[component].described
+		if node := component.NodeName(); node != "" {
+			at = heard[node]
+		}
+		if now.Sub(at) > c.forget {
+			c.drop(component)
+		}
+	}
+}
+
+// evict makes room for a component: it drops the one that has not been described
+// for longest, if this scrape and the one before have left it out.
+func (c *collector) evict() bool {
+	var oldest *reading
+	newest := time.Time{}
+	for _, component := range c.seen {
+		r := c.state[component]
+		if r.described.After(newest) {
+			newest = r.described
+		}
+		if r.scrape != c.scrape && (oldest == nil || r.described.Before(oldest.described)) {
+			oldest = r
+		}
+	}
+	if oldest == nil || !oldest.described.Before(newest) {
+		return false
+	}
+	c.drop(oldest.component)
+	return true
+}
+
+func (c *collector) drop(component forestall.Component) {
+	if at, ok := slices.BinarySearchFunc(c.seen, component, forestall.Component.Compare); ok {
+		c.seen = slices.Delete(c.seen, at, at+1)
+	}
+	c.state[component].known = false // values of it may be on their way
+	delete(c.state, component)
+	c.siblings.Forget(component)
+	c.gone = append(c.gone, component)
+}
+
+// Forgotten drains the components that were described once and have not been for
+// so long that they are no more.
+func (c *collector) Forgotten() []forestall.Component {
+	gone := slices.DeleteFunc(c.gone, func(one forestall.Component) bool { return c.state[one] != nil })
+	c.gone = nil
+	return gone
 }
 
 // noteXID reports an XID that took another value. The first one seen may be
@@ -228,7 +298,7 @@ func (c *collector) Events() []forestall.Event {
 	return events
 }
 
-// samples returns one group for each component ever seen: a sample of every
+// samples returns one group for each component that is remembered: a sample of every
 // metric that the mapping gives, and what [Context] has of the component.
 func (c *collector) samples(now time.Time) [][]forestall.Sample {
 	out := make([][]forestall.Sample, len(c.seen))

@@ -26,6 +26,7 @@ var ErrRemoteWrite = errors.New("remote write")
 // Bounds on what remote writes may hold.
 const (
 	maxRemoteTargets = 100_000
+	maxRemoteOfOne   = 16_384          // components that one target describes
 	maxRemoteAhead   = 5 * time.Minute // of this clock
 	maxRemotePending = 2_000_000       // values that wait for the rest of their scrapes
 )
@@ -35,6 +36,7 @@ type RemoteWriteConfig struct {
 	Mappings []*Mapping
 	MaxBytes int64         // of a request as it comes; 0 = 16 MiB. Decompressed at most 32 MiB are read
 	Settle   time.Duration // how long the rest of a scrape is waited for; 0 = 10 s
+	Forget   time.Duration // how long a component is kept that its target does not describe; 0: for ever
 	Log      *slog.Logger  // nil = none
 	Now      func() time.Time
 }
@@ -344,8 +346,9 @@ func (w *RemoteWriter) scrape(mapping int, l labels.Labels, ms int64, now time.T
 		}
 		t = &remoteTarget{
 			key: key, scrapes: map[int64]*remoteScrape{}, flushed: -1,
-			collect: newCollector(w.cfg.Mappings[mapping], "", nil, key.instance, maxHistoryComponents),
+			collect: newCollector(w.cfg.Mappings[mapping], "", nil, key.instance, maxRemoteOfOne),
 		}
+		t.collect.forget = w.cfg.Forget
 		w.targets[key] = t
 	}
 	switch {
@@ -395,6 +398,25 @@ func (w *RemoteWriter) Flush(now time.Time) ([]RemoteScrape, []forestall.Event) 
 		events = append(events, t.collect.Events()...)
 	}
 	return out, events
+}
+
+// RemoteForgotten is a component that a target has not described for so long that
+// it is no more.
+type RemoteForgotten struct {
+	Target    string
+	Component forestall.Component
+}
+
+// Forgotten drains the components that are no more.
+func (w *RemoteWriter) Forgotten() (gone []RemoteForgotten) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range w.sorted() {
+		for _, c := range t.collect.Forgotten() {
+			gone = append(gone, RemoteForgotten{t.key.String(), c})
+		}
+	}
+	return gone
 }
 
 func (w *RemoteWriter) sorted() []*remoteTarget {
@@ -451,6 +473,9 @@ func (w *RemoteWriter) Expire(before time.Time) []string {
 	var names []string
 	for _, t := range w.sorted() {
 		if name := t.key.String(); last[name].Before(before) {
+			for _, s := range t.scrapes {
+				w.pending -= len(s.values)
+			}
 			delete(w.targets, t.key)
 			if !slices.Contains(names, name) {
 				names = append(names, name)

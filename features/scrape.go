@@ -28,6 +28,7 @@ type ScrapeConfig struct {
 	Mapping  *Mapping          // from Preset or Mappings.Get
 	Timeout  time.Duration     // of one scrape; 0 = 5 s
 	MaxBytes int64             // of the decompressed page; 0 = 8 MiB, at most MaxPageBytes
+	Forget   time.Duration     // how long a component is kept that the page does not describe; 0: for ever
 	Buffers  *sync.Pool        // of *bytes.Buffer that pages are read into; nil: one of its own
 
 	// Clock times the scrape; nil = time.Now.
@@ -77,16 +78,18 @@ func NewScraper(cfg ScrapeConfig, client *http.Client) (*Scraper, error) {
 	if cfg.Buffers == nil {
 		cfg.Buffers = &sync.Pool{}
 	}
-	return &Scraper{
+	s := &Scraper{
 		collector: newCollector(cfg.Mapping, cfg.Node, cfg.Labels, cfg.URL, maxTargetComponents),
 		cfg:       cfg, client: client,
-	}, nil
+	}
+	s.forget = cfg.Forget
+	return s, nil
 }
 
 // Labels returns the target's labels. Do not modify them.
 func (s *Scraper) Labels() map[string]string { return s.cfg.Labels }
 
-// Scrape reads the page once and returns, for each component ever seen there,
+// Scrape reads the page once and returns, for each component seen there,
 // one sample of every metric of its kind, stamped now: NaN for what the page
 // does not report, also when the whole component is gone from it. The latency
 // is that of the request and the page, parsing excluded.

@@ -60,6 +60,9 @@ func (s *Siblings) Append(groups [][]forestall.Sample) {
 	}
 }
 
+// Forget drops what is remembered of a GPU.
+func (s *Siblings) Forget(c forestall.Component) { delete(s.fits, c) }
+
 // nodeOf returns the node of a GPU's samples, "" for other samples and none.
 func nodeOf(group []forestall.Sample) string {
 	if len(group) == 0 || group[0].Component.Kind != forestall.KindGPU {
