@@ -154,6 +154,9 @@ func (v view) notes() []string {
 	if v.telemetry.gpus == nil {
 		notes = append(notes, "no GPU telemetry: "+v.gpuNote)
 	}
+	if note := v.telemetry.remote.note(v.now()); note != "" {
+		notes = append(notes, note)
+	}
 	if note := v.telemetry.refilled.note(v.started, v.now()); note != "" {
 		notes = append(notes, note)
 	}

@@ -192,7 +192,7 @@ func DefaultConfig() Config {
 			Checkpoint: forestall.Observe, Migrate: forestall.Observe, Drain: forestall.Observe,
 			SuspectAt: 0.2, FailingAt: 0.6, Hysteresis: 0.2,
 		},
-		Features:  FeaturesConfig{ScrapeInterval: Duration{5 * time.Second}, ScrapeTimeout: Duration{3 * time.Second}, ForgetAfter: Duration{6 * time.Hour}, Host: true, RemoteWrite: defaultRemoteWrite()},
+		Features:  FeaturesConfig{ScrapeInterval: Duration{5 * time.Second}, ForgetAfter: Duration{6 * time.Hour}, Windows: []Duration{{time.Minute}, {5 * time.Minute}}, Host: true, RemoteWrite: defaultRemoteWrite()},
 		Telemetry: defaultTelemetry(),
 		GPU:       GPUConfig{Source: "auto", SimGPUs: 8, SimSeed: 1},
 		Model:     defaultModel(),

@@ -13,9 +13,10 @@ import (
 // FeaturesConfig says what is scraped and how often.
 type FeaturesConfig struct {
 	ScrapeInterval Duration          `toml:"scrape_interval"`
-	ScrapeTimeout  Duration          `toml:"scrape_timeout"`
-	ForgetAfter    Duration          `toml:"forget_after"` // a discovered target being gone
-	Host           bool              `toml:"host"`         // this host's own procfs
+	ScrapeTimeout  Duration          `toml:"scrape_timeout"` // 0: 3 s, or the interval where that is shorter
+	ForgetAfter    Duration          `toml:"forget_after"`   // a discovered target being gone
+	Windows        []Duration        `toml:"windows"`        // of components that no model judges
+	Host           bool              `toml:"host"`           // this host's own procfs
 	Targets        []TargetConfig    `toml:"target,omitempty"`
 	Map            []features.MapRow `toml:"map,omitempty"`
 	RemoteWrite    RemoteWriteConfig `toml:"remote_write"`
@@ -76,6 +77,30 @@ func (t TargetConfig) refresh() time.Duration {
 	return 15 * time.Second
 }
 
+// timeout is how long a source may take.
+func (c FeaturesConfig) timeout() time.Duration {
+	if c.ScrapeTimeout.Duration > 0 {
+		return c.ScrapeTimeout.Duration
+	}
+	return min(3*time.Second, c.ScrapeInterval.Duration)
+}
+
+func (c FeaturesConfig) windows() (windows []time.Duration) {
+	for _, w := range c.Windows {
+		windows = append(windows, w.Duration)
+	}
+	return windows
+}
+
+// checkWindows reports windows that cannot be kept, or say nothing.
+func (c FeaturesConfig) checkWindows(bad func(key, format string, args ...any)) {
+	if _, err := features.NewSchema(forestall.KindNode, features.Metrics(forestall.KindNode), c.windows()); err != nil {
+		bad("features.windows", "%v", err)
+	} else if shortest := c.Windows[0]; shortest.Duration < c.ScrapeInterval.Duration {
+		bad("features.windows", "%s is shorter than features.scrape_interval, %s: no window would hold a scrape", shortest, c.ScrapeInterval)
+	}
+}
+
 // check reports what cannot work in the section's targets and mapping tables.
 func (c FeaturesConfig) check(bad func(key, format string, args ...any)) {
 	mappings, err := features.NewMappings(c.Map)
@@ -83,9 +108,19 @@ func (c FeaturesConfig) check(bad func(key, format string, args ...any)) {
 		bad("features.map", "%v", err)
 		mappings, _ = features.NewMappings(nil)
 	}
-	if c.ForgetAfter.Duration <= 0 {
-		bad("features.forget_after", "must be longer than 0")
+	switch interval := c.ScrapeInterval; {
+	case c.ScrapeTimeout.Duration < 0:
+		bad("features.scrape_timeout", "%s is negative; 0 is 3 s, or the interval where that is shorter", c.ScrapeTimeout)
+	case c.ScrapeTimeout.Duration > interval.Duration:
+		bad("features.scrape_timeout", "%s is longer than features.scrape_interval, %s: one scrape would still run when the next is due", c.ScrapeTimeout, interval)
 	}
+	if least := 3 * c.ScrapeInterval.Duration; c.ForgetAfter.Duration < least || c.ForgetAfter.Duration <= 0 {
+		bad("features.forget_after", "%s is shorter than three scrape intervals, %s: what misses a scrape would be forgotten", c.ForgetAfter, Duration{least})
+	}
+	if settle := c.RemoteWrite.Settle; c.RemoteWrite.Address != "" && c.ForgetAfter.Duration <= 2*settle.Duration {
+		bad("features.forget_after", "%s is not longer than twice features.remote_write.settle, %s: a target would be forgotten before its scrape is put together", c.ForgetAfter, settle)
+	}
+	c.checkWindows(bad)
 	c.RemoteWrite.check(mappings, bad)
 	for i, t := range c.Targets {
 		key := fmt.Sprintf("features.target[%d]", i)

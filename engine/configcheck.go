@@ -72,6 +72,9 @@ func (c Config) Validate() error {
 	oneOf("fault_tolerance.consistency_level", ft.ConsistencyLevel, "one", "quorum", "all")
 	oneOf("fault_tolerance.prediction_model", ft.PredictionModel, "gradient_boost")
 	positive("fault_tolerance.prediction_interval", ft.PredictionInterval)
+	if ft.PredictionInterval.Duration > 24*time.Hour {
+		bad("fault_tolerance.prediction_interval", "%s is longer than a day", ft.PredictionInterval)
+	}
 
 	if s := c.Checkpoint.Shortest.Duration; s < 0 || s > ft.CheckpointInterval.Duration {
 		bad("checkpoint.shortest_interval", "%s is not between 0 (always checkpoint_interval) and fault_tolerance.checkpoint_interval, %s",
@@ -110,7 +113,6 @@ func (c Config) Validate() error {
 	}
 
 	positive("features.scrape_interval", c.Features.ScrapeInterval)
-	positive("features.scrape_timeout", c.Features.ScrapeTimeout)
 	c.Features.check(bad)
 	c.Telemetry.check(bad)
 	c.Model.check(bad)

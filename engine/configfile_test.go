@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +138,14 @@ func TestBadConfig(t *testing.T) {
 		{"bare number", "[fault_tolerance]\ncheckpoint_interval = 5", `duration "5" is not one such as`},
 		{"bad duration", "[fault_tolerance]\ncheckpoint_interval = \"1.5h\"", `duration "1.5h" is not one such as`},
 		{"shortest above the longest", "[checkpoint]\nshortest_interval = \"6m\"", "checkpoint.shortest_interval: 6m is not between 0 (always checkpoint_interval) and fault_tolerance.checkpoint_interval, 5m"},
+		{"timeout over the interval", "[features]\nscrape_interval = \"1s\"\nscrape_timeout = \"30s\"", "features.scrape_timeout: 30s is longer than features.scrape_interval, 1s"},
+		{"forgotten at once", "[features]\nforget_after = \"1s\"", "features.forget_after: 1s is shorter than three scrape intervals, 15s"},
+		{"forgotten before it settles", "[features]\nforget_after = \"20s\"\n[features.remote_write]\naddress = \"127.0.0.1:7075\"", "features.forget_after: 20s is not longer than twice features.remote_write.settle, 10s"},
+		{"port", "[features.remote_write]\naddress = \"127.0.0.1:99999\"", `features.remote_write.address: "127.0.0.1:99999" is not HOST:PORT with a port up to 65535`},
+		{"falling windows", "[features]\nwindows = [\"5m\", \"1m\"]", "features.windows: "},
+		{"no windows", "[features]\nwindows = []", "features.windows: "},
+		{"window below the interval", "[features]\nscrape_interval = \"30s\"\nwindows = [\"10s\", \"1m\"]", "features.windows: 10s is shorter than features.scrape_interval, 30s"},
+		{"scored once a week", "[fault_tolerance]\nprediction_interval = \"7d\"", "fault_tolerance.prediction_interval: 1w is longer than a day"},
 		{"bad strategy", "[fault_tolerance]\nrecovery_strategy = \"best\"", `fault_tolerance.recovery_strategy: "best" is not one of fastest_node, load_balanced, lowest_risk`},
 		{"window too short", "[fault_tolerance]\ndetection_window = \"10s\"", "shorter than heartbeat_interval x failure_threshold (15s)"},
 		{"even quorum", "[cluster]\nquorum_size = 2", "an even number tolerates no more failures"},
@@ -190,4 +199,41 @@ func FuzzReadConfig(f *testing.F) {
 			t.Fatalf("an accepted configuration does not read back: %v", err)
 		}
 	})
+}
+
+// TestFeaturesDefaults: the time limit follows a short interval.
+func TestFeaturesDefaults(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"":                                    3 * time.Second,
+		"scrape_interval = \"1s\"":            time.Second,
+		"scrape_interval = \"30s\"":           3 * time.Second,
+		"scrape_timeout = \"5s\"":             5 * time.Second,
+		"windows = [\"5m\", \"1h\", \"24h\"]": 3 * time.Second,
+	} {
+		c, err := ReadConfig(strings.NewReader("[features]\n" + text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Features.timeout(); got != want {
+			t.Errorf("%q: scrapes may take %s; want %s", text, got, want)
+		}
+	}
+}
+
+// TestCheckFiles: what is named and not there is said by its key.
+func TestCheckFiles(t *testing.T) {
+	c := DefaultConfig()
+	if err := c.CheckFiles(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+	dir := t.TempDir()
+	c.Model.GPU = filepath.Join(dir, "model")
+	c.Features.Targets = []TargetConfig{{URL: "http://n1/metrics", Auth: AuthConfig{BearerFile: filepath.Join(dir, "token")}}}
+	c.Features.RemoteWrite.Address, c.Features.RemoteWrite.TLS.Cert = "127.0.0.1:7075", filepath.Join(dir, "cert")
+	err := c.CheckFiles()
+	for _, key := range []string{"model.gpu", "features.target[0].auth.bearer_file", "features.remote_write.tls.cert"} {
+		if err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s is not named: %v", key, err)
+		}
+	}
 }

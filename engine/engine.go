@@ -33,7 +33,6 @@ import (
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
 	"github.com/stratoswarm/forestall/migrate"
-	"github.com/stratoswarm/forestall/predict"
 	"github.com/stratoswarm/forestall/workload"
 )
 
@@ -62,7 +61,7 @@ type Engine struct {
 
 	telemetry   *telemetry
 	configured  map[forestall.Kind]*lane // the models that forestall.toml names
-	scoring     predict.Config
+	scoring     laneConfig
 	extra       func(forestall.Kind) []features.Metric // of mapping tables
 	models      *modelFiles
 	sim         *gpu.Sim // nil unless GPUs are simulated

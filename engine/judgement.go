@@ -37,6 +37,7 @@ type judgement struct {
 	log        *slog.Logger
 	now        func() time.Time
 	hysteresis float64
+	interval   time.Duration               // between two scores
 	budgets    map[forestall.Grade]float64 // alarms for each 1,000 component-days; 0: fixed thresholds
 	accuracy   *predict.Accuracy
 	fleet      *predict.Fleet
@@ -94,6 +95,7 @@ func (j *judgement) work(champion, shadow *lane) {
 		}
 		if j.memory.Tallies[l.digest] == nil {
 			j.memory.Tallies[l.digest] = predict.NewTally(j.hysteresis)
+			j.memory.Tallies[l.digest].ScoredEvery(j.interval)
 		}
 		if d := l.scorer.Drift(kind); d != nil {
 			j.memory.Drifts[l.digest] = d
@@ -127,7 +129,7 @@ func (e *Engine) openJudgement() (*judgement, error) {
 	if u := e.telemetry.unusual; u != nil {
 		j.memory.Watch = u.watch
 	}
-	j.file = filepath.Join(e.cfg.Engine.DataDir, "predictions")
+	j.file, j.interval = filepath.Join(e.cfg.Engine.DataDir, "predictions"), e.cfg.FaultTolerance.PredictionInterval.Duration
 	f, err := os.Open(j.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return j, nil

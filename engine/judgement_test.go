@@ -39,7 +39,7 @@ func builtinLane(t *testing.T, kind forestall.Kind) *lane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := newLane(kind, m, predict.DefaultConfig(), nil)
+	l, err := newLane(kind, m, laneConfig{predict.DefaultConfig(), DefaultConfig().Features.windows()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func builtinLane(t *testing.T, kind forestall.Kind) *lane {
 // gpuLanes are lanes of GPUs that no model judges.
 func gpuLanes(t *testing.T) *lanes {
 	t.Helper()
-	l, err := newLane(forestall.KindGPU, nil, predict.DefaultConfig(), nil)
+	l, err := newLane(forestall.KindGPU, nil, laneConfig{predict.DefaultConfig(), DefaultConfig().Features.windows()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

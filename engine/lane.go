@@ -27,13 +27,20 @@ type lane struct {
 // laneKinds are the kinds that telemetry can be of, in the order of risks.
 var laneKinds = []forestall.Kind{forestall.KindNode, forestall.KindGPU, forestall.KindAgent, forestall.KindService}
 
+// laneConfig is how components are judged, and the windows of those that no model
+// judges.
+type laneConfig struct {
+	predict.Config
+	windows []time.Duration
+}
+
 // newLane puts a model to work, nil for none. It takes over the windows of the
 // others, where theirs are the same.
-func newLane(kind forestall.Kind, m *model.Model, cfg predict.Config, extra []features.Metric, others ...*lane) (l *lane, err error) {
+func newLane(kind forestall.Kind, m *model.Model, cfg laneConfig, extra []features.Metric, others ...*lane) (l *lane, err error) {
 	l = &lane{kind: kind, model: m}
 	models := map[forestall.Kind]*model.Model{}
 	if m == nil {
-		l.schema, err = features.NewSchema(kind, append(features.Metrics(kind), extra...), defaultWindows)
+		l.schema, err = features.NewSchema(kind, append(features.Metrics(kind), extra...), cfg.windows)
 	} else {
 		models[kind] = m
 		l.schema, err = predict.SchemaFor(m, extra...)
@@ -45,7 +52,7 @@ func newLane(kind forestall.Kind, m *model.Model, cfg predict.Config, extra []fe
 		return nil, err
 	}
 	schemas := map[forestall.Kind]*features.Schema{kind: l.schema}
-	if l.scorer, err = predict.New(models, schemas, cfg); err != nil {
+	if l.scorer, err = predict.New(models, schemas, cfg.Config); err != nil {
 		return nil, err
 	}
 	for _, o := range others {

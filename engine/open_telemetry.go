@@ -16,9 +16,6 @@ import (
 	"github.com/stratoswarm/forestall/predict/builtin"
 )
 
-// defaultWindows are those of components that no model judges.
-var defaultWindows = []time.Duration{time.Minute, 5 * time.Minute}
-
 // openTelemetry opens the sources, loads the models and refuses those that do
 // not fit the telemetry.
 func (e *Engine) openTelemetry() (err error) {
@@ -26,7 +23,7 @@ func (e *Engine) openTelemetry() (err error) {
 		node:        e.name,
 		refillLimit: e.cfg.Telemetry.RefillSamples,
 		scrape:      e.cfg.Features.ScrapeInterval.Duration,
-		timeout:     e.cfg.Features.ScrapeTimeout.Duration,
+		timeout:     e.cfg.Features.timeout(),
 		now:         e.now, log: e.log, metrics: e.metrics,
 		lanes:  newLanes(),
 		owners: owners{of: map[forestall.Component]owner{}},
@@ -92,6 +89,10 @@ func (e *Engine) openTelemetry() (err error) {
 	t.setThresholds()
 	if e.cfg.FaultTolerance.PredictionEnabled {
 		t.score = e.cfg.FaultTolerance.PredictionInterval.Duration
+	}
+	e.registry.MustRegister(unused{t.lanes})
+	if t.remote != nil {
+		e.registry.MustRegister(t.remote)
 	}
 	e.registry.MustRegister(t.lanes, t.judged.accuracy, modelStanding{e}, fleetStanding{e})
 	return nil
@@ -210,10 +211,10 @@ func orElse(s, otherwise string) string {
 }
 
 // scoringConfig is how probabilities are graded.
-func (e *Engine) scoringConfig(t *telemetry) predict.Config {
+func (e *Engine) scoringConfig(t *telemetry) laneConfig {
 	c := predict.DefaultConfig()
 	c.SuspectAt, c.FailingAt, c.Hysteresis = e.cfg.Policy.SuspectAt, e.cfg.Policy.FailingAt, e.cfg.Policy.Hysteresis
 	c.Stale = max(3*t.scrape, t.scrape+t.timeout)
 	c.Drift = predict.DriftConfig{Window: e.cfg.Drift.Window.Duration, PSI: e.cfg.Drift.PSI, Blind: e.cfg.Drift.Blind}
-	return c
+	return laneConfig{c, e.cfg.Features.windows()}
 }

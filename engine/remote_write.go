@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -74,10 +75,11 @@ func (c RemoteWriteConfig) check(mappings *features.Mappings, bad func(key, form
 	if c.Address == "" {
 		return
 	}
-	host, _, err := net.SplitHostPort(c.Address)
+	host, port, err := net.SplitHostPort(c.Address)
+	_, portErr := strconv.ParseUint(port, 10, 16)
 	switch {
-	case err != nil:
-		bad(key+".address", "%q is not HOST:PORT", c.Address)
+	case err != nil || portErr != nil:
+		bad(key+".address", "%q is not HOST:PORT with a port up to 65535", c.Address)
 	case !isLoopback(host) && (c.TLS.Cert == "" || c.TLS.ClientCA == "" && c.Auth == AuthConfig{}):
 		bad(key+".address", "%q is not a loopback address: set tls.cert and tls.key, and tls.client_ca or auth, so that nobody else can send telemetry", c.Address)
 	}
@@ -89,6 +91,7 @@ type remoteWrite struct {
 	server   *http.Server
 	listener net.Listener
 	forget   time.Duration
+	dropped  dropped
 	log      *slog.Logger
 }
 
@@ -207,6 +210,7 @@ func (r *remoteWrite) flush(t *telemetry, now time.Time) {
 	for source, err := range refused {
 		t.sourceState(source, err)
 	}
+	r.dropped.see(r.writer.Stats(), now, r.log)
 	t.take("remote write", events)
 	for _, gone := range r.writer.Forgotten() {
 		t.undescribed(remoteSource(gone.Target), []forestall.Component{gone.Component})

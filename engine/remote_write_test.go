@@ -97,3 +97,32 @@ func TestBadRemoteWriteConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestRemoteWriteDropped: what is dropped is said for a while, and logged once.
+func TestRemoteWriteDropped(t *testing.T) {
+	var text strings.Builder
+	log := slog.New(slog.NewTextHandler(&text, nil))
+	r := &remoteWrite{}
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	r.dropped.see(features.RemoteWriteStats{Samples: 100}, now, log)
+	if note := r.note(now); note != "" || text.Len() > 0 {
+		t.Errorf("nothing was dropped: %q, %s", note, text.String())
+	}
+	for i := range 5 {
+		r.dropped.see(features.RemoteWriteStats{Samples: 100, OutOfOrder: 1, Future: uint64(i)}, now.Add(time.Duration(i)*time.Second), log)
+	}
+	note := r.note(now.Add(time.Minute))
+	if !strings.Contains(note, "1 samples came after their scrape") || !strings.Contains(note, "4 samples are more than 5 minutes ahead") {
+		t.Errorf("note %q", note)
+	}
+	if n := strings.Count(text.String(), "level=WARN"); n != 2 { // late ones, then those ahead
+		t.Errorf("%d warnings:\n%s", n, text.String())
+	}
+	if note := r.note(now.Add(time.Hour)); note != "" {
+		t.Errorf("an hour later: %q", note)
+	}
+	var none *remoteWrite
+	if note := none.note(now); note != "" {
+		t.Errorf("without remote writes: %q", note)
+	}
+}

@@ -61,7 +61,7 @@ func openTargets(c FeaturesConfig, mappings *features.Mappings, node string, log
 	buffers := &sync.Pool{}
 	for i, one := range c.Targets {
 		g := &targetGroup{
-			key: fmt.Sprintf("features.target[%d]", i), cfg: one, timeout: c.ScrapeTimeout.Duration, forget: t.forget, node: node, pages: map[string]*page{}, buffers: buffers,
+			key: fmt.Sprintf("features.target[%d]", i), cfg: one, timeout: c.timeout(), forget: t.forget, node: node, pages: map[string]*page{}, buffers: buffers,
 		}
 		var err error
 		if g.mapping, err = mappings.Get(one.Preset); err != nil {

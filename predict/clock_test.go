@@ -113,3 +113,17 @@ func TestClockSetBack(t *testing.T) {
 		t.Errorf("%d hours of the fleet are known; want the 24 right ones", n)
 	}
 }
+
+// TestTallyOfRareScores: the time between scores counts, however rare they are.
+func TestTallyOfRareScores(t *testing.T) {
+	tally := predict.NewTally(0.2)
+	tally.ScoredEvery(2 * time.Hour)
+	var now time.Time
+	for i := range 120 {
+		now = start.Add(time.Duration(i) * 2 * time.Hour)
+		tally.Observe(forestall.Risk{Component: card0, Time: now, Probability: 0.1, Grade: forestall.Healthy})
+	}
+	if days := tally.Counts(now).ComponentDays; math.Abs(days-119./12) > 1e-9 {
+		t.Errorf("%v component-days in ten days of a score every two hours", days)
+	}
+}

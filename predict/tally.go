@@ -16,7 +16,7 @@ const (
 	TallyWindow = 90 * 24 * time.Hour
 
 	day        = 24 * time.Hour
-	longestGap = time.Hour // between two scores of a component that is observed all along
+	longestGap = time.Hour // between two scores of a component that is observed all along, at least
 )
 
 // Tally counts the alarms that each of many thresholds would have raised among
@@ -28,6 +28,7 @@ const (
 // Its methods may be called concurrently. Times are those of the arguments.
 type Tally struct {
 	keep float64 // 1 - hysteresis
+	gap  time.Duration
 
 	mu   sync.Mutex
 	on   map[forestall.Component]*alarming
@@ -47,7 +48,15 @@ type tallyDay struct {
 
 // NewTally returns an empty tally.
 func NewTally(hysteresis float64) *Tally {
-	return &Tally{keep: 1 - hysteresis, on: map[forestall.Component]*alarming{}, days: map[int64]*tallyDay{}}
+	return &Tally{keep: 1 - hysteresis, gap: longestGap, on: map[forestall.Component]*alarming{}, days: map[int64]*tallyDay{}}
+}
+
+// ScoredEvery says how often components are scored: one that has not been for three
+// times as long, and for more than an hour, was not observed meanwhile.
+func (t *Tally) ScoredEvery(interval time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.gap = max(longestGap, 3*interval)
 }
 
 // Observe takes a risk. A component that is Unknown is not observed: the time
@@ -67,10 +76,10 @@ func (t *Tally) Observe(r forestall.Risk) {
 		t.on[r.Component] = a
 	}
 	d := t.day(r.Time)
-	if gap := r.Time.Sub(a.Seen); !a.Seen.IsZero() && gap > 0 && gap <= longestGap {
+	if gap := r.Time.Sub(a.Seen); !a.Seen.IsZero() && gap > 0 && gap <= t.gap {
 		d.Seconds += gap.Seconds()
 	}
-	if r.Time.After(a.Seen) || a.Seen.Sub(r.Time) > longestGap { // the latter: the clock was set back
+	if r.Time.After(a.Seen) || a.Seen.Sub(r.Time) > t.gap { // the latter: the clock was set back
 		a.Seen = r.Time
 	}
 	before := a.Levels

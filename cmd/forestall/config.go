@@ -9,7 +9,7 @@ import (
 
 type configCmd struct {
 	Show    configShowCmd    `cmd:"" default:"withargs" help:"Print the effective configuration: the defaults, overridden by FILE (the default command)."`
-	Check   configCheckCmd   `cmd:"" help:"Verify FILE: every key, type and value."`
+	Check   configCheckCmd   `cmd:"" help:"Verify FILE: every key, type and value, and that the files and models that it names are there."`
 	Presets configPresetsCmd `cmd:"" help:"List the built-in mappings of series to metrics, or print the table of one."`
 }
 
@@ -26,13 +26,19 @@ func (c configShowCmd) Run(g *globals) error {
 }
 
 type configCheckCmd struct {
-	File string `arg:"" type:"path" help:"forestall.toml"`
+	File  string `arg:"" type:"path" help:"forestall.toml"`
+	Files bool   `default:"true" negatable:"" help:"Also that the files and models that it names can be read here; --no-files on another machine than the engine's."`
 }
 
 func (c configCheckCmd) Run(g *globals) error {
 	config, err := engine.LoadConfig(c.File)
 	if err != nil {
 		return err
+	}
+	if c.Files {
+		if err := config.CheckFiles(); err != nil {
+			return fmt.Errorf("%s: %w", c.File, err)
+		}
 	}
 	fmt.Fprintf(g.out, "%s: ok (%d workloads, %d nodes)\n", c.File, len(config.Workloads), len(config.Cluster.Nodes))
 	return nil
