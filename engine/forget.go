@@ -14,15 +14,16 @@ func (t *telemetry) undescribed(source string, components []forestall.Component)
 	if len(components) == 0 {
 		return
 	}
-	for _, c := range components {
-		t.lanes.forget(c)
-	}
 	t.drop(components)
 	t.log.Info("components that their source describes no longer are forgotten", "source", source, "components", len(components), "first", components[0])
 }
 
-// drop forgets all but the windows of components that are no more.
+// drop forgets components that are no more.
 func (t *telemetry) drop(components []forestall.Component) {
+	for _, c := range components {
+		t.lanes.forget(c)
+		t.unusual.forget(c)
+	}
 	t.judged.forget(components)
 	t.past.forget(components)
 	t.mu.Lock()

@@ -273,10 +273,6 @@ func (t *telemetry) claim(c forestall.Component, source string, alive func() boo
 // forget drops what a source described that has been away for too long.
 func (t *telemetry) forget(id, name string) {
 	components := t.owners.release(id)
-	for _, c := range components {
-		t.lanes.forget(c)
-		t.unusual.forget(c)
-	}
 	t.drop(components)
 	t.mu.Lock()
 	delete(t.failing, name)
