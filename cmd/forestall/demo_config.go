@@ -75,7 +75,6 @@ func demoNodeConfig(p demoPlan, dir, self string, i int, ports []int) engine.Con
 	c.FaultTolerance.DetectionWindow.Duration = 3 * time.Second
 	c.FaultTolerance.PredictionInterval.Duration = time.Second
 	c.Features.ScrapeInterval.Duration = time.Second
-	c.Features.ScrapeTimeout.Duration = 2 * time.Second
 	// All nodes are this host: its telemetry would say the same of each.
 	c.Features.Host = false
 	c.Model.Node = "none"
