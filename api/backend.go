@@ -34,6 +34,7 @@ type Backend struct {
 	Keeper      Keeper // nil: checkpoints are neither taken nor dropped by request
 	Heartbeats  Heartbeats
 	Models      Models
+	Recordings  Recordings
 	Injector    Injector // nil: GPUs are not simulated, /v1/sim/inject does not exist
 }
 

@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -246,6 +248,23 @@ func (f *fake) Retire(ctx context.Context, name string) error {
 	return nil
 }
 
+// recorded is the one file that n1 of a fake has.
+const recorded = "samples-gpu-20260131T120000.000Z.parquet"
+
+func (f *fake) Recordings(context.Context, forestall.Kind, time.Time) ([]NodeRecording, error) {
+	return []NodeRecording{{Node: "n1", Files: []RecordingFile{{recorded, 10}}}, {Node: "n2", Files: []RecordingFile{}, Error: "it does not answer"}}, nil
+}
+
+func (f *fake) Recording(_ context.Context, node, file string, offset, size int64) (io.ReadCloser, error) {
+	switch {
+	case node == "n2":
+		return nil, fmt.Errorf("node n2 does not answer: %w", ErrUnavailable)
+	case file != recorded:
+		return nil, fmt.Errorf("node n1 has no %s: %w", file, ErrNotFound)
+	}
+	return io.NopCloser(io.NewSectionReader(strings.NewReader("0123456789"), offset, size)), nil
+}
+
 func (f *fake) Models() []ModelStatus {
 	return []ModelStatus{{
 		Kind: forestall.KindGPU, Name: "demo", Version: "demo-1", Horizon: 600,
@@ -287,5 +306,5 @@ func (f *fake) ChangeModel(_ context.Context, kind forestall.Kind, step forestal
 }
 
 func (f *fake) backend() Backend {
-	return Backend{Risks: f, Cluster: f, Workloads: f, Checkpoints: f, Heartbeats: f, Models: f, Injector: f}
+	return Backend{Risks: f, Cluster: f, Workloads: f, Checkpoints: f, Heartbeats: f, Models: f, Recordings: f, Injector: f}
 }

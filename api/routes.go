@@ -43,6 +43,7 @@ func (s *Server) routes() http.Handler {
 	s.registerWorkloads(api)
 	s.registerHeartbeats(api)
 	s.registerModels(api)
+	s.registerRecordings(api, m)
 	if s.backend.Keeper != nil {
 		s.registerKeeper(api)
 	}

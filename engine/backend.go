@@ -25,7 +25,7 @@ import (
 type view struct{ *Engine }
 
 func (v view) backend() api.Backend {
-	b := api.Backend{Risks: v, Cluster: v, Workloads: v, Checkpoints: v, Keeper: keeper(v), Heartbeats: v, Models: v}
+	b := api.Backend{Risks: v, Cluster: v, Workloads: v, Checkpoints: v, Keeper: keeper(v), Heartbeats: v, Models: v, Recordings: v}
 	if v.sim != nil {
 		b.Injector = injector{v.sim}
 	}

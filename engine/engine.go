@@ -340,6 +340,8 @@ func (e *Engine) servePeers(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/peer/checkpoints/", http.StripPrefix("/peer/checkpoints", checkpoint.Handler(e.chunks)))
 	mux.HandleFunc("GET /peer/models/{digest}/{file}", e.models.serve)
+	mux.HandleFunc("POST /peer/telemetry", serve(e.ownRecordings))
+	mux.HandleFunc("GET /peer/telemetry/{file}", e.serveRecording)
 	mux.HandleFunc("POST /peer/report", serve(e.takeReport))
 	mux.HandleFunc("POST /peer/acquainted", serve(e.acquainted))
 	mux.HandleFunc("POST /peer/lease", serve(e.grantLeases))

@@ -226,6 +226,56 @@ func TestModelPromotesItself(t *testing.T) {
 	await(t, "the new champion", client.Models, func(l []api.ModelStatus) bool { return gpuModel(l).SHA256 == ref.SHA256 })
 }
 
+// TestModelRollsItselfBack: a champion that expects failures which never come is
+// taken back without being asked for, once enough of its predictions have
+// matured; the ledger says why.
+func TestModelRollsItselfBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("predictions mature a minute after their horizon; run without -short")
+	}
+	t.Parallel()
+	c := testConfig(t.TempDir())
+	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 8, false
+	c.Model.GPU = hotModelDir(t, "calm", 0.01, 0.5, 5*time.Second, time.Second)
+	c.Model.Promote = forestall.Act
+	client, e, stop := runEngine(t, c)
+	defer stop()
+	await(t, "a leader", client.Status, api.Status.CanAgree)
+	ref, err := client.ProposeModel(t.Context(), modelFilesOf(t, hotModelDir(t, "alarmist", 0.4, 0.5, 5*time.Second, time.Second)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the candidate in shadow", client.Models, func(l []api.ModelStatus) bool { return gpuModel(l).Trial != nil })
+	if err := client.ChangeModel(t.Context(), forestall.KindGPU, forestall.ModelPromoted, api.ModelChange{Reason: "by hand"}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the alarmist as champion", client.Models, func(l []api.ModelStatus) bool { return gpuModel(l).SHA256 == ref.SHA256 })
+	deadline := time.Now().Add(3 * time.Minute)
+	for {
+		events, err := client.ModelEvents(t.Context())
+		if err == nil && len(events) == 4 {
+			why := strings.Join(events[0].Reasons, "; ")
+			if ev := events[0]; ev.Step != forestall.ModelRolledBack || ev.Model.SHA256 != ref.SHA256 || ev.By != "n1" || !strings.Contains(why, "its calibration is lost: 0 failures came where") {
+				t.Errorf("%+v", ev)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not rolled back: %+v, %+v", events, e.telemetry.judged.accuracy.RecentOf(forestall.KindGPU, "alarmist"))
+		}
+		time.Sleep(200 * time.Millisecond) // between looks at a running engine
+	}
+	await(t, "the champion before", client.Models, func(l []api.ModelStatus) bool { return gpuModel(l).Version == "calm" })
+	await(t, "a GPU judged by it", client.Risks, func(risks []forestall.Risk) bool {
+		for _, r := range risks {
+			if r.Model == "calm" && r.Grade != forestall.Unknown {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // TestDecideModel: what the evidence asks for.
 func TestDecideModel(t *testing.T) {
 	now := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)

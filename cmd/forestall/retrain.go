@@ -21,7 +21,9 @@ import (
 // retrainCmd trains a model on the newest telemetry and proposes it.
 type retrainCmd struct {
 	apiFlag
-	Telemetry     string          `required:"" placeholder:"PATH" help:"Recorded telemetry: a directory with all below it, such as the nodes' data_dir/telemetry copied into one."`
+	Telemetry     string          `xor:"telemetry" placeholder:"PATH" help:"Recorded telemetry: a directory with all below it, such as the nodes' data_dir/telemetry copied into one. Without it every node's is fetched through the engine."`
+	Fetch         string          `xor:"telemetry" placeholder:"DIR" help:"Directory in which the nodes' recordings are kept, so that the next run fetches only what is new; without it they are removed in the end."`
+	FetchLimit    int64           `default:"20" placeholder:"GIB" help:"Gibibytes that the nodes' recordings may take (${default})."`
 	Out           string          `required:"" placeholder:"DIR" help:"Directory for the model."`
 	Kind          string          `default:"gpu" enum:"gpu,node" help:"Kind of component (${enum}; ${default})."`
 	Days          float64         `default:"30" help:"Train on the last so many days of the telemetry (${default})."`
@@ -40,7 +42,7 @@ type retrainCmd struct {
 
 // Help adds to the command's help.
 func (retrainCmd) Help() string {
-	return "Sliding retraining: trains on the last days of recorded telemetry with the failures of the cluster's own ledger as labels, the rows after a move left out and an embargo of lead and horizon before the rows that judge, and proposes the model. It then runs in the champion's shadow; see 'forestall model'. Run it from a timer, where telemetry can be read."
+	return "Sliding retraining: trains on the last days of recorded telemetry with the failures of the cluster's own ledger as labels, the rows after a move left out and an embargo of lead and horizon before the rows that judge, and proposes the model. It then runs in the champion's shadow; see 'forestall model'. The telemetry is fetched from every node through the engine that is asked, or read from --telemetry. Run it from a timer."
 }
 
 func (c retrainCmd) Run(g *globals) error {
@@ -62,11 +64,20 @@ func (c retrainCmd) Run(g *globals) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	missing := ""
+	if c.Telemetry == "" {
+		if missing, err = c.fetchTelemetry(g, kind, filepath.Join(dir, "telemetry")); err != nil {
+			return err
+		}
+	}
 	args, why, err := c.arguments(g.ctx, kind, dir)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(g.err, "forestall: %s\n", why)
+	if missing != "" {
+		why += ", " + missing
+	}
 	var training trainCmd
 	parser, err := kong.New(&training, kong.Name("forestall train"), kong.Exit(func(int) {}))
 	if err != nil {
