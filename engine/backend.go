@@ -36,13 +36,8 @@ func (v view) backend() api.Backend {
 // leader last told them. Those of a node, or of a leader, that has been silent
 // turn into Unknown, and those of what has failed: nothing is left to predict.
 func (v view) Risks() []forestall.Risk {
-	own := v.telemetry.Risks()
-	risks := slices.Clone(own)
-	for _, r := range v.clusterRisks() {
-		if r.Component.NodeName() != v.name {
-			risks = append(risks, r)
-		}
-	}
+	told := slices.DeleteFunc(slices.Clone(v.clusterRisks()), func(r forestall.Risk) bool { return v.telemetry.reads(r.Component) })
+	risks := mergeRisks(v.telemetry.Risks(), told...)
 	v.ledger.View(func(s *migrate.State) {
 		for i, r := range risks {
 			if incident, failed := s.Incident(r.Component); failed {
@@ -51,7 +46,6 @@ func (v view) Risks() []forestall.Risk {
 			}
 		}
 	})
-	slices.SortFunc(risks, func(a, b forestall.Risk) int { return a.Component.Compare(b.Component) })
 	return risks
 }
 

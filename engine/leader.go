@@ -64,7 +64,10 @@ func (r *reports) risks(now time.Time, fresh time.Duration) []forestall.Risk {
 		}
 		all = append(all, n.risks...)
 	}
-	return all
+	if all == nil {
+		return nil
+	}
+	return mergeRisks(nil, all...)
 }
 
 // alarms adds up what the nodes have counted.

@@ -259,6 +259,12 @@ func (t *telemetry) scrapePage(ctx context.Context, p *page) {
 	t.undescribed(p.id, p.scraper.Forgotten())
 }
 
+// reads reports whether the component is this node's own, which the engine reads
+// itself: nobody else can tell it anything about that.
+func (t *telemetry) reads(c forestall.Component) bool {
+	return c == forestall.Node(t.node) && t.host != nil || c.Kind == forestall.KindGPU && c.NodeName() == t.node && t.gpus != nil
+}
+
 // claim makes source the component's one source, unless it has another.
 func (t *telemetry) claim(c forestall.Component, source string, alive func() bool) error {
 	switch {
@@ -361,6 +367,7 @@ func (t *telemetry) scoreAll() {
 		// telemetry of agents and services yet.
 		return r.Component.NodeName() == ""
 	})
+	sourceless(risks)
 	incidents, current := t.incidents()
 	t.judged.take(now, risks, shadows, incidents, current)
 	t.setThresholds()
