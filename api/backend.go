@@ -56,6 +56,10 @@ type Cluster interface {
 	Migrations() []forestall.Migration
 	Incidents() []forestall.Incident
 	Interventions() []Intervention
+	// CloseIncident ends the open incident of a GPU that an operator knows to work
+	// again. One without is ErrNotFound, a cluster that does not agree in time
+	// ErrUnavailable.
+	CloseIncident(ctx context.Context, c forestall.Component, reason string) error
 	Workloads() []WorkloadStatus
 }
 

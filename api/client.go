@@ -97,6 +97,11 @@ func (c *Client) Incidents(ctx context.Context) ([]forestall.Incident, error) {
 	return get[[]forestall.Incident](ctx, c, "/v1/incidents")
 }
 
+// CloseIncident ends the open incident of a GPU; ErrNotFound if it has none.
+func (c *Client) CloseIncident(ctx context.Context, component forestall.Component, reason string) error {
+	return c.post(ctx, "/v1/incidents/close", IncidentEnd{component.String(), reason})
+}
+
 // Models returns the models that judge components on the engine's node, by kind.
 func (c *Client) Models(ctx context.Context) ([]ModelStatus, error) {
 	return get[[]ModelStatus](ctx, c, "/v1/models")

@@ -11,6 +11,12 @@ import (
 	"github.com/stratoswarm/forestall"
 )
 
+// IncidentEnd asks for the end of an incident.
+type IncidentEnd struct {
+	Component string `json:"component" example:"gpu/n3/0"`
+	Reason    string `json:"reason" minLength:"1" maxLength:"1000" doc:"in words, for the audit: what was done about it"`
+}
+
 func (s *Server) registerCluster(api huma.API) {
 	op := operation(http.MethodGet, "/v1/status", "get-status", "This engine and its cluster in short")
 	huma.Register(api, op, func(context.Context, *struct{}) (*one[Status], error) {
@@ -35,6 +41,19 @@ func (s *Server) registerCluster(api huma.API) {
 	op = operation(http.MethodGet, "/v1/incidents", "list-incidents", "Failures that were established, the newest first; those without an end last")
 	huma.Register(api, op, func(context.Context, *struct{}) (*list[forestall.Incident], error) {
 		return listOf(s.incidents()), nil
+	})
+
+	op = operation(http.MethodPost, "/v1/incidents/close", "close-incident", "End the open incident of a GPU that works again, where no engine can tell: of one that is scraped from afar", http.StatusNotFound, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
+	op.DefaultStatus = http.StatusNoContent
+	huma.Register(api, op, func(ctx context.Context, in *struct{ Body IncidentEnd }) (*struct{}, error) {
+		c, err := forestall.ParseComponent(in.Body.Component)
+		if err != nil {
+			return nil, huma.Error422UnprocessableEntity(err.Error())
+		}
+		if err := s.backend.Cluster.CloseIncident(ctx, c, in.Body.Reason); err != nil {
+			return nil, answer(err)
+		}
+		return nil, nil
 	})
 
 	op = operation(http.MethodGet, "/v1/interventions", "list-interventions", "What was done about components without moving them, and what was held out, the newest first")

@@ -273,6 +273,13 @@ func (f *fake) Models() []ModelStatus {
 	}}
 }
 
+func (f *fake) CloseIncident(_ context.Context, c forestall.Component, _ string) error {
+	if c != forestall.GPU("n1", 3) {
+		return fmt.Errorf("%s has no open incident: %w", c, ErrNotFound)
+	}
+	return nil
+}
+
 func (f *fake) Interventions() []Intervention {
 	did := func(id string, at time.Time) forestall.Intervention {
 		return forestall.Intervention{Decision: id, Component: forestall.GPU("n1", 3), Action: forestall.ActionCheckpoint, Time: at}

@@ -206,6 +206,40 @@ func (v view) Incidents() (incidents []forestall.Incident) {
 	return incidents
 }
 
+// CloseIncident has the end of a GPU's incident agreed on. That of a node ends
+// when it is back, those of workloads when they are recovered.
+func (v view) CloseIncident(ctx context.Context, c forestall.Component, reason string) error {
+	if c.Kind != forestall.KindGPU {
+		return fmt.Errorf("%w: %s is no GPU; incidents of nodes end when the node is back, those of workloads when they are recovered", api.ErrInvalid, c)
+	}
+	var open []forestall.FailureKind
+	v.ledger.View(func(s *migrate.State) {
+		for _, i := range s.Incidents {
+			if i.Component == c {
+				open = append(open, i.Kind)
+			}
+		}
+	})
+	if len(open) == 0 {
+		return fmt.Errorf("%s has no open incident: %w; see `forestall incidents`", c, api.ErrNotFound)
+	}
+	slices.Sort(open)
+	limit, cancel := context.WithTimeout(ctx, retirePatience)
+	defer cancel()
+	for _, kind := range open {
+		err := v.propose(limit, "", &migrate.IncidentClose{Component: c, Kind: kind, Closed: "through " + v.name + ": " + reason})
+		switch {
+		case err == nil:
+			v.log.Info("incident closed by an operator", "component", c, "kind", kind, "reason", reason)
+		case limit.Err() != nil:
+			return fmt.Errorf("close the incident of %s: %w: not agreed on within %s, though it may be still: %w", c, api.ErrUnavailable, retirePatience, err)
+		default:
+			return fmt.Errorf("close the incident of %s: %w", c, err)
+		}
+	}
+	return nil
+}
+
 func (v view) Interventions() (all []api.Intervention) {
 	v.ledger.View(func(s *migrate.State) {
 		for _, i := range s.Interventions {

@@ -67,7 +67,7 @@ func TestEngineHangingGPU(t *testing.T) {
 	tel := e.telemetry
 	first, second := forestall.GPU("n1", 0), forestall.GPU("n1", 1)
 	tel.scrapeNode(t.Context())
-	if !tel.answers(first) || !tel.answers(second) {
+	if !tel.answers(first, e.started) || !tel.answers(second, e.started) {
 		t.Fatalf("healthy GPUs do not answer; log:\n%s", &log)
 	}
 	if err := os.WriteFile(hang, nil, 0o600); err != nil {
@@ -80,8 +80,8 @@ func TestEngineHangingGPU(t *testing.T) {
 	if took := time.Since(before); took > 3*time.Second {
 		t.Errorf("three scrapes took %s, more than their timeouts allow", took)
 	}
-	if !tel.answers(first) || tel.answers(second) {
-		t.Errorf("the sibling answers: %v, the hanging GPU: %v; log:\n%s", tel.answers(first), tel.answers(second), &log)
+	if !tel.answers(first, e.started) || tel.answers(second, e.started) {
+		t.Errorf("the sibling answers: %v, the hanging GPU: %v; log:\n%s", tel.answers(first, e.started), tel.answers(second, e.started), &log)
 	}
 	tel.lanes.with(second, func(w *features.Window) {
 		if w.Last().Before(before) {

@@ -177,7 +177,7 @@ func (e *Engine) healed() []forestall.Component {
 	e.ledger.View(func(s *migrate.State) {
 		for _, incident := range s.Incidents {
 			c := incident.Component
-			if c.Kind == forestall.KindGPU && c.NodeName() == e.name && e.telemetry.answers(c) {
+			if c.Kind == forestall.KindGPU && c.NodeName() == e.name && e.telemetry.answers(c, e.started) {
 				list = append(list, c)
 			}
 		}

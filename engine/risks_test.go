@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
 )
 
 // TestMergeRisks: one risk for each component, whoever scrapes it.
@@ -74,5 +76,49 @@ func TestSourceless(t *testing.T) {
 		if some[0].Grade != forestall.Failing {
 			t.Errorf("%s: %+v", name, some[0])
 		}
+	}
+}
+
+// TestRefilledIsNoAnswer: windows that were refilled do not say that a failed GPU
+// works again; a reading does.
+func TestRefilledIsNoAnswer(t *testing.T) {
+	w := newWatched(t, watchedConfig(t.TempDir()), time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	w.minutes(t, 10, nil)
+	w.stop(t, false)
+	next := newWatched(t, watchedConfig(w.cfg.Engine.DataDir), w.now.Add(time.Second))
+	defer next.close()
+	gpu := forestall.GPU("n1", 0)
+	next.telemetry.refill(t.Context(), next.telemetry.recorder.dir)
+	if len(next.telemetry.lanes.components()) != 1 || next.telemetry.answers(gpu, next.started) {
+		t.Errorf("components %v, it answers before it was asked: %v", next.telemetry.lanes.components(), next.telemetry.answers(gpu, next.started))
+	}
+	next.minutes(t, 1, nil)
+	if !next.telemetry.answers(gpu, next.started) {
+		t.Error("it was read and does not answer")
+	}
+}
+
+// TestCloseIncident: an operator ends what no engine can see the end of.
+func TestCloseIncident(t *testing.T) {
+	c := testConfig(t.TempDir())
+	c.GPU.Source, c.Features.Host = "none", false
+	client, e, stop := runEngine(t, c)
+	defer stop()
+	await(t, "a leader", client.Status, api.Status.CanAgree)
+	remote := forestall.GPU("fake1", 3)
+	if err := client.CloseIncident(t.Context(), remote, "replaced"); !errors.Is(err, api.ErrNotFound) {
+		t.Error(err)
+	}
+	if err := client.CloseIncident(t.Context(), forestall.Node("n1"), "rebooted"); !errors.Is(err, api.ErrInvalid) {
+		t.Error(err)
+	}
+	e.outbox.add(failureReport{Failure: forestall.Failure{Component: remote, Kind: forestall.GPUFailure, Time: time.Now(), Evidence: []string{"XID 79"}}})
+	await(t, "the failure", client.Incidents, func(l []forestall.Incident) bool { return len(l) == 1 })
+	if err := client.CloseIncident(t.Context(), remote, "board replaced"); err != nil {
+		t.Fatal(err)
+	}
+	all, err := client.Incidents(t.Context())
+	if err != nil || len(all) != 1 || all[0].End.IsZero() || all[0].Closed != "through n1: board replaced" {
+		t.Errorf("%+v, %v", all, err)
 	}
 }

@@ -401,10 +401,13 @@ func (t *telemetry) scored() (uint64, []forestall.Risk) {
 }
 
 // answers reports whether the component's last reading was good and nothing
-// has proved a failure of it since this engine started.
-func (t *telemetry) answers(c forestall.Component) bool {
+// has proved a failure of it since this engine started. A window that was refilled
+// and not scraped since says nothing.
+func (t *telemetry) answers(c forestall.Component, started time.Time) bool {
 	t.mu.Lock()
 	gone := t.gone[c] || t.broken[c] || t.failing[c.String()]
 	t.mu.Unlock()
-	return !gone && t.lanes.with(c, func(*features.Window) {})
+	scraped := false
+	t.lanes.with(c, func(w *features.Window) { scraped = !w.Last().Before(started.Truncate(time.Millisecond)) })
+	return !gone && scraped
 }

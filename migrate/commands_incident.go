@@ -75,12 +75,17 @@ func failedAt(f forestall.Failure, at stamp) time.Time {
 type IncidentClose struct {
 	Component forestall.Component   `json:"component"`
 	Kind      forestall.FailureKind `json:"kind"`
+	Closed    string                `json:"closed,omitempty"` // by whom and why, where an operator asked for it
 }
 
 func (*IncidentClose) kind() string { return "incident_close" }
 func (*IncidentClose) check() error { return nil }
 
 func (c *IncidentClose) apply(s *State, at stamp) any {
+	if i, open := s.Incidents[incidentKey(c.Component, c.Kind)]; open && c.Closed != "" {
+		i.Closed = c.Closed
+		s.Incidents[incidentKey(c.Component, c.Kind)] = i
+	}
 	if !s.closeIncident(c.Component, c.Kind, at) {
 		return fmt.Errorf("%w: %s %s", ErrUnknownIncident, c.Component, c.Kind)
 	}

@@ -33,7 +33,7 @@ func TestIncidentStartsWhenTheHardwareFailed(t *testing.T) {
 	s := newScript(t)
 	s.do(&FailureSeen{Failure: forestall.Failure{Component: gpu, Kind: forestall.GPUFailure}})
 	s.now = s.now.Add(-time.Hour) // a new leader, whose clock is behind
-	s.do(&IncidentClose{gpu, forestall.GPUFailure})
+	s.do(&IncidentClose{Component: gpu, Kind: forestall.GPUFailure})
 	if in := s.ledger.state.Past[0]; in.End.Before(in.Start) {
 		t.Errorf("it ends at %s, before it starts at %s", in.End, in.Start)
 	}
@@ -44,14 +44,14 @@ func TestIncidentStartsWhenTheHardwareFailed(t *testing.T) {
 func TestCrashingWorkloadsPushOutNoHardware(t *testing.T) {
 	s := running(t)
 	gpu := forestall.GPU("n1", 0)
-	s.do(&FailureSeen{Failure: forestall.Failure{Component: gpu, Kind: forestall.GPUFailure}}, &IncidentClose{gpu, forestall.GPUFailure})
+	s.do(&FailureSeen{Failure: forestall.Failure{Component: gpu, Kind: forestall.GPUFailure}}, &IncidentClose{Component: gpu, Kind: forestall.GPUFailure})
 	begun := s.ledger.state.Begun
 	if !begun.Equal(t0.Add(time.Second)) || !s.ledger.state.KnownSince()["agent_failure"].Equal(begun) {
 		t.Errorf("begun at %s, known since %v", begun, s.ledger.state.KnownSince())
 	}
 	a := forestall.Agent("a")
 	for range maxHistory + 3 {
-		s.do(&FailureSeen{Failure: forestall.Failure{Component: a, Kind: forestall.AgentFailure}}, &IncidentClose{a, forestall.AgentFailure})
+		s.do(&FailureSeen{Failure: forestall.Failure{Component: a, Kind: forestall.AgentFailure}}, &IncidentClose{Component: a, Kind: forestall.AgentFailure})
 	}
 	state := s.ledger.State()
 	count := map[forestall.FailureKind]int{}

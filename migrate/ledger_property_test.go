@@ -64,7 +64,7 @@ func anyCommand(t *rapid.T, s *State) Command {
 		&Resumed{name, "d1"},
 		&FailureSeen{Failure: forestall.Failure{Component: component, Kind: forestall.AgentFailure}},
 		&FailureSeen{Failure: forestall.Failure{Component: forestall.GPU(node, gpus[0]), Kind: forestall.GPUFailure}},
-		&IncidentClose{forestall.GPU(node, gpus[0]), forestall.GPUFailure},
+		&IncidentClose{Component: forestall.GPU(node, gpus[0]), Kind: forestall.GPUFailure},
 		&Intervened{forestall.Intervention{Decision: "d"}},
 		&HeldOut{forestall.Intervention{Decision: "d"}},
 		&Settled{forestall.Outcome{Decision: "d"}},

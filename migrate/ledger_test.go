@@ -190,7 +190,7 @@ func TestLedgerRefuses(t *testing.T) {
 	s.refuse(ErrNotRevoked, &Stopped{Workload: "a", Node: "n1", Epoch: 6, How: HowLeaseExpired})
 	s.refuse(ErrUnknownMigration, &Done{"nope", 6})
 	s.refuse(ErrUnknownNode, &NodeFailed{Name: "n9"})
-	s.refuse(ErrUnknownIncident, &IncidentClose{forestall.GPU("n1", 0), forestall.GPUFailure})
+	s.refuse(ErrUnknownIncident, &IncidentClose{Component: forestall.GPU("n1", 0), Kind: forestall.GPUFailure})
 	s.refuse(forestall.ErrStaleEpoch, &Head{forestall.Checkpoint{ID: "c", Workload: "a", Epoch: 5}})
 	s.refuse(forestall.ErrStaleEpoch, &FailureSeen{forestall.Failure{Component: forestall.Agent("a"), Kind: forestall.AgentFailure}, 5})
 	s.do(&NodeFailed{Name: "n2"})

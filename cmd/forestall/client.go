@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -151,11 +152,41 @@ func (c membersCmd) Run(g *globals) error {
 	return show(g, c.clientFlags, all, err, view.members)
 }
 
+// incidentsCmd looks at failures.
 type incidentsCmd struct {
+	List  incidentsListCmd  `cmd:"" default:"withargs" help:"List failures, open and closed (the default command)."`
+	Close incidentsCloseCmd `cmd:"" help:"End the open incident of a GPU that was repaired, where no engine can tell."`
+}
+
+type incidentsListCmd struct {
 	clientFlags
 }
 
-func (c incidentsCmd) Run(g *globals) error {
+// incidentsCloseCmd ends an incident.
+type incidentsCloseCmd struct {
+	apiFlag
+	Component string `arg:"" help:"The GPU: gpu/NODE/INDEX."`
+	Reason    string `required:"" placeholder:"TEXT" help:"What was done about it, in words; the ledger keeps it."`
+}
+
+// Help adds to the command's help.
+func (incidentsCloseCmd) Help() string {
+	return "The incident of a GPU that its own node's engine reads ends by itself once that engine was restarted and the GPU answers. Of one that is scraped from afar (a target, remote write) nobody knows that it was repaired: say so with this command. If it fails again, that is another incident."
+}
+
+func (c incidentsCloseCmd) Run(g *globals) error {
+	component, err := forestall.ParseComponent(c.Component)
+	if err != nil {
+		return err
+	}
+	if err := c.client().CloseIncident(g.ctx, component, c.Reason); err != nil {
+		return err
+	}
+	fmt.Fprintf(g.out, "The incident of %s is closed.\n", component)
+	return nil
+}
+
+func (c incidentsListCmd) Run(g *globals) error {
 	all, err := c.client().Incidents(g.ctx)
 	return show(g, c.clientFlags, all, err, view.incidents)
 }

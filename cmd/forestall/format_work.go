@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,9 +88,16 @@ func (v view) incidents(all []forestall.Incident) {
 			lasted, c = textDuration(i.End.Sub(i.Start)), sgrNone
 		}
 		t.add(cellOf(v.ago(i.Start)), cellOf(i.Component.String()), cellOf(string(i.Kind)), textCell{lasted, c},
-			cellOf(strings.Join(i.Evidence, "; ")))
+			cellOf(strings.Join(slices.DeleteFunc(append(slices.Clone(i.Evidence), closedText(i)), func(s string) bool { return s == "" }), "; ")))
 	}
 	t.writeOr(v, "No incidents: nothing has failed.")
+}
+
+func closedText(i forestall.Incident) string {
+	if i.Closed == "" {
+		return ""
+	}
+	return "closed " + i.Closed
 }
 
 // wayOf writes where a migration goes: "n1 > n2", "> n2" for a first start.
