@@ -83,7 +83,8 @@ type Recorder struct {
 	lastID    string
 	failing   bool  // the last write went wrong
 	unwritten error // why
-	unpacked  bool  // the last packing did
+	faults    faults
+	unpacked  bool // the last packing did
 }
 
 // lines are scrapes that wait to be written.
@@ -99,6 +100,7 @@ type stream struct {
 	begun   time.Time
 	size    int64 // written, whole lines
 	samples int
+	torn    bool // there is more behind size, which is to be cut off before anything is written
 }
 
 // Stats is what a recorder has done since it was opened.
@@ -264,21 +266,24 @@ func (r *Recorder) write(content Content) error {
 	r.mu.Unlock()
 
 	s, err := r.stream(content)
+	if err == nil && s.torn {
+		err = r.mend(s)
+	}
 	if err == nil {
-		if _, err = s.file.Write(p.text); err == nil {
-			err = s.file.Sync()
-		}
+		err = r.faults.append(s.file, p.text)
 	}
 	if err == nil {
 		s.size += int64(len(p.text))
 		s.samples += p.samples
 		return nil
 	}
-	if s != nil && s.file.Truncate(s.size) != nil {
-		// What was written in part stays as damaged lines of a journal that is
-		// at its end.
-		s.file.Close()
-		delete(r.streams, content)
+	if s != nil {
+		// What was written in part is written again: it must not be there twice. A
+		// journal of which it cannot be cut off takes nothing more, and is not
+		// packed, until it can; after a crash what is pending is gone, and what
+		// was written counts.
+		s.torn = true
+		_ = r.mend(s) // tried again before the next writing
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -288,6 +293,42 @@ func (r *Recorder) write(content Content) error {
 	p.refused = true
 	r.pending[content] = p
 	return err
+}
+
+// mend cuts off what was written in part.
+func (r *Recorder) mend(s *stream) error {
+	if err := r.faults.truncate(s.file, s.size); err != nil {
+		return fmt.Errorf("cut off what was written in part: %w", err)
+	}
+	s.torn = false
+	return nil
+}
+
+// faults stands between the recorder and its journals, so that tests can make
+// them fail. The zero value does not.
+type faults struct {
+	afterWrite, beforeTruncate func() error
+}
+
+func (f faults) append(file *os.File, text []byte) error {
+	if _, err := file.Write(text); err != nil {
+		return err
+	}
+	if f.afterWrite != nil {
+		if err := f.afterWrite(); err != nil {
+			return err
+		}
+	}
+	return file.Sync()
+}
+
+func (f faults) truncate(file *os.File, size int64) error {
+	if f.beforeTruncate != nil {
+		if err := f.beforeTruncate(); err != nil {
+			return err
+		}
+	}
+	return file.Truncate(size)
 }
 
 // stream returns the open journal of a content, a new one if there is none.
@@ -323,6 +364,9 @@ func (r *Recorder) rotate() {
 		age := r.cfg.Now().Sub(s.begun)
 		if age < 0 {
 			s.begun = r.cfg.Now() // the clock was set back
+		}
+		if s.torn && r.mend(s) != nil {
+			continue // what waits would be there twice
 		}
 		if age >= r.cfg.SegmentAge || s.samples >= r.cfg.SegmentSamples || s.size >= r.cfg.MaxSize/16 {
 			s.file.Close()
