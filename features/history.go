@@ -69,7 +69,7 @@ type historyReader struct {
 }
 
 func (h *historyReader) read(r io.Reader, yield func([]forestall.Sample, error) bool) error {
-	plain, err := maybeGzip(r)
+	plain, err := Plain(r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrHistory, err)
 	}
@@ -221,8 +221,8 @@ func (h *historyReader) errorf(format string, args ...any) error {
 	return fmt.Errorf("%w: line %d: %w", ErrHistory, h.line, fmt.Errorf(format, args...))
 }
 
-// maybeGzip returns r, decompressed when it begins with gzip's magic bytes.
-func maybeGzip(r io.Reader) (io.Reader, error) {
+// Plain returns r, decompressed when it begins with gzip's magic bytes.
+func Plain(r io.Reader) (io.Reader, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	magic, _ := br.Peek(2) // an error comes again from Read
 	if !bytes.Equal(magic, []byte{0x1f, 0x8b}) {

@@ -1,8 +1,6 @@
 package recording
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -15,8 +13,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/features"
@@ -220,11 +216,9 @@ func startsWith(path, text string) bool {
 		return false
 	}
 	defer f.Close()
-	plain := io.Reader(bufio.NewReader(f))
-	if magic, _ := plain.(*bufio.Reader).Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		if plain, err = gzip.NewReader(plain); err != nil {
-			return false
-		}
+	plain, err := features.Plain(f)
+	if err != nil {
+		return false
 	}
 	start := make([]byte, len(text))
 	n, _ := io.ReadFull(plain, start)
