@@ -10,6 +10,7 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/predict/anomaly"
 )
 
 func memoryOf(a *Accuracy, t *Tally) *Memory {
@@ -140,6 +141,7 @@ func FuzzMemory(f *testing.F) {
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`{"drifts":{"d":{"half":[{"from":"2026-11-01T00:00:00Z","rows":2,"counts":[1,1,0]},{"from":"0001-01-01T00:00:00Z","rows":0}]}}}`))
 	f.Add([]byte(`{"trials":{"gpu":{"champion":"a","challenger":"b","tracks":{"gpu/n1/0":{"since":"2026-11-01T00:00:00Z","pending":[{"at":"2026-11-01T00:00:00Z","until":"2026-11-01T01:00:00Z","p":0.1,"q":0.2}]}},"sums":{"gpu/n1/0":{"rows":3}}}},"fleet":{"hours":[{"hour":5,"health":0.9,"looks":2}]}}`))
+	f.Add([]byte(`{"usual":{"components":{"gpu/n1/0":{"row":29000000,"last_ms":1740000000000,"scrapes":1,"rows":9000,"series":[{"name":"reported_ratio","n":60,"mean":1},{"name":"a","n":80,"mean":1,"square":1e300,"sum":1e308,"count":1}],"crossed":[1,2],"days":6,"up":1,"watched":8000,"score":1,"parts":[{"Metric":"a"}],"since_ms":5,"at":1}}}}`))
 	f.Add([]byte(`{"tallies":{"m1":{"days":{"3":{"seconds":1,"onsets":[]}}}}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		a, tally := NewAccuracy(time.Hour), NewTally(0.2)
@@ -149,6 +151,11 @@ func FuzzMemory(f *testing.F) {
 		b.Add([]float64{2})
 		drift := &Drift{of: b.Distribution([]int{0}), names: []string{"x"}, weight: []float64{1}, cfg: DefaultDriftConfig()}
 		trial, fleet := NewTrial("a", "b", 0), NewFleet()
+		watch, err := anomaly.NewWatch(anomaly.DefaultLearnConfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Watch = watch
 		m.Drifts, m.Trials, m.Fleet = map[string]*Drift{"d": drift}, map[forestall.Kind]*Trial{forestall.KindGPU: trial}, fleet
 		if err := m.Read(bytes.NewReader(sealed(body))); err != nil {
 			return
@@ -166,6 +173,11 @@ func FuzzMemory(f *testing.F) {
 		trial.Fail(forestall.Failure{Component: r.Component, Time: t0.Add(time.Minute)})
 		trial.Mature(t0.Add(day))
 		DefaultTrialRule().Judge(trial.Result(), t0)
+		for i := range 5 {
+			at := t0.Add(time.Duration(i) * time.Minute)
+			watch.Scrape(r.Component, at, []forestall.Sample{{Component: r.Component, Metric: "a", Time: at, Value: 1}})
+		}
+		watch.Standing(r.Component)
 		fleet.Observe(t0, 1)
 		fleet.Trend(t0)
 		if _, err := m.Encode(); err != nil {

@@ -202,8 +202,7 @@ func (l *Learner) take(s *forestall.Sample) {
 	l.hint = i + 1
 	x := &l.series[i]
 	if !x.counter {
-		x.sum += s.Value
-		x.count++
+		x.add(s.Value)
 		return
 	}
 	if x.value == x.value {
@@ -211,10 +210,18 @@ func (l *Learner) take(s *forestall.Sample) {
 		if grown < 0 { // it began anew
 			grown = s.Value
 		}
-		x.sum += grown
-		x.count++
+		x.add(grown)
 	}
 	x.value = s.Value
+}
+
+// add adds to the row under way; a sum that no number holds begins anew.
+func (x *series) add(v float64) {
+	if x.sum += v; x.sum-x.sum != 0 {
+		x.sum, x.count = 0, 0
+		return
+	}
+	x.count++
 }
 
 // close judges the row under way, learns it and begins a new one.
@@ -283,6 +290,9 @@ func (x *series) learn(v, memory float64) {
 	d := v - x.mean
 	x.mean += d / x.n
 	x.square += (d*(v-x.mean) - x.square) / x.n
+	if x.square-x.square != 0 || x.mean-x.mean != 0 { // beyond what a number holds
+		x.n, x.mean, x.square = 0, 0, 0
+	}
 }
 
 // judge scores the row under way.

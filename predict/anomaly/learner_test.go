@@ -186,6 +186,36 @@ func TestAdapts(t *testing.T) {
 	}
 }
 
+// TestHuge: values at the end of what a number holds leave a state that can be
+// kept.
+func TestHuge(t *testing.T) {
+	cfg := learnConfig(1)
+	w, err := NewWatch(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := start
+	for i := range int(cfg.Needs()/Step) + 200 {
+		for _, half := range []int{0, 30} {
+			at = start.Add(time.Duration(i)*time.Minute + time.Duration(half)*time.Second)
+			v := math.MaxFloat64
+			if i%3 == 0 {
+				v = -v
+			}
+			w.Scrape(gpu0, at, []forestall.Sample{
+				{Component: gpu0, Metric: "a", Time: at, Value: v}, {Component: gpu0, Metric: "b_total", Time: at, Value: v}, {Component: gpu0, Metric: "c", Time: at, Value: float64(i % 5)},
+				{Component: gpu0, Metric: "d", Time: at, Value: math.Inf(1)},
+			})
+		}
+		if _, err := json.Marshal(w.State()); err != nil {
+			t.Fatalf("after %d minutes: %v", i, err)
+		}
+	}
+	if s, _ := w.Standing(gpu0); s.State == forestall.UsualUnknown {
+		t.Errorf("%+v", s)
+	}
+}
+
 // TestClockSetBack: time that has leapt ahead stops nothing for long, and what was
 // learnt stays.
 func TestClockSetBack(t *testing.T) {
