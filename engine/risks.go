@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/predict"
 )
 
 // mergeRisks returns one risk for each component, by component. What is in own
@@ -58,6 +60,33 @@ func sourceless(risks []forestall.Risk) {
 			*r = forestall.UnknownRisk(r.Component, r.Time, "its source gives less than before, of all GPUs of the node alike: "+r.Reasons[0].Text)
 		}
 	}
+}
+
+// collapsed says of GPUs that report nothing while siblings on their node answer
+// that this is evidence about them, unlike a source that is away, and returns those
+// of which it was not known before. Their risk stays unknown: there is nothing to
+// compute a probability from.
+func (t *telemetry) collapsed(risks []forestall.Risk) (news []forestall.Component) {
+	answering := map[string]int{}
+	for _, r := range risks {
+		if r.Component.Kind == forestall.KindGPU && r.Grade != forestall.Unknown {
+			answering[r.Component.NodeName()]++
+		}
+	}
+	now := map[forestall.Component]bool{}
+	for i := range risks {
+		r := &risks[i]
+		n := answering[r.Component.NodeName()]
+		if r.Component.Kind != forestall.KindGPU || r.Grade != forestall.Unknown || r.Note != predict.Silent || n == 0 {
+			continue
+		}
+		r.Note = fmt.Sprintf("telemetry collapse: it reports nothing, while %d of its siblings answer", n)
+		if now[r.Component] = true; !t.silent[r.Component] {
+			news = append(news, r.Component)
+		}
+	}
+	t.silent = now
+	return news
 }
 
 // restsOnSilence reports whether a component is suspect mostly for metrics that

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/predict"
 )
 
 // TestMergeRisks: one risk for each component, whoever scrapes it.
@@ -120,5 +121,27 @@ func TestCloseIncident(t *testing.T) {
 	all, err := client.Incidents(t.Context())
 	if err != nil || len(all) != 1 || all[0].End.IsZero() || all[0].Closed != "through n1: board replaced" {
 		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+// TestCollapsed: a GPU that reports nothing while a sibling answers is told of
+// once; where none answers it may be the source.
+func TestCollapsed(t *testing.T) {
+	tel := &telemetry{}
+	silent := func(node string, g int) forestall.Risk {
+		return forestall.UnknownRisk(forestall.GPU(node, g), time.Time{}, predict.Silent)
+	}
+	for round, want := range []int{1, 0} {
+		all := []forestall.Risk{silent("n1", 0), {Component: forestall.GPU("n1", 1), Grade: forestall.Healthy}, silent("n2", 0), silent("n2", 1), forestall.UnknownRisk(forestall.GPU("n1", 2), time.Time{}, "stale")}
+		if news := tel.collapsed(all); len(news) != want {
+			t.Errorf("round %d: %v", round, news)
+		}
+		if all[0].Note != "telemetry collapse: it reports nothing, while 1 of its siblings answer" || all[2].Note != predict.Silent || all[4].Note != "stale" {
+			t.Errorf("round %d: %q, %q, %q", round, all[0].Note, all[2].Note, all[4].Note)
+		}
+	}
+	tel.collapsed([]forestall.Risk{{Component: forestall.GPU("n1", 0), Grade: forestall.Healthy}})
+	if news := tel.collapsed([]forestall.Risk{silent("n1", 0), {Component: forestall.GPU("n1", 1), Grade: forestall.Healthy}}); len(news) != 1 {
+		t.Errorf("after it had come back: %v", news)
 	}
 }

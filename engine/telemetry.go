@@ -35,8 +35,9 @@ type telemetry struct {
 	past     *past // nil: nothing is known
 	twins    twins
 
-	kernelLost  uint64 // records of the kernel's log, scrapeHost's
-	refillLimit int64  // samples
+	silent      map[forestall.Component]bool // GPUs that report nothing while siblings do, scoreAll's
+	kernelLost  uint64                       // records of the kernel's log, scrapeHost's
+	refillLimit int64                        // samples
 	scrape      time.Duration
 	timeout     time.Duration
 	score       time.Duration // 0: prediction is off
@@ -368,6 +369,9 @@ func (t *telemetry) scoreAll() {
 		return r.Component.NodeName() == ""
 	})
 	sourceless(risks)
+	for _, c := range t.collapsed(risks) {
+		t.take("risks", []forestall.Event{{Component: c, Kind: forestall.EventTelemetryCollapse, Time: now, Detail: "it reports nothing while its siblings answer"}})
+	}
 	incidents, current := t.incidents()
 	t.judged.take(now, risks, shadows, incidents, current)
 	t.setThresholds()

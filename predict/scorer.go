@@ -19,8 +19,11 @@ var ErrModel = errors.New("model does not fit")
 // what the model was trained on.
 const Blind = "blind: "
 
-// errSilent is about a component whose scrapes have all been empty.
-var errSilent = errors.New("none of its metrics has been reported for as long as the longest window reaches")
+// Silent is the note of a risk that is Unknown because all scrapes of the
+// component have been empty.
+const Silent = "none of its metrics has been reported for as long as the longest window reaches"
+
+var errSilent = errors.New(Silent)
 
 // Scorer scores components, each kind with its own model. Its methods may be
 // called concurrently.
