@@ -194,16 +194,17 @@ func TestHuge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := start
 	for i := range int(cfg.Needs()/Step) + 200 {
 		for _, half := range []int{0, 30} {
-			at = start.Add(time.Duration(i)*time.Minute + time.Duration(half)*time.Second)
+			at := start.Add(time.Duration(i)*time.Minute + time.Duration(half)*time.Second)
 			v := math.MaxFloat64
 			if i%3 == 0 {
 				v = -v
 			}
 			w.Scrape(gpu0, at, []forestall.Sample{
-				{Component: gpu0, Metric: "a", Time: at, Value: v}, {Component: gpu0, Metric: "b_total", Time: at, Value: v}, {Component: gpu0, Metric: "c", Time: at, Value: float64(i % 5)},
+				{Component: gpu0, Metric: "a", Time: at, Value: v},
+				{Component: gpu0, Metric: "b_total", Time: at, Value: v},
+				{Component: gpu0, Metric: "c", Time: at, Value: float64(i % 5)},
 				{Component: gpu0, Metric: "d", Time: at, Value: math.Inf(1)},
 			})
 		}
