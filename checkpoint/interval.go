@@ -99,3 +99,11 @@ func (p Pace) Interval(cost time.Duration, rate FailureRate) time.Duration {
 	}
 	return min(max(OptimalInterval(cost, rate.MTBF, recall), p.Shortest), p.Longest)
 }
+
+// Wait returns how long after the moment of a checkpoint the next one is to
+// begin, so that it counts, if that takes lead, before Longest has passed: at
+// every, or earlier by jitter, within [0,1), of a tenth of it. A lead of more
+// than half of Longest counts as half: the objective cannot be kept then.
+func (p Pace) Wait(every, lead time.Duration, jitter float64) time.Duration {
+	return min(every-time.Duration(jitter*float64(every)/10), p.Longest-min(lead, p.Longest/2))
+}

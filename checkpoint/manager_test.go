@@ -225,14 +225,15 @@ func TestRunAdaptsTheInterval(t *testing.T) {
 func TestScheduleAfterFailures(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	s := schedule{every: func(Target) time.Duration { return time.Minute }, jitter: func() float64 { return 0 }, runs: map[string]*appointment{}}
+	minute := func(Target) time.Duration { return time.Minute }
+	s := schedule{every: minute, longest: minute, jitter: func() float64 { return 0 }, runs: map[string]*appointment{}}
 	targets := []Target{{Workload: "w", Epoch: 1}}
 	boom := errors.New("boom")
 	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
 		if len(s.due(now, targets)) != 1 || len(s.due(now, targets)) != 0 {
 			t.Fatalf("attempt %d: due not exactly once", i)
 		}
-		s.ended(targets[0], now, now, boom)
+		s.ended(targets[0], now, now, now, boom)
 		if got := s.runs["w"].due.Sub(now); got != want*time.Second {
 			t.Errorf("after %d failures the next is in %v, want %v s", i+1, got, int(want))
 		}
@@ -243,11 +244,11 @@ func TestScheduleAfterFailures(t *testing.T) {
 	if len(s.due(now, newer)) != 0 {
 		t.Error("a new run was due while the old one's checkpoint was under way")
 	}
-	s.ended(targets[0], now, now, nil)
+	s.ended(targets[0], now, now, now, nil)
 	if len(s.due(now, newer)) != 1 {
 		t.Error("the new run is not due")
 	}
-	s.ended(newer[0], now, now, nil)
+	s.ended(newer[0], now, now, now, nil)
 	if s.due(now, nil); len(s.runs) != 0 {
 		t.Error("a run that has gone is remembered")
 	}
@@ -297,5 +298,67 @@ func TestManagerSweepsSoonAfterItsStart(t *testing.T) {
 				t.Errorf("the log lacks %q:\n%s", want, log.String())
 			}
 		}
+	})
+}
+
+// A checkpoint counts only when it is pushed and committed. Never is more than
+// the interval lost, however long that takes, and whatever else is under way.
+func TestRunKeepsTheObjective(t *testing.T) {
+	t.Parallel()
+	src := state(t)
+	synctest.Test(t, func(t *testing.T) {
+		e := &fakeEngine{}
+		for _, w := range []string{"a", "b", "c", "d"} { // of which two are saved at once
+			e.targets = append(e.targets, Target{Workload: w, StateDir: src, Interval: 5 * time.Minute})
+		}
+		start := time.Now()
+		state := map[string]time.Time{"a": start, "b": start, "c": start, "d": start}
+		m := newManager(t, e, nil)
+		var log bytes.Buffer
+		m.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		m.cfg.Jitter = func() float64 { return 0 }
+		slow, n, slack := 20*time.Second, 0, false
+		var mu sync.Mutex
+		m.hooks.Commit = func(ctx context.Context, cp forestall.Checkpoint) error {
+			mu.Lock()
+			takes := slow
+			mu.Unlock()
+			select {
+			case <-time.After(takes):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if lost := time.Since(state[cp.Workload]); lost > 5*time.Minute && !slack {
+				t.Errorf("%s: %v of work would have been lost before checkpoint %d", cp.Workload, lost, cp.Sequence)
+			}
+			state[cp.Workload] = cp.Time
+			n++
+			return nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		time.Sleep(2 * time.Hour)
+		mu.Lock()
+		if n < 4*24 || n > 4*30 {
+			t.Errorf("%d checkpoints of 4 workloads in 2 h, want one per 5 minutes or a little more", n)
+		}
+		if strings.Contains(log.String(), "longer than") {
+			t.Errorf("the log has:\n%s", log.String())
+		}
+		slow = 9 * time.Minute // longer than the interval: it cannot be kept, and that is said
+		slack = true
+		mu.Unlock()
+		time.Sleep(12 * time.Minute)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(log.String(), "longer than checkpoint_interval") || !strings.Contains(log.String(), "workload=a") {
+			t.Errorf("the log has:\n%s", log.String())
+		}
+		closeDir(t, m.store)
 	})
 }

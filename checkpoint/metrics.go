@@ -15,6 +15,7 @@ type Metrics struct {
 	duration prometheus.Histogram
 	pause    prometheus.Histogram
 	interval *prometheus.GaugeVec
+	exceeded *prometheus.CounterVec
 	added    *prometheus.CounterVec
 	under    *prometheus.GaugeVec
 	bad      *prometheus.CounterVec
@@ -45,6 +46,10 @@ func NewMetrics(reg prometheus.Registerer, now func() time.Time) (*Metrics, erro
 			Name: "fault_tolerance_checkpoint_interval_seconds",
 			Help: "Longest time between the workload's automatic checkpoints, as cost and failure rate make it.",
 		}, []string{"workload"}),
+		exceeded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fault_tolerance_checkpoint_interval_exceeded_total",
+			Help: "How often no checkpoint of the workload had counted for longer than checkpoint_interval.",
+		}, []string{"workload"}),
 		added: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fault_tolerance_checkpoint_added_bytes_total",
 			Help: "Bytes written to the store for checkpoints, compressed.",
@@ -74,7 +79,7 @@ func NewMetrics(reg prometheus.Registerer, now func() time.Time) (*Metrics, erro
 			Help: "How often every chunk of this node's store was verified.",
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.total, m.duration, m.pause, m.interval, m.added, m.under, m.bad, m.lag, m.verified, m.damage, m.passes} {
+	for _, c := range []prometheus.Collector{m.total, m.duration, m.pause, m.interval, m.exceeded, m.added, m.under, m.bad, m.lag, m.verified, m.damage, m.passes} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -99,6 +104,13 @@ func (m *Metrics) created(workload, step string, cp forestall.Checkpoint) {
 func (m *Metrics) paced(workload string, interval time.Duration) {
 	if m != nil {
 		m.interval.WithLabelValues(workload).Set(interval.Seconds())
+	}
+}
+
+// late counts that no checkpoint has counted for longer than the interval.
+func (m *Metrics) late(workload string) {
+	if m != nil {
+		m.exceeded.WithLabelValues(workload).Inc()
 	}
 }
 

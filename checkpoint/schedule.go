@@ -14,20 +14,28 @@ const look = 500 * time.Millisecond
 // appointment is when a run of a workload is next to be saved.
 type appointment struct {
 	epoch    forestall.Epoch
-	due      time.Time
-	failures int // since the last success
+	due      time.Time // zero: it follows from the newest that counted
+	every    time.Duration
+	early    float64 // in [0,1): how much of a tenth of every the next is early
+	failures int     // since the last success
 	running  bool
+	booked   time.Time     // when what is under way fell due
+	lead     time.Duration // that a checkpoint took to count, as of late
+	state    time.Time     // the moment of the newest that counted; before the first, when the run was seen
+	told     bool          // that it is too long ago
 }
 
 // schedule decides what is due. It holds no clock and starts nothing.
 type schedule struct {
-	every  func(Target) time.Duration
-	jitter func() float64
-	runs   map[string]*appointment
+	every   func(Target) time.Duration // between checkpoints
+	longest func(Target) time.Duration // that may be lost: the recovery point objective, never below every
+	jitter  func() float64
+	runs    map[string]*appointment
+	waited  time.Duration // that one that was due waited for its turn, at most, as of late
 }
 
 // due returns the targets to save at now and books them as running. A run that
-// is new is due within one interval, so that workloads spread; one that has
+// is new is due within half an interval, so that workloads spread; one that has
 // gone is forgotten.
 func (s *schedule) due(now time.Time, targets []Target) (out []Target) {
 	here := make(map[string]bool, len(targets))
@@ -35,12 +43,12 @@ func (s *schedule) due(now time.Time, targets []Target) (out []Target) {
 		here[t.Workload] = true
 		a := s.runs[t.Workload]
 		if a == nil || a.epoch != t.Epoch {
-			first := time.Duration(s.jitter() * float64(s.every(t)))
-			a = &appointment{epoch: t.Epoch, due: now.Add(first), running: a != nil && a.running}
+			first := time.Duration(s.jitter() * float64(s.every(t)) / 2)
+			a = &appointment{epoch: t.Epoch, due: now.Add(first), running: a != nil && a.running, state: now}
 			s.runs[t.Workload] = a
 		}
-		if !a.running && !now.Before(a.due) {
-			a.running = true
+		if !a.running && !now.Before(s.dueAt(t, a)) {
+			a.running, a.booked = true, now
 			out = append(out, t)
 		}
 	}
@@ -52,34 +60,56 @@ func (s *schedule) due(now time.Time, targets []Target) (out []Target) {
 	return out
 }
 
-// ended books a checkpoint of t that began and ended then. The next begins up
-// to a tenth of the interval early, never late, counted from where this one's
-// state is; after a failure soon, and then ever later up to the interval.
-func (s *schedule) ended(t Target, began, now time.Time, err error) {
+// dueAt returns when the next checkpoint of t is to begin: up to a tenth of the
+// interval early, counted from the moment of the one before, and so early that it
+// counts, if it waits and takes as long as of late, before more than the longest
+// interval could be lost.
+func (s *schedule) dueAt(t Target, a *appointment) time.Time {
+	if !a.due.IsZero() {
+		return a.due
+	}
+	return a.state.Add(Pace{Longest: s.longest(t)}.Wait(a.every, a.lead+s.waited+look, a.early))
+}
+
+// ended books a checkpoint of t that had its turn at began, ended at now, and
+// holds the state of that moment. After a failure the next is due soon, and then
+// ever later up to the interval.
+func (s *schedule) ended(t Target, began, state, now time.Time, err error) {
 	a := s.runs[t.Workload]
 	if a == nil {
 		return
 	}
 	a.running = false
+	s.waited = max(began.Sub(a.booked), s.waited-s.waited/16)
 	if a.epoch != t.Epoch {
 		return
 	}
-	every := s.every(t)
 	if err == nil {
-		a.failures = 0
-		a.due = began.Add(every - time.Duration(s.jitter()*float64(every)/10))
+		a.failures, a.state, a.told = 0, state, false
+		a.lead = max(now.Sub(began), a.lead/2)
+		a.due, a.every, a.early = time.Time{}, s.every(t), s.jitter()
 		return
 	}
 	a.failures++
-	a.due = now.Add(min(every, time.Second<<min(a.failures-1, 16)))
+	a.due = now.Add(min(s.every(t), time.Second<<min(a.failures-1, 16)))
+}
+
+// exceeded returns, once for each, those of the targets of which more than the
+// longest interval would be lost now, and since when.
+func (s *schedule) exceeded(now time.Time, targets []Target) (out []Target, since []time.Time) {
+	for _, t := range targets {
+		a := s.runs[t.Workload]
+		if a != nil && !a.told && now.Sub(a.state) > s.longest(t) {
+			a.told = true
+			out, since = append(out, t), append(since, a.state)
+		}
+	}
+	return out, since
 }
 
 // every returns the time between t's checkpoints.
 func (m *Manager) every(t Target) time.Duration {
-	p := Pace{Longest: m.cfg.Interval, Share: m.cfg.Share}
-	if t.Interval > 0 {
-		p.Longest = t.Interval
-	}
+	p := Pace{Longest: m.longest(t), Share: m.cfg.Share}
 	p.Shortest = min(m.cfg.Shortest, p.Longest)
 	m.mu.Lock()
 	cost := m.costs[t.Workload]
@@ -87,6 +117,14 @@ func (m *Manager) every(t Target) time.Duration {
 	every := p.Interval(cost, m.hooks.FailureRate(t.Workload))
 	m.cfg.Metrics.paced(t.Workload, every)
 	return every
+}
+
+// longest returns the longest time between t's checkpoints.
+func (m *Manager) longest(t Target) time.Duration {
+	if t.Interval > 0 {
+		return t.Interval
+	}
+	return m.cfg.Interval
 }
 
 // paid remembers what a workload's checkpoint cost.
@@ -102,13 +140,14 @@ func (m *Manager) Run(ctx context.Context) error {
 	type result struct {
 		t     Target
 		began time.Time
+		state time.Time
 		err   error
 	}
 	var (
 		wg      sync.WaitGroup
 		results = make(chan result)
 		slots   = make(chan struct{}, m.cfg.Parallel)
-		plan    = schedule{every: m.every, jitter: m.cfg.Jitter, runs: make(map[string]*appointment)}
+		plan    = schedule{every: m.every, longest: m.longest, jitter: m.cfg.Jitter, runs: make(map[string]*appointment)}
 	)
 	defer wg.Wait()
 	wg.Go(func() { m.sweep(ctx) })
@@ -119,9 +158,11 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case r := <-results:
-			plan.ended(r.t, r.began, m.cfg.Now(), r.err)
+			plan.ended(r.t, r.began, r.state, m.cfg.Now(), r.err)
 		case <-ticker.C:
-			for _, t := range plan.due(m.cfg.Now(), m.hooks.Targets()) {
+			now, targets := m.cfg.Now(), m.hooks.Targets()
+			m.tellExceeded(plan.exceeded(now, targets))
+			for _, t := range plan.due(now, targets) {
 				wg.Go(func() {
 					select {
 					case slots <- struct{}{}:
@@ -129,7 +170,7 @@ func (m *Manager) Run(ctx context.Context) error {
 						return
 					}
 					r := result{t: t, began: m.cfg.Now()}
-					r.err = m.automatic(ctx, t)
+					r.state, r.err = m.automatic(ctx, t)
 					<-slots
 					select {
 					case results <- r:
@@ -141,14 +182,24 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-func (m *Manager) automatic(ctx context.Context, t Target) error {
+// automatic takes a checkpoint and returns the moment of its state.
+func (m *Manager) automatic(ctx context.Context, t Target) (state time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
-	_, err := m.Create(ctx, t.Workload, "", false)
+	cp, err := m.Create(ctx, t.Workload, "", false)
 	if err != nil {
 		m.cfg.Logger.Error("automatic checkpoint did not count", "workload", t.Workload, "error", err)
 	}
-	return err
+	return cp.Time, err
+}
+
+// tellExceeded says of which workloads too much would be lost.
+func (m *Manager) tellExceeded(targets []Target, since []time.Time) {
+	for i, t := range targets {
+		m.cfg.Metrics.late(t.Workload)
+		m.cfg.Logger.Warn("no checkpoint has counted for longer than checkpoint_interval: a failure now loses more than that",
+			"workload", t.Workload, "since", since[i], "checkpoint_interval", m.longest(t))
+	}
 }
 
 // firstSweep is after how long at the latest a manager sweeps for the first time:

@@ -9,20 +9,23 @@ import (
 )
 
 // Run takes a checkpoint whenever one falls due and applies the retention,
-// until ctx ends; then it returns nil. The first falls due within one interval,
-// the next ones up to a tenth of an interval early, never late, counted from
-// the moment of the one before. One that fails is tried again soon, then ever
-// later up to the interval.
+// until ctx ends; then it returns nil. The first falls due within half an
+// interval, the next ones up to a tenth of an interval early, counted from the
+// moment of the one before, and so early that one that takes as long as of late
+// is done before the longest interval has passed. One that fails is tried again
+// soon, then ever later up to the interval.
 func (m *Manager) Run(ctx context.Context) error {
 	every := m.interval()
-	timer := time.NewTimer(time.Duration(m.cfg.Jitter() * float64(every)))
+	timer := time.NewTimer(time.Duration(m.cfg.Jitter() * float64(every) / 2))
 	defer timer.Stop()
+	var lead time.Duration
 	for failures := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
 		}
+		began := m.cfg.Now()
 		cp, err := m.Create(ctx, "")
 		if ctx.Err() != nil {
 			return nil
@@ -36,9 +39,9 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 		failures = 0
 		m.cfg.Logger.Debug("checkpoint", "workload", cp.Workload, "id", cp.ID, "size", cp.Size, "added", cp.Added, "pause", cp.Pause, "took", cp.Took)
+		lead = max(m.cfg.Now().Sub(began), lead/2)
 		m.retain(ctx)
-		early := time.Duration(m.cfg.Jitter() * float64(every) / 10)
-		timer.Reset(max(0, every-early-m.cfg.Now().Sub(cp.Time)))
+		timer.Reset(max(0, m.cfg.Pace.Wait(every, lead, m.cfg.Jitter())-m.cfg.Now().Sub(cp.Time)))
 	}
 }
 
