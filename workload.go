@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -52,6 +53,22 @@ type Needs struct {
 	Nodes       []string `json:"nodes,omitempty"` // if not empty, only these
 }
 
+// Compression says how a workload's checkpoints are compressed.
+type Compression string
+
+// The compressions, which trade time for room; "" is the store's. What does not
+// shrink is stored raw with any.
+const (
+	CompressionNone    Compression = "none"
+	CompressionFastest Compression = "fastest"
+	CompressionDefault Compression = "default" // zstd's level 3
+	CompressionBetter  Compression = "better"
+	CompressionBest    Compression = "best"
+)
+
+// Compressions lists them, the fastest first.
+var Compressions = []Compression{CompressionNone, CompressionFastest, CompressionDefault, CompressionBetter, CompressionBest}
+
 // Workload is an agent or service that Forestall keeps alive.
 type Workload struct {
 	Name     string        `json:"name"`
@@ -64,6 +81,8 @@ type Workload struct {
 	Interval time.Duration `json:"interval"`      // between automatic checkpoints; 0: the engine's
 	Stop     time.Duration `json:"stop"`          // between SIGTERM and SIGKILL
 	LossCost float64       `json:"loss_cost"`     // GPU-seconds lost per second of lost work; 0: Needs.GPUs, at least 1
+
+	Compression Compression `json:"compression,omitempty"` // of its checkpoints; empty: the store's
 }
 
 // Component returns the agent or service that the workload is.
@@ -103,6 +122,8 @@ func (w Workload) Validate() error {
 		return bad("memory", "%d is negative", w.Needs.MemoryBytes)
 	case w.Interval < 0 || w.Stop < 0 || w.LossCost < 0:
 		return bad("checkpoint_interval, stop_timeout, loss_cost", "none may be negative")
+	case w.Compression != "" && !slices.Contains(Compressions, w.Compression):
+		return bad("compression", "%q is not one of none, fastest, default, better, best; without it checkpoint.compression_level holds", w.Compression)
 	}
 	h := w.Hook
 	switch h.Kind {

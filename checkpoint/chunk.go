@@ -70,10 +70,10 @@ func newCodec(opt Options) (*codec, error) {
 	return c, nil
 }
 
-// encoder returns what compresses at a level, 0 being the store's; nil: the store
-// does not compress. The library has four levels, which zstd's map to.
+// encoder returns what compresses at a level, 0 being the store's; nil: nothing is
+// compressed. The library has four levels, which zstd's map to.
 func (c *codec) encoder(level int) (*zstd.Encoder, error) {
-	if c.opt.Compression == CompressionNone {
+	if level == LevelNone || level == 0 && c.opt.Compression == CompressionNone {
 		return nil, nil
 	}
 	if level == 0 {

@@ -19,6 +19,7 @@ type Target struct {
 	StateDir string
 	Interval time.Duration // between automatic checkpoints; 0: ManagerConfig.Interval
 	Sequence uint64        // of the newest checkpoint that counts; 0: none
+	Level    int           // of compression, as in Snapshot
 }
 
 // Hooks is what the manager asks of the engine. All may be called from several
@@ -231,5 +232,6 @@ func (m *Manager) snapshot(t Target, label string) Snapshot {
 		Sequence: max(newest.Sequence, t.Sequence) + 1,
 		Label:    label,
 		Source:   t.StateDir,
+		Level:    t.Level,
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/checkpoint/seal"
 )
 
@@ -35,6 +36,27 @@ type Options struct {
 	Workers int              // chunks read, hashed and compressed at once
 	Now     func() time.Time // the clock
 	Logger  *slog.Logger
+}
+
+// LevelNone in place of a level stores everything raw.
+const LevelNone = -1
+
+// LevelOf returns the level of zstd that a workload's compression stands for, as
+// [Snapshot] takes it.
+func LevelOf(c forestall.Compression) int {
+	switch c {
+	case forestall.CompressionNone:
+		return LevelNone
+	case forestall.CompressionFastest:
+		return 1
+	case forestall.CompressionDefault:
+		return 3
+	case forestall.CompressionBetter:
+		return 7
+	case forestall.CompressionBest:
+		return 11
+	}
+	return 0 // the store's
 }
 
 func checkLevel(level int) error {

@@ -22,7 +22,7 @@ type Regions struct {
 	Label    string          // at most 1 KiB
 	Time     time.Time       // the moment whose state it holds; zero: now
 	Pause    time.Duration   // how long the workload stood still for it
-	Level    int             // of zstd, 1 to 22; 0: the store's
+	Level    int             // as in [Snapshot]
 	Base     string          // ID of the checkpoint that Region.Dirty refers to; "": every byte is read
 	Verify   bool            // as [Snapshot.Verify]; of sparse regions with a base the error then wraps [ErrCorrupt]
 	Regions  []Region

@@ -18,7 +18,7 @@ type Snapshot struct {
 	Sequence uint64          // 0: one more than the newest of the workload in this store
 	Label    string          // at most 1 KiB
 	Source   string          // the state directory
-	Level    int             // of zstd, 1 to 22; 0: the store's
+	Level    int             // of zstd, 1 to 22, whatever the store's compression; 0: the store's; LevelNone: raw
 	Time     time.Time       // the moment whose state it holds; zero: now
 	// Verify has every chunk that the checkpoint shares with earlier ones read
 	// and verified before it counts; what is damaged is read from the source and

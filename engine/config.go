@@ -149,6 +149,7 @@ type WorkloadConfig struct {
 	CheckpointInterval Duration   `toml:"checkpoint_interval"`
 	StopTimeout        Duration   `toml:"stop_timeout"`
 	LossCost           float64    `toml:"loss_cost"`
+	Compression        string     `toml:"compression"` // none | fastest | default | better | best; empty: checkpoint.compression_level
 	Hook               HookConfig `toml:"hook"`
 }
 
@@ -229,6 +230,7 @@ func (w WorkloadConfig) workload() forestall.Workload {
 		Name: w.Name, Kind: kind, Command: w.Command, Env: w.Env, StateDir: w.StateDir, Hook: hook,
 		Needs:    forestall.Needs{GPUs: w.GPUs, MemoryBytes: int64(w.Memory.N), Nodes: w.Nodes},
 		Interval: w.CheckpointInterval.Duration, Stop: stop, LossCost: w.LossCost,
+		Compression: forestall.Compression(w.Compression),
 	}
 }
 

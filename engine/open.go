@@ -75,7 +75,7 @@ func (e *Engine) checkpointTargets() []checkpoint.Target {
 		t := checkpoint.Target{Workload: s.Workload.Name, Epoch: s.Epoch, StateDir: s.Workload.StateDir}
 		e.ledger.View(func(state *migrate.State) {
 			if w := state.Workloads[s.Workload.Name]; w != nil {
-				t.Interval = w.Spec.Interval
+				t.Interval, t.Level = w.Spec.Interval, checkpoint.LevelOf(w.Spec.Compression)
 				if w.Head != nil {
 					t.Sequence = w.Head.Sequence
 				}
