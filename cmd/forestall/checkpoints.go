@@ -251,10 +251,10 @@ func (c checkpointsVerifyCmd) Run(g *globals) error {
 	out := []verdict{}
 	bad := 0
 	for i, cp := range chosen {
-		bar := newProgress(g, fmt.Sprintf("verify %s (%d of %d)", shortID(cp.ID), i+1, len(chosen)), cp.Size)
+		bar := newProgress(g, c.JSON, "verify", fmt.Sprintf("%s (%d of %d)", shortID(cp.ID), i+1, len(chosen)), cp.Size)
 		s.onRead = bar.add
 		err := s.verify(g.ctx, cp.ID)
-		bar.end(err == nil)
+		bar.end()
 		if g.ctx.Err() != nil {
 			return context.Cause(g.ctx)
 		}

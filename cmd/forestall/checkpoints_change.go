@@ -2,9 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
@@ -34,6 +31,7 @@ func (c checkpointsCreateCmd) create(g *globals) (cp forestall.Checkpoint, err e
 		if c.Source != "" {
 			return cp, errors.New("--source needs --store: an engine knows its workloads' state directories")
 		}
+		defer waitFor(g, c.JSON, "create", c.Workload)()
 		return c.client().CreateCheckpoint(g.ctx, c.Workload, c.Label)
 	}
 	if c.Source == "" {
@@ -139,7 +137,9 @@ func (c checkpointsGCCmd) Run(g *globals) error {
 		if c.DryRun {
 			return errors.New("--dry-run is for stores in S3")
 		}
+		waited := waitFor(g, c.JSON, "gc", "")
 		done, err := c.client().CollectGarbage(g.ctx)
+		waited()
 		return show(g, c.clientFlags, done, err, view.collected)
 	}
 	s, err := c.open(g, changes(!c.DryRun))
@@ -162,121 +162,3 @@ func (c checkpointsGCCmd) Run(g *globals) error {
 	return show(g, c.clientFlags, api.Collected{Freed: freed}, err, view.collected)
 }
 
-type checkpointsExportCmd struct {
-	neededStore
-	ID string `arg:"" help:"The ID, or its beginning."`
-	To string `required:"" placeholder:"FILE|DIR|s3://..." help:"A file that does not exist yet, a store's directory, or a bucket."`
-}
-
-func (c checkpointsExportCmd) Run(g *globals) error {
-	s, err := c.open(g, reading)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	cp, err := s.resolve(g.ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	if err := carry(g, s, c.To, c.sealFlags, cp); err != nil {
-		return err
-	}
-	fmt.Fprintf(g.out, "checkpoint %s of %s is in %s\n", shortID(cp.ID), cp.Workload, c.To)
-	return nil
-}
-
-// carry copies a checkpoint into another store or a file.
-func carry(g *globals, from *opened, to string, seals sealFlags, cp forestall.Checkpoint) error {
-	dir, done, err := from.local(g.ctx, cp.ID)
-	if err != nil {
-		return err
-	}
-	defer done()
-	p, err := dir.Parcel(cp.ID)
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	bar := newProgress(g, "copy "+shortID(cp.ID), int64(len(p.Chunks)))
-	count(p, bar)
-	err = sendTo(g, storeFlag{sealFlags: seals, Store: to}, p)
-	bar.end(err == nil)
-	return err
-}
-
-func sendTo(g *globals, to storeFlag, p *checkpoint.Parcel) error {
-	if isStore(to.Store) {
-		s, err := to.open(g, writing)
-		if err != nil {
-			return err
-		}
-		defer s.close()
-		return s.Put(g.ctx, p)
-	}
-	return writeNew(to.Store, func(f *os.File) error { return checkpoint.WriteParcel(g.ctx, f, p) })
-}
-
-// isStore tells a store from a file: a bucket, or a directory.
-func isStore(to string) bool {
-	fi, err := os.Stat(to)
-	return len(to) > 5 && to[:5] == "s3://" || err == nil && fi.IsDir()
-}
-
-// writeNew makes a file that either is whole and durable, or not there.
-func writeNew(name string, write func(*os.File) error) (err error) {
-	if _, err := os.Lstat(name); err == nil {
-		return fmt.Errorf("%s is there already; give another name", name)
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // it has gone where all went well
-	defer f.Close()
-	if err := write(f); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
-}
-
-type checkpointsImportCmd struct {
-	neededStore
-	From string `arg:"" placeholder:"FILE" help:"A file that export has written."`
-}
-
-func (c checkpointsImportCmd) Run(g *globals) error {
-	f, err := os.Open(c.From)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	p, err := checkpoint.ReadParcel(f, fi.Size())
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.From, err)
-	}
-	s, err := c.open(g, writing)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	bar := newProgress(g, "take "+shortID(p.ID), int64(len(p.Chunks)))
-	count(p, bar)
-	if s.dir != nil {
-		err = s.dir.Take(g.ctx, p)
-	} else {
-		err = s.Put(g.ctx, p)
-	}
-	bar.end(err == nil)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.From, err)
-	}
-	fmt.Fprintf(g.out, "checkpoint %s of %s is in %s\n", shortID(p.ID), p.Workload, c.Store)
-	return nil
-}

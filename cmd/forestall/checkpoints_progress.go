@@ -2,62 +2,202 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
 	"os"
+	"strings"
+	"sync"
+	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
 	"github.com/stratoswarm/forestall/checkpoint"
 )
 
-// progress is a bar on the terminal that error messages go to; elsewhere it
-// shows nothing.
+// progress tells how far work on a store is: in one line over and over where
+// standard error is a terminal, with --json in a line of JSON each second, and
+// not at all elsewhere. Its methods may be called by several goroutines at once.
 type progress struct {
-	container *mpb.Progress
-	bar       *mpb.Bar
+	out     io.Writer
+	now     func() time.Time
+	json    bool
+	live    bool
+	columns func() int // of the terminal, 0: not known
+
+	what  string // restore, verify, ...
+	about string // a checkpoint, a workload; may be empty
+	unit  string // what is counted when it is not bytes
+
+	mu    sync.Mutex
+	done  int64
+	total int64 // 0: not known
+	bytes int64
+	shown time.Time
+	pace  pace
 }
 
-func newProgress(g *globals, name string, total int64) *progress {
-	f, ok := g.err.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) || total <= 0 {
-		return &progress{}
+// newProgress begins to count up to total bytes, 0: nobody knows how many.
+func newProgress(g *globals, asJSON bool, what, about string, total int64) *progress {
+	p := &progress{out: g.err, now: g.now, json: asJSON, what: what, about: about, total: max(0, total), shown: g.now(), pace: pace{started: g.now()}}
+	if f, ok := g.err.(*os.File); ok && !asJSON && term.IsTerminal(int(f.Fd())) {
+		p.live = true
+		p.columns = func() int {
+			n, _, _ := term.GetSize(int(f.Fd()))
+			return n
+		}
 	}
-	p := mpb.New(mpb.WithOutput(f), mpb.WithWidth(40))
-	return &progress{p, p.AddBar(total,
-		mpb.PrependDecorators(decor.Name(name+" ")),
-		mpb.AppendDecorators(decor.Percentage(decor.WCSyncSpace), decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO)))}
+	return p
 }
 
-// add counts; it may be called by several goroutines at once, and beyond the total.
-func (p *progress) add(n int) {
-	if p.bar != nil {
-		p.bar.IncrBy(n)
-	}
+// add counts bytes.
+func (p *progress) add(n int) { p.count(int64(n), int64(n)) }
+
+// reach says how many bytes of how many are done.
+func (p *progress) reach(done, total int64) {
+	p.mu.Lock()
+	more := done - p.done
+	p.total = total
+	p.mu.Unlock()
+	p.count(more, more)
 }
 
-// end leaves the bar full, or as it was when something went wrong.
-func (p *progress) end(ok bool) {
-	if p.bar == nil {
+// count counts units, and the bytes that they were.
+func (p *progress) count(units, bytes int64) {
+	if !p.json && !p.live {
 		return
 	}
-	if ok {
-		p.bar.SetTotal(-1, true)
-	} else {
-		p.bar.Abort(false)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done += units
+	p.bytes += bytes
+	if p.total > 0 {
+		p.pace.reach(min(1, float64(p.done)/float64(p.total)), p.now())
 	}
-	p.container.Wait()
+	every := 100 * time.Millisecond
+	if p.json {
+		every = time.Second
+	}
+	now := p.now()
+	if now.Sub(p.shown) < every {
+		return
+	}
+	p.shown = now
+	if p.json {
+		p.line(now)
+		return
+	}
+	p.draw(now)
 }
 
-// count has the bar count the chunks that a parcel gives; those that the
-// receiver has already it does not ask for.
-func count(p *checkpoint.Parcel, bar *progress) {
-	fetch := p.Fetch
-	p.Fetch = func(ctx context.Context, chunks []checkpoint.Hash, deliver func(checkpoint.Hash, []byte) error) error {
+// rate is in bytes per second, since the beginning.
+func (p *progress) rate(now time.Time) float64 {
+	return float64(p.bytes) / max(now.Sub(p.pace.started).Seconds(), 1e-3)
+}
+
+func (p *progress) line(now time.Time) {
+	fields := map[string]any{"progress": p.what, "bytes": p.bytes, "bytes_per_second": int64(p.rate(now))}
+	if p.about != "" {
+		fields["about"] = p.about
+	}
+	if p.unit != "" {
+		fields[p.unit] = p.done
+	}
+	if p.total > 0 {
+		fields["share"] = p.pace.done
+		if left, known := p.pace.left(now); known {
+			fields["seconds_left"] = left.Seconds()
+		}
+	}
+	if text, err := json.Marshal(fields); err == nil {
+		fmt.Fprintf(p.out, "%s\n", text)
+	}
+}
+
+func (p *progress) draw(now time.Time) {
+	var line strings.Builder
+	line.WriteString(strings.TrimSpace(p.what+" "+p.about) + ": ")
+	switch {
+	case p.unit != "" && p.total > 0:
+		fmt.Fprintf(&line, "%d of %d %s, %s", p.done, p.total, p.unit, textBytes(p.bytes))
+	case p.total > 0:
+		fmt.Fprintf(&line, "%s of %s", textBytes(min(p.done, p.total)), textBytes(p.total))
+	default:
+		line.WriteString(textBytes(p.bytes))
+	}
+	fmt.Fprintf(&line, ", %s/s", textBytes(int64(p.rate(now))))
+	if left, known := p.pace.left(now); known && p.total > 0 {
+		fmt.Fprintf(&line, ", %s left", textDuration(left.Round(time.Second)))
+	}
+	text, columns := line.String(), p.columns()
+	if columns == 0 {
+		columns = 80
+	}
+	// A line that wraps could not be written over. The bar has what is left.
+	if width := min(30, columns-len(text)-len("[] ")-1); p.total > 0 && width >= 5 {
+		full := int(float64(width) * p.pace.done)
+		text = fmt.Sprintf("[%s%s] %s", strings.Repeat("=", full), strings.Repeat(" ", width-full), text)
+	}
+	fmt.Fprintf(p.out, "\r\x1b[K%s", text[:min(len(text), columns-1)])
+}
+
+// end removes the line from a terminal.
+func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.live {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+}
+
+// chunks has p count the chunks that a parcel gives; those that the receiver has
+// already it does not ask for.
+func (p *progress) chunks(of *checkpoint.Parcel) {
+	p.unit, p.total = "chunks", int64(len(of.Chunks))
+	fetch := of.Fetch
+	of.Fetch = func(ctx context.Context, chunks []checkpoint.Hash, deliver func(checkpoint.Hash, []byte) error) error {
 		return fetch(ctx, chunks, func(h checkpoint.Hash, file []byte) error {
 			err := deliver(h, file)
-			bar.add(1)
+			p.count(1, int64(len(file)))
 			return err
 		})
 	}
+}
+
+// wait shows on a terminal, or with --json in a line each second, that something
+// is being waited for, until the returned function is called.
+func waitFor(g *globals, asJSON bool, what, about string) (done func()) {
+	p := newProgress(g, asJSON, what, about, 0)
+	if !p.json && !p.live {
+		return func() {}
+	}
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				p.end()
+				return
+			case <-tick.C:
+				p.waiting(p.now().Sub(p.pace.started))
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-ended
+	}
+}
+
+func (p *progress) waiting(since time.Duration) {
+	if p.json {
+		if text, err := json.Marshal(map[string]any{"progress": p.what, "about": p.about, "seconds": since.Seconds()}); err == nil {
+			fmt.Fprintf(p.out, "%s\n", text)
+		}
+		return
+	}
+	fmt.Fprintf(p.out, "\r\x1b[K%s %s: the engine is at it, %s", p.what, p.about, textDuration(since.Round(time.Second)))
 }

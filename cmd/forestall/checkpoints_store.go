@@ -76,6 +76,7 @@ type opened struct {
 	dir    *checkpoint.Dir // nil: it is in S3
 	s3     *s3.Store       // nil: it is a directory
 	keys   *seal.Keyring   // nil: not encrypted
+	fresh  *freshStore     // nil: it was there before
 	onRead func(bytes int)
 }
 
@@ -121,7 +122,13 @@ func (f storeFlag) open(g *globals, how access) (*opened, error) {
 	if how == reading {
 		open = checkpoint.OpenDirReadOnly
 	}
+	if how == writing {
+		o.fresh = newFreshStore(f.Store)
+	}
 	d, err := open(f.Store, opt)
+	if err != nil && !errors.Is(err, checkpoint.ErrLocked) { // somebody else's by now
+		o.fresh.remove(os.Remove)
+	}
 	if errors.Is(err, checkpoint.ErrKey) {
 		return nil, fmt.Errorf("%w; give --keyring and --identity", err)
 	}
@@ -142,9 +149,13 @@ func (o *opened) told(n int) {
 }
 
 func (o *opened) close() {
-	if o.dir != nil {
-		_ = o.dir.Close() // nothing waits to be written
+	if o.dir == nil {
+		return
 	}
+	if all, err := o.dir.List(""); err == nil && len(all) == 0 {
+		o.fresh.remove(os.RemoveAll) // nothing came into it, and it is locked
+	}
+	_ = o.dir.Close() // nothing waits to be written
 }
 
 // choose returns the checkpoints with these IDs or, without any, those that

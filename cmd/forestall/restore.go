@@ -48,7 +48,8 @@ func (c restoreCmd) restore(g *globals) (r restored, err error) {
 	if r.Checkpoint, err = c.choose(g, s); err != nil {
 		return r, err
 	}
-	bar := newProgress(g, "restore "+shortID(r.Checkpoint.ID), r.Checkpoint.Size)
+	bar := newProgress(g, c.JSON, "restore", shortID(r.Checkpoint.ID), r.Checkpoint.Size)
+	defer bar.end()
 	s.onRead = bar.add
 	err = c.carryOut(g, s, &r)
 	if c.Store != "" && s.dir != nil && errors.Is(err, checkpoint.ErrCorrupt) {
@@ -59,7 +60,6 @@ func (c restoreCmd) restore(g *globals) (r restored, err error) {
 			err = c.carryOut(g, again, &r)
 		}
 	}
-	bar.end(err == nil)
 	return r, err
 }
 

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/checkpoint"
+)
+
+// carried is what became of a checkpoint that was to be elsewhere.
+type carried struct {
+	forestall.Checkpoint
+	To string `json:"to"` // a file, a directory or a bucket
+}
+
+func (v view) carried(c carried) {
+	fmt.Fprintf(v.out, "checkpoint %s is in %s\n", textClean(named(c.Checkpoint)), textClean(c.To))
+}
+
+type checkpointsExportCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+	neededStore
+	ID string `arg:"" help:"The ID, or its beginning."`
+	To string `required:"" placeholder:"FILE|DIR|s3://..." help:"A file that does not exist yet, a directory that is there, which is or becomes a store, or a bucket."`
+}
+
+func (c checkpointsExportCmd) Run(g *globals) error {
+	s, err := c.open(g, reading)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	cp, err := s.resolve(g.ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	err = c.carry(g, s, cp)
+	return show(g, clientFlags{JSON: c.JSON}, carried{cp, c.To}, err, view.carried)
+}
+
+// carry copies a checkpoint into another store or a file.
+func (c checkpointsExportCmd) carry(g *globals, from *opened, cp forestall.Checkpoint) error {
+	dir, done, err := from.local(g.ctx, cp.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
+	p, err := dir.Parcel(cp.ID)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	bar := newProgress(g, c.JSON, "export", shortID(cp.ID), 0)
+	defer bar.end()
+	bar.chunks(p)
+	return sendTo(g, storeFlag{sealFlags: c.sealFlags, Store: c.To}, p)
+}
+
+func sendTo(g *globals, to storeFlag, p *checkpoint.Parcel) error {
+	if isStore(to.Store) {
+		s, err := to.open(g, writing)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		return s.Put(g.ctx, p)
+	}
+	return writeNew(to.Store, func(f *os.File) error { return checkpoint.WriteParcel(g.ctx, f, p) })
+}
+
+// isStore tells a store from a file: a bucket, or a directory.
+func isStore(to string) bool {
+	fi, err := os.Stat(to)
+	return len(to) > 5 && to[:5] == "s3://" || err == nil && fi.IsDir()
+}
+
+// writeNew makes a file that either is whole and durable, or not there.
+func writeNew(name string, write func(*os.File) error) (err error) {
+	if _, err := os.Lstat(name); err == nil {
+		return fmt.Errorf("%s is there already; give another name", name)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // it has gone where all went well
+	defer f.Close()
+	if err := write(f); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+type checkpointsImportCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+	neededStore
+	From string `arg:"" placeholder:"FILE" help:"A file that export has written."`
+}
+
+// Help adds to the command's help.
+func (checkpointsImportCmd) Help() string {
+	return "A store is made where --store names none; it is removed again when the import fails."
+}
+
+func (c checkpointsImportCmd) Run(g *globals) error {
+	f, err := os.Open(c.From)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	p, err := checkpoint.ReadParcel(f, size)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.From, err)
+	}
+	s, err := c.open(g, writing)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	err = c.take(g, s, p)
+	return show(g, clientFlags{JSON: c.JSON}, carried{p.Checkpoint, c.Store}, err, view.carried)
+}
+
+func (c checkpointsImportCmd) take(g *globals, to *opened, p *checkpoint.Parcel) (err error) {
+	bar := newProgress(g, c.JSON, "import", shortID(p.ID), 0)
+	defer bar.end()
+	bar.chunks(p)
+	if to.dir != nil {
+		err = to.dir.Take(g.ctx, p)
+	} else {
+		err = to.Put(g.ctx, p)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.From, err)
+	}
+	return nil
+}

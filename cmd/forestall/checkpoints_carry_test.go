@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stratoswarm/forestall/checkpoint"
+)
+
+func gone(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, os.ErrNotExist)
+}
+
+// TestCheckpointsLeaveNothing: what fails leaves neither a store nor a file.
+func TestCheckpointsLeaveNothing(t *testing.T) {
+	dir := t.TempDir()
+	store, source, file := filepath.Join(dir, "store"), filepath.Join(dir, "state"), filepath.Join(dir, "carried")
+	put(t, filepath.Join(source, "f"), strings.Repeat("state ", 100_000))
+	mustRun(t, "checkpoints", "create", "w", "--store", store, "--source", source)
+	id := idsOf(t, "--store", store)[0]
+	var out carried
+	if err := json.Unmarshal([]byte(mustRun(t, "checkpoints", "export", id, "--store", store, "--to", file, "--json")), &out); err != nil || out.ID != id || out.To != file {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-40] ^= 1
+	put(t, filepath.Join(dir, "bad"), string(b))
+	empty := filepath.Join(dir, "empty")
+	if err := os.Mkdir(empty, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{filepath.Join(dir, "a", "b", "new"), empty} {
+		if status, _, stderr := commandLine("checkpoints", "import", filepath.Join(dir, "bad"), "--store", to); status != 1 || !strings.Contains(stderr, "corrupt") {
+			t.Errorf("import of a damaged file: status %d: %s", status, stderr)
+		}
+	}
+	if !gone(filepath.Join(dir, "a")) {
+		t.Error("a failed import has left its store")
+	}
+	if names, err := os.ReadDir(empty); err != nil || len(names) != 0 {
+		t.Errorf("a failed import has left %v in a directory that was empty (%v)", names, err)
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(source, "out")); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, stderr := commandLine("checkpoints", "create", "w", "--store", filepath.Join(dir, "a"), "--source", source); status != 1 || !strings.Contains(stderr, "leads out of the tree") {
+		t.Errorf("create: status %d: %s", status, stderr)
+	}
+	if !gone(filepath.Join(dir, "a")) {
+		t.Error("a failed create has left its store")
+	}
+	// One that was there, and has nothing yet, stays; so does one that is in use.
+	d, err := checkpoint.OpenDir(filepath.Join(dir, "a"), checkpoint.DefaultOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, _, _ := commandLine("checkpoints", "import", file, "--store", filepath.Join(dir, "a")); status != 1 {
+		t.Error("imported into a store that is in use")
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, _ := commandLine("checkpoints", "import", filepath.Join(dir, "bad"), "--store", filepath.Join(dir, "a")); status != 1 || gone(filepath.Join(dir, "a", "FORESTALL-CHECKPOINTS")) {
+		t.Error("a store that was there before has gone")
+	}
+	if err := json.Unmarshal([]byte(mustRun(t, "checkpoints", "import", file, "--store", filepath.Join(dir, "a"), "--json")), &out); err != nil || out.ID != id {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
+// TestCheckpointsProgress: a line of JSON each second, with bytes, rate and rest.
+func TestCheckpointsProgress(t *testing.T) {
+	var b bytes.Buffer
+	now := time.Date(2026, 11, 26, 9, 0, 0, 0, time.UTC)
+	g := &globals{err: &b, now: func() time.Time { return now }}
+	p := newProgress(g, true, "restore", "5fa03c", 4<<20)
+	for range 4 {
+		now = now.Add(500 * time.Millisecond)
+		p.add(1 << 20)
+	}
+	p.end()
+	want := `{"about":"5fa03c","bytes":2097152,"bytes_per_second":2097152,"progress":"restore","seconds_left":1,"share":0.5}
+{"about":"5fa03c","bytes":4194304,"bytes_per_second":2097152,"progress":"restore","seconds_left":0,"share":1}
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+	b.Reset()
+	p = newProgress(g, false, "restore", "5fa03c", 4<<20)
+	p.add(4 << 20)
+	p.end()
+	if b.Len() > 0 {
+		t.Errorf("without a terminal: %q", b.String())
+	}
+	p.live, p.columns = true, func() int { return 80 }
+	p.unit, p.total, p.done, p.bytes, p.pace = "chunks", 400, 0, 0, pace{started: now}
+	now = now.Add(2 * time.Second)
+	p.count(100, 30<<20)
+	p.end()
+	if want := "\r\x1b[K[===            ] restore 5fa03c: 100 of 400 chunks, 30 MiB, 15 MiB/s, 6 s left\r\x1b[K"; b.String() != want {
+		t.Errorf("on a terminal: %q, want %q", b.String(), want)
+	}
+	b.Reset()
+	p.unit, p.total, p.done, p.bytes, p.columns = "", 0, 0, 0, func() int { return 0 }
+	now = now.Add(2 * time.Second)
+	p.add(8 << 20)
+	if want := "\r\x1b[Krestore 5fa03c: 8.0 MiB, 2.0 MiB/s"; b.String() != want {
+		t.Errorf("without a total: %q, want %q", b.String(), want)
+	}
+}
