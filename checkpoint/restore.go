@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -38,9 +37,15 @@ func (d *Dir) restore(ctx context.Context, m *manifest, target string) (err erro
 	if err := d.apart(target); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+	undo, err := makeParents(target)
+	if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
 	if real, err := filepath.EvalSymlinks(target); err == nil {
 		target = real
 	}
@@ -50,43 +55,25 @@ func (d *Dir) restore(ctx context.Context, m *manifest, target string) (err erro
 	}
 	defer unlock()
 	parent, prefix := filepath.Dir(target), "."+filepath.Base(target)+".restore-"
-	sweep(parent, prefix, target)
-	build, err := os.MkdirTemp(parent, prefix)
+	build, err := newSite(parent, prefix, target)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if rerr := removeTree(build); rerr != nil {
-			d.opt.Logger.Warn("remove what a restore left", "path", build, "error", rerr)
+		if rerr := build.remove(); rerr != nil {
+			d.opt.Logger.Warn("remove what a restore left", "path", build.dir, "error", rerr)
 		}
 	}()
-	if err := d.build(ctx, m, build); err != nil {
+	if err := d.build(ctx, m, build.dir); err != nil {
 		if errors.Is(err, syscall.ENOSPC) {
 			return fmt.Errorf("%w: the state needs %d bytes beside %s: %w", ErrDiskFull, m.size, target, err)
 		}
 		return err
 	}
-	if err := swap(build, target); err != nil {
+	if err := swap(build.dir, target); err != nil {
 		return err
 	}
 	return syncDir(parent)
-}
-
-// sweep removes what restores that were killed have left, and puts the old
-// state back if one was killed between the two renames of swapByRenaming.
-func sweep(parent, prefix, target string) {
-	names, _ := os.ReadDir(parent)
-	for _, e := range names {
-		if !strings.HasPrefix(e.Name(), prefix) {
-			continue
-		}
-		left := filepath.Join(parent, e.Name())
-		if _, err := os.Lstat(target); errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(left, ".old") {
-			_ = os.Rename(left, target)
-			continue
-		}
-		_ = removeTree(left)
-	}
 }
 
 // build makes the tree in the empty directory dir, durably.

@@ -50,26 +50,25 @@ func (d *Dir) restoreState(ctx context.Context, m *manifest, state, target strin
 	}
 	defer unlock()
 	prefix := "." + state + ".restore-"
-	sweep(target, prefix, target)
-	build, err := os.MkdirTemp(target, prefix)
+	build, err := newSite(target, prefix, target)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if rerr := removeTree(build); rerr != nil {
-			d.opt.Logger.Warn("remove what a restore left", "path", build, "error", rerr)
+		if rerr := build.remove(); rerr != nil {
+			d.opt.Logger.Warn("remove what a restore left", "path", build.dir, "error", rerr)
 		}
 	}()
 	// The file is built in a directory of its own, then renamed over the old one.
 	root := entry{path: ".", kind: kindDir, mode: 0o700, mtime: part.entries[0].mtime}
 	alone := &manifest{header: part.header, entries: []entry{root, part.entries[0]}}
-	if err := d.build(ctx, alone, build); err != nil {
+	if err := d.build(ctx, alone, build.dir); err != nil {
 		if errors.Is(err, syscall.ENOSPC) {
 			return fmt.Errorf("%w: the state needs %d bytes in %s: %w", ErrDiskFull, part.size, target, err)
 		}
 		return err
 	}
-	if err := os.Rename(filepath.Join(build, state), filepath.Join(target, state)); err != nil {
+	if err := os.Rename(filepath.Join(build.dir, state), filepath.Join(target, state)); err != nil {
 		return err
 	}
 	return syncDir(target)

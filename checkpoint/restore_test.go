@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -159,6 +160,35 @@ func TestRestoreSweepsWhatKilledRestoresLeft(t *testing.T) {
 	}
 	if left := must[[]os.DirEntry](t)(os.ReadDir(parent)); len(left) != 2 {
 		t.Errorf("left: %v, want the target and the neighbour's", left)
+	}
+}
+
+// TestRestoreLeavesOthersAlone: what another process builds is no rest; a restore
+// that fails takes away what it made.
+func TestRestoreLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
+	d, src := openDir(t, small()), state(t)
+	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	parent := t.TempDir()
+	target := filepath.Join(parent, "t")
+	other := must[site](t)(newSite(parent, ".t.restore-", target))
+	writeFiles(t, other.dir, map[string]string{"x": "half"})
+	if err := d.Restore(t.Context(), cp.ID, target); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(other.dir, "x")); err != nil {
+		t.Errorf("another restore lost what it was building: %v", err)
+	}
+	if err := other.remove(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.Restore(ctx, cp.ID, filepath.Join(parent, "a", "b", "t")); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if left := must[[]os.DirEntry](t)(os.ReadDir(parent)); len(left) != 1 {
+		t.Errorf("left: %v, want the target alone", left)
 	}
 }
 

@@ -1,0 +1,87 @@
+package checkpoint
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// site is a directory in which a restore builds, beside what it replaces. It is
+// locked while that goes on, so that another process's restore does not take it
+// for the rest of one that was killed.
+type site struct {
+	dir  string
+	lock *os.File
+}
+
+// newSite makes one in parent, in which it first clears up.
+func newSite(parent, prefix, target string) (p site, err error) {
+	sweep(parent, prefix, target)
+	if p.dir, err = os.MkdirTemp(parent, prefix); err != nil {
+		return p, err
+	}
+	if p.lock, err = os.Open(p.dir); err == nil {
+		err = lockFile(p.lock)
+	}
+	if err != nil {
+		return p, errors.Join(err, p.remove())
+	}
+	return p, nil
+}
+
+// remove removes what is there by now: what was built, or what that has replaced.
+func (p site) remove() error {
+	err := removeTree(p.dir)
+	if p.lock != nil {
+		err = errors.Join(err, p.lock.Close())
+	}
+	return err
+}
+
+// sweep removes what restores that were killed have left, and puts the old
+// state back if one was killed between the two renames of swapByRenaming.
+func sweep(parent, prefix, target string) {
+	names, _ := os.ReadDir(parent)
+	for _, e := range names {
+		if !strings.HasPrefix(e.Name(), prefix) {
+			continue
+		}
+		left := filepath.Join(parent, e.Name())
+		if _, err := os.Lstat(target); errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(left, ".old") {
+			_ = os.Rename(left, target)
+			continue
+		}
+		f, err := os.Open(left)
+		if err != nil {
+			continue
+		}
+		if lockFile(f) == nil { // nobody builds in it
+			_ = removeTree(left)
+		}
+		f.Close()
+	}
+}
+
+// makeParents makes the directories above path. undo takes those away again that
+// were not there, as long as they are empty.
+func makeParents(path string) (undo func(), err error) {
+	var made []string
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		made = append(made, dir)
+	}
+	undo = func() {
+		for _, dir := range made {
+			_ = os.Remove(dir)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		undo()
+		return nil, err
+	}
+	return undo, nil
+}
