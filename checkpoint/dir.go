@@ -94,6 +94,9 @@ func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint store: %w", err)
 	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("create checkpoint store: %w", err)
+	}
 	version, damaged, err := inspect(path)
 	if err != nil {
 		return nil, err
@@ -159,12 +162,9 @@ func (d *Dir) release() error {
 	return errors.Join(err, d.lock.Close())
 }
 
-// inspect creates path and returns the version of the store that is there, 0 for
-// none. damaged says that its marker has to be written anew.
+// inspect returns the version of the store that is in a directory, 0 for none.
+// damaged says that its marker has to be written anew.
 func inspect(path string) (version int, damaged bool, err error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return 0, false, fmt.Errorf("create checkpoint store: %w", err)
-	}
 	file := filepath.Join(path, markerFile)
 	b, err := os.ReadFile(file)
 	switch {

@@ -28,17 +28,26 @@ func OpenDirReadOnly(path string, opt Options) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint store: %w", err)
 	}
-	f, err := os.Open(filepath.Join(path, markerFile))
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s has no %s", ErrNotStore, path, markerFile)
+		return nil, fmt.Errorf("%w: there is no directory %s", ErrNotStore, path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint store: %w", err)
 	}
-	version, _, err := inspect(path)
+	version, damaged, err := inspect(path)
+	if err == nil && version == 0 || errors.Is(err, ErrNotStore) {
+		if _, merr := os.Lstat(filepath.Join(path, markerFile)); errors.Is(merr, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %s has no %s", ErrNotStore, path, markerFile)
+		}
+	}
 	if err != nil {
 		f.Close()
 		return nil, err
+	}
+	if damaged {
+		opt.Logger.Error("the file that says that this is a checkpoint store is damaged or missing; it is written anew when the store is next changed",
+			"path", filepath.Join(path, markerFile))
 	}
 	d := newDir(readOnlyFS{}, path, opt)
 	d.lock = f

@@ -34,6 +34,11 @@ type checkpointsCmd struct {
 	Foreign foreignCmd `cmd:"" help:"Keep track of checkpoints that others write, such as PyTorch's."`
 }
 
+// Help adds to the command's help.
+func (checkpointsCmd) Help() string {
+	return "The exit status is 1 for an error, also when a checkpoint is not whole, and 3 when a command did what it was asked and met damage to a store, of which it tells on standard error. IDs may be cut to their first digits, at least 4."
+}
+
 // whichFlags choose checkpoints.
 type whichFlags struct {
 	Workload string    `short:"w" placeholder:"NAME" help:"Only those of this workload."`
@@ -100,7 +105,8 @@ type checkpointsListCmd struct {
 
 // Help adds to the command's help.
 func (checkpointsListCmd) Help() string {
-	return "Without --store an engine is asked: listed is what its own node holds, and of each workload the newest that counts, wherever it is held. For what another node holds, ask its engine."
+	return "Without --store an engine is asked: listed is what its own node holds, and of each workload the newest that counts, wherever it is held. For what another node holds, ask its engine. " +
+		"A checkpoint whose manifest is lost or cannot be read is not listed but named on standard error, and the exit status is then 3."
 }
 
 func (c checkpointsListCmd) Run(g *globals) error {
@@ -108,18 +114,39 @@ func (c checkpointsListCmd) Run(g *globals) error {
 	if err == nil {
 		all, err = c.pick(g.now(), all)
 	}
-	return show(g, c.clientFlags, all, err, view.checkpoints)
+	return show(g, c.clientFlags, all, err, func(v view, all []forestall.Checkpoint) {
+		where := "none counts, and the engine's node holds none."
+		if c.Store != "" {
+			where = c.Store + " holds none."
+		}
+		if c.whichFlags != (whichFlags{}) {
+			where = "none is like that."
+		}
+		v.checkpoints(all, "No checkpoints: "+where)
+	})
 }
 
 func (c checkpointsListCmd) list(g *globals) ([]forestall.Checkpoint, error) {
 	if c.Store == "" {
-		return c.client().Checkpoints(g.ctx, c.Workload)
+		all, err := c.client().Checkpoints(g.ctx, c.Workload)
+		if err != nil {
+			return nil, err
+		}
+		stats, err := c.client().StoreStats(g.ctx)
+		for _, d := range stats.Damaged {
+			g.damage.Add(1)
+			fmt.Fprintf(g.err, "forestall: node %s: checkpoint left out: %s\n", textClean(stats.Node), textClean(d.Error))
+		}
+		return all, err
 	}
 	s, err := c.open(g, reading)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
+	if s.dir != nil {
+		g.damage.Add(int64(len(s.dir.Damaged())))
+	}
 	return s.List(g.ctx, c.Workload)
 }
 

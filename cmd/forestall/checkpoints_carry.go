@@ -1,8 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -77,14 +78,22 @@ func isStore(to string) bool {
 	return len(to) > 5 && to[:5] == "s3://" || err == nil && fi.IsDir()
 }
 
+func gone(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // writeNew makes a file that either is whole and durable, or not there.
 func writeNew(name string, write func(*os.File) error) (err error) {
 	if _, err := os.Lstat(name); err == nil {
 		return fmt.Errorf("%s is there already; give another name", name)
 	}
+	if dir := filepath.Dir(name); gone(dir) {
+		return fmt.Errorf("%s: there is no directory %s; make it first", name, dir)
+	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	defer os.Remove(f.Name()) // it has gone where all went well
 	defer f.Close()
@@ -114,11 +123,14 @@ func (c checkpointsImportCmd) Run(g *globals) error {
 		return err
 	}
 	defer f.Close()
-	size, err := f.Seek(0, io.SeekEnd)
+	fi, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	p, err := checkpoint.ReadParcel(f, size)
+	if !fi.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file; give one that `forestall checkpoints export` has written", c.From)
+	}
+	p, err := checkpoint.ReadParcel(f, fi.Size())
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.From, err)
 	}

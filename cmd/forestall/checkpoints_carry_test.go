@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,11 +11,6 @@ import (
 
 	"github.com/stratoswarm/forestall/checkpoint"
 )
-
-func gone(path string) bool {
-	_, err := os.Lstat(path)
-	return errors.Is(err, os.ErrNotExist)
-}
 
 // TestCheckpointsLeaveNothing: what fails leaves neither a store nor a file.
 func TestCheckpointsLeaveNothing(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
@@ -23,7 +24,7 @@ func (checkpointsCreateCmd) Help() string {
 
 func (c checkpointsCreateCmd) Run(g *globals) error {
 	cp, err := c.create(g)
-	return show(g, c.clientFlags, []forestall.Checkpoint{cp}, err, view.checkpoints)
+	return show(g, c.clientFlags, []forestall.Checkpoint{cp}, err, func(v view, all []forestall.Checkpoint) { v.checkpoints(all, "") })
 }
 
 func (c checkpointsCreateCmd) create(g *globals) (cp forestall.Checkpoint, err error) {
@@ -104,7 +105,11 @@ func (c checkpointsDeleteCmd) Run(g *globals) error {
 				return err
 			}
 		default:
-			if err := s.Delete(g.ctx, cp.ID); err != nil {
+			err := s.Delete(g.ctx, cp.ID)
+			if errors.Is(err, checkpoint.ErrPinned) {
+				return fmt.Errorf("%w; `forestall checkpoints unpin %s --store %s` lets it go", err, shortID(cp.ID), s.name)
+			}
+			if err != nil {
 				return err
 			}
 			d.From = []string{s.name}
@@ -161,4 +166,3 @@ func (c checkpointsGCCmd) Run(g *globals) error {
 	freed, err := s.dir.GC(g.ctx)
 	return show(g, c.clientFlags, api.Collected{Freed: freed}, err, view.collected)
 }
-

@@ -69,3 +69,61 @@ func TestCheckpointsLostManifest(t *testing.T) {
 	}
 	mustRun(t, "checkpoints", "gc", "--store", store)
 }
+
+// TestCheckpointsMended: damage to a store that a command meets, mended or not, is
+// told in words, and the exit status is 3 although the command did its work.
+func TestCheckpointsMended(t *testing.T) {
+	dir := t.TempDir()
+	source := filepath.Join(dir, "state")
+	put(t, filepath.Join(source, "f"), strings.Repeat("w", 300_000))
+	store := func(name string) string {
+		s := filepath.Join(dir, name)
+		mustRun(t, "checkpoints", "create", "w", "--store", s, "--source", source)
+		return s
+	}
+	spoil := func(path string) {
+		t.Helper()
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		put(t, path, "rubbish")
+	}
+	for _, tt := range []struct {
+		name string
+		do   func(store string)
+		read string // what is said when the store is read
+		then int    // the status once a command has changed it
+	}{
+		{"marker", func(s string) { spoil(filepath.Join(s, "FORESTALL-CHECKPOINTS")) }, "is damaged or missing; it is written anew when the store is next changed", 0},
+		{"no-marker", func(s string) { _ = os.Remove(filepath.Join(s, "FORESTALL-CHECKPOINTS")) }, "is damaged or missing; it is written anew", 0},
+		{"catalogue", func(s string) { spoil(filepath.Join(s, "catalogue")) }, "the catalogue is damaged", 0},
+		{"no-catalogue", func(s string) { _ = os.Remove(filepath.Join(s, "catalogue")) }, "the catalogue is missing", 0},
+	} {
+		s := store(tt.name)
+		tt.do(s)
+		status, out, stderr := commandLine("checkpoints", "list", "--store", s)
+		if status != 3 || !strings.Contains(out, "  w ") || !strings.Contains(stderr, "forestall: "+s) || !strings.Contains(stderr, tt.read) {
+			t.Errorf("%s: list: status %d: %s%s", tt.name, status, out, stderr)
+		}
+		if status, out, stderr = commandLine("checkpoints", "gc", "--store", s); status != 3 || !strings.Contains(out, "freed") || stderr == "" {
+			t.Errorf("%s: gc: status %d: %s%s", tt.name, status, out, stderr)
+		}
+		if status, _, stderr = commandLine("checkpoints", "list", "--store", s); status != tt.then || stderr != "" {
+			t.Errorf("%s: list once it is mended: status %d: %s", tt.name, status, stderr)
+		}
+	}
+
+	s := store("manifest")
+	id := idsOf(t, "--store", s)[0]
+	spoil(filepath.Join(s, "manifests", id))
+	if status, out, stderr := commandLine("checkpoints", "list", "--store", s); status != 3 || !strings.Contains(out, "holds none") || !strings.Contains(stderr, id) {
+		t.Errorf("list beside a damaged manifest: status %d: %s%s", status, out, stderr)
+	}
+	mustRun(t, "checkpoints", "delete", id, "--store", s)
+	mustRun(t, "checkpoints", "list", "--store", s)
+	for name, want := range map[string]string{"nothing": "there is no directory", "state": "has no FORESTALL-CHECKPOINTS"} {
+		if status, _, stderr := commandLine("checkpoints", "list", "--store", filepath.Join(dir, name)); status != 1 || !strings.Contains(stderr, want) || gone(filepath.Join(dir, "state")) || !gone(filepath.Join(dir, "nothing")) {
+			t.Errorf("list of %s: status %d: %s", name, status, stderr)
+		}
+	}
+}

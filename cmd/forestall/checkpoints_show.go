@@ -30,7 +30,11 @@ func (v view) checkpoint(d api.CheckpointDetail) {
 		v.field("label", "%s", d.Label)
 	}
 	v.field("size", "%s, of which %s were written for it", textBytes(d.Size), textBytes(d.Added))
-	v.field("took", "%s, the workload stood still for %s", textDuration(d.Took), textDuration(d.Pause))
+	took := textDuration(d.Took)
+	if d.Pause > 0 {
+		took += ", the workload stood still for " + textDuration(d.Pause)
+	}
+	v.field("took", "%s", took)
 	if d.Pinned {
 		v.field("pinned", "yes, retention leaves it")
 	}

@@ -100,7 +100,7 @@ func (f storeFlag) open(g *globals, how access) (*opened, error) {
 		return o, nil
 	}
 	opt := checkpoint.DefaultOptions()
-	opt.Logger = slog.New(slog.NewTextHandler(g.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	opt.Logger = slog.New(storeLog{out: g.err, damage: g.damage})
 	opt.OnRead, opt.Keys = o.told, o.keys
 	opt.Workers = runtime.GOMAXPROCS(0) // somebody waits for this
 	open := checkpoint.OpenDir
@@ -133,11 +133,13 @@ func (f storeFlag) open(g *globals, how access) (*opened, error) {
 		return nil, fmt.Errorf("%w; give --keyring and --identity", err)
 	}
 	if errors.Is(err, checkpoint.ErrLocked) {
-		return nil, fmt.Errorf("%w; to change what a running engine has, leave --store out", err)
+		return nil, fmt.Errorf("%w; if that is a running engine, leave --store out and it is asked", err)
 	}
 	if err != nil {
 		return nil, err
 	}
+	// What is not listed the commands that it matters to tell themselves.
+	g.damage.Add(-int64(len(d.Damaged())))
 	o.Store, o.dir = checkpoint.Local(d), d
 	return o, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/term"
@@ -21,6 +22,7 @@ type globals struct {
 	out, err io.Writer
 	color    bool             // out is a terminal that shows colours
 	now      func() time.Time // for "3 s ago"
+	damage   *atomic.Int64    // to stores, that was met
 }
 
 // newGlobals returns the globals of a program that writes to out and err.
@@ -28,7 +30,7 @@ type globals struct {
 func newGlobals(ctx context.Context, out, err io.Writer) *globals {
 	f, isFile := out.(*os.File)
 	color := isFile && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	return &globals{ctx: ctx, out: out, err: err, color: color, now: time.Now}
+	return &globals{ctx: ctx, out: out, err: err, color: color, now: time.Now, damage: new(atomic.Int64)}
 }
 
 // exitDegraded is the exit status of `forestall status` when the cluster

@@ -213,7 +213,7 @@ func TestGoldens(t *testing.T) {
 		{"models", false, func(v view) { v.models(someModels()) }},
 		{"workloads", false, func(v view) { v.workloads(someWorkloads()) }},
 		{"workloads-none", false, func(v view) { v.workloads(nil) }},
-		{"checkpoints", false, func(v view) { v.checkpoints(someCheckpoints()) }},
+		{"checkpoints", false, func(v view) { v.checkpoints(someCheckpoints(), "") }},
 		{"checkpoint", false, func(v view) {
 			v.checkpoint(api.CheckpointDetail{Checkpoint: someCheckpoints()[0], States: []api.CheckpointState{{Name: "optimizer", Files: 2, Size: 32 << 20}, {Name: "weights", Files: 1, Size: 16 << 20}}})
 			v.checkpoint(api.CheckpointDetail{Checkpoint: forestall.Checkpoint{ID: someCheckpoints()[1].ID}, States: []api.CheckpointState{}, Damage: "n1: corrupt checkpoint data: the manifest has vanished"})
@@ -250,7 +250,7 @@ func TestGoldens(t *testing.T) {
 		}},
 		{"restore", false, func(v view) {
 			cp := someCheckpoints()[0]
-			v.restored(restored{Checkpoint: cp, To: "/srv/agent", State: "weights"})
+			v.restored(restored{Checkpoint: cp, To: "/srv/agent", State: "weights", Size: 16 << 20})
 			v.restored(restored{Checkpoint: cp, To: "/srv/agent", DryRun: true, Changes: &checkpoint.Changes{Added: []string{"x"}, Removed: []string{"y"}, Same: 7}})
 		}},
 		{"migrations", false, func(v view) { v.migrations(someMigrations()) }},

@@ -29,7 +29,7 @@ func (v view) workloads(all []api.WorkloadStatus) {
 	t.writeOr(v, "No workloads are declared; add a [[workload]] to forestall.toml.")
 }
 
-func (v view) checkpoints(all []forestall.Checkpoint) {
+func (v view) checkpoints(all []forestall.Checkpoint, none string) {
 	t := textTable{header: []string{"ID", "WORKLOAD", "TAKEN", ">EPOCH", ">SEQUENCE", ">SIZE", ">ADDED", ">TOOK", ">PAUSE", "PINNED", "REPLICAS", "LABEL"}}
 	for _, c := range all {
 		pin := "-"
@@ -40,7 +40,7 @@ func (v view) checkpoints(all []forestall.Checkpoint) {
 			cellOf(fmt.Sprint(c.Sequence)), cellOf(textBytes(c.Size)), cellOf(textBytes(c.Added)), cellOf(textDuration(c.Took)),
 			cellOf(textDuration(c.Pause)), cellOf(pin), cellOf(orDash(strings.Join(c.Replicas, " "))), cellOf(c.Label))
 	}
-	t.writeOr(v, "No checkpoints yet: none counts, and the engine's node holds none.")
+	t.writeOr(v, none)
 }
 
 func (v view) interventions(all []api.Intervention) {

@@ -108,6 +108,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	err = command.Run(g)
 	var status exitCode
 	switch {
+	case err == nil && g.damage.Load() > 0:
+		return int(exitDamaged)
 	case err == nil:
 		return 0
 	case errors.As(err, &status):

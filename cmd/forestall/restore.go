@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/checkpoint"
@@ -29,6 +30,7 @@ type restored struct {
 	Checkpoint forestall.Checkpoint `json:"checkpoint"`
 	To         string               `json:"to"`
 	State      string               `json:"state,omitempty"`
+	Size       int64                `json:"size_bytes"` // of what is restored
 	DryRun     bool                 `json:"dry_run"`
 	Changes    *checkpoint.Changes  `json:"changes,omitempty"` // of a dry run
 }
@@ -85,6 +87,9 @@ func (c restoreCmd) carryOut(g *globals, s *opened, r *restored) error {
 		return err
 	}
 	defer done()
+	if r.Size, err = sizeOf(d, r.Checkpoint, c.State); err != nil {
+		return err
+	}
 	if c.DryRun {
 		changes, err := d.Preview(g.ctx, id, c.State, c.To)
 		r.Changes = &changes
@@ -99,6 +104,20 @@ func (c restoreCmd) carryOut(g *globals, s *opened, r *restored) error {
 	return d.Restore(g.ctx, id, c.To)
 }
 
+// sizeOf returns how much a restore of the state, "" being all, brings back.
+func sizeOf(d *checkpoint.Dir, cp forestall.Checkpoint, state string) (int64, error) {
+	if state == "" {
+		return cp.Size, nil
+	}
+	states, err := d.States(cp.ID)
+	for _, s := range states {
+		if s.Name == state {
+			return s.Size, nil
+		}
+	}
+	return 0, err // that there is none the restore says
+}
+
 func (v view) restored(r restored) {
 	what := fmt.Sprintf("checkpoint %s of %s, taken %s", shortID(r.Checkpoint.ID), r.Checkpoint.Workload, v.ago(r.Checkpoint.Time))
 	if r.State != "" {
@@ -110,5 +129,9 @@ func (v view) restored(r restored) {
 			textClean(what), textClean(r.To), len(c.Added), len(c.Changed), len(c.Removed), c.Same)
 		return
 	}
-	fmt.Fprintf(v.out, "%s is %s: %s, verified.\n", textClean(r.To), textClean(what), textBytes(r.Checkpoint.Size))
+	to := r.To
+	if r.State != "" {
+		to = filepath.Join(to, r.State)
+	}
+	fmt.Fprintf(v.out, "%s is %s: %s, verified.\n", textClean(to), textClean(what), textBytes(r.Size))
 }
