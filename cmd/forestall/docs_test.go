@@ -1,0 +1,121 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const top = "../.."
+
+// TestPackageTable: docs/architecture.md has a line for every package, and for
+// none that has gone.
+func TestPackageTable(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(top, "docs", "architecture.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "## Packages")
+	table, _, _ = strings.Cut(table, "\n## ")
+	listed := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9/]+)`").FindAllStringSubmatch(table, -1) {
+		listed[m[1]] = true
+	}
+	delete(listed, "forestall") // the root
+	err = filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(top, path)
+		if err != nil {
+			return err
+		}
+		if e.IsDir() {
+			_, merr := os.Stat(filepath.Join(path, "go.mod"))
+			if rel != "." && (strings.HasPrefix(e.Name(), ".") || e.Name() == "testdata" || rel == "examples" || merr == nil) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		dir := filepath.ToSlash(filepath.Dir(rel))
+		if filepath.Ext(rel) != ".go" || strings.HasSuffix(rel, "_test.go") || dir == "." || dir == "predict/builtin/gen" {
+			return nil
+		}
+		if seen, known := listed[dir]; !known {
+			t.Errorf("package %s has no line", dir)
+			listed[dir] = false
+		} else if seen {
+			listed[dir] = false
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir, unseen := range listed {
+		if unseen {
+			t.Errorf("%s has a line and no files", dir)
+		}
+	}
+}
+
+// TestDocsLinks: what the documents link to is there, headings too.
+func TestDocsLinks(t *testing.T) {
+	link, fence := regexp.MustCompile(`\]\(([^)\s]+)\)`), regexp.MustCompile("(?s)```.*?```")
+	err := filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() && path != top && (strings.HasPrefix(e.Name(), ".") || e.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if filepath.Ext(path) != ".md" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(string(text), ""), -1) {
+			to, heading, _ := strings.Cut(m[1], "#")
+			if strings.Contains(to, ":") {
+				continue
+			}
+			file := path
+			if to != "" {
+				file = filepath.Join(filepath.Dir(path), to)
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("%s links to %s, which is not there", path, m[1])
+			} else if heading != "" && filepath.Ext(file) == ".md" && !hasHeading(t, file, heading) {
+				t.Errorf("%s links to %s, and there is no such heading", path, m[1])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var notInAnchor = regexp.MustCompile(`[^\p{L}\p{N}_\- ]`)
+
+func hasHeading(t *testing.T, file, anchor string) bool {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if title := strings.TrimLeft(line, "#"); title != line {
+			slug := strings.ReplaceAll(notInAnchor.ReplaceAllString(strings.ToLower(strings.TrimSpace(title)), ""), " ", "-")
+			if slug == anchor {
+				return true
+			}
+		}
+	}
+	return false
+}
