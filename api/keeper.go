@@ -20,8 +20,9 @@ type Keeper interface {
 	CreateCheckpoint(ctx context.Context, workload, label string) (forestall.Checkpoint, error)
 	// DeleteCheckpoint drops a checkpoint, also a damaged one, from this node, its
 	// live peers and the off-site store, once the cluster has agreed. One that is
-	// pinned or that a recovery would need is refused: ErrInvalid.
-	DeleteCheckpoint(ctx context.Context, id string) (Deleted, error)
+	// pinned or that a recovery would need is refused: ErrInvalid. A dry run only
+	// finds out, as far as this node knows, whether it would be.
+	DeleteCheckpoint(ctx context.Context, id string, dry bool) (Deleted, error)
 	// PinCheckpoint keeps a checkpoint from retention on every node that keeps it,
 	// and off-site, or lets it go again. It returns once the cluster has agreed.
 	PinCheckpoint(ctx context.Context, id string, on bool) (Pinned, error)
@@ -100,10 +101,11 @@ func (s *Server) registerKeeper(api huma.API) {
 	op = operation(http.MethodDelete, "/v1/checkpoints/{id}", "delete-checkpoint", "Drop a checkpoint wherever it is held; the newest that counts of a workload is refused",
 		http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
 	huma.Register(api, long(op), func(ctx context.Context, in *struct {
-		ID string `path:"id" pattern:"^[0-9a-f]{64}$" doc:"of the checkpoint, 64 hex digits"`
+		ID  string `path:"id" pattern:"^[0-9a-f]{64}$" doc:"of the checkpoint, 64 hex digits"`
+		Dry bool   `query:"dry_run" doc:"drop nothing; only answer whether it would be refused"`
 	},
 	) (*one[Deleted], error) {
-		d, err := s.backend.Keeper.DeleteCheckpoint(ctx, in.ID)
+		d, err := s.backend.Keeper.DeleteCheckpoint(ctx, in.ID, in.Dry)
 		if err != nil {
 			return nil, answer(err)
 		}
@@ -160,6 +162,13 @@ func (c *Client) CreateCheckpoint(ctx context.Context, workload, label string) (
 // DeleteCheckpoint drops a checkpoint wherever it is held.
 func (c *Client) DeleteCheckpoint(ctx context.Context, id string) (Deleted, error) {
 	return patient[Deleted](ctx, c, http.MethodDelete, "/v1/checkpoints/"+id, nil)
+}
+
+// MayDeleteCheckpoint drops nothing and returns the error that DeleteCheckpoint
+// would.
+func (c *Client) MayDeleteCheckpoint(ctx context.Context, id string) error {
+	_, err := patient[Deleted](ctx, c, http.MethodDelete, "/v1/checkpoints/"+id+"?dry_run=true", nil)
+	return err
 }
 
 // PinCheckpoint keeps a checkpoint from retention, or lets it go again.

@@ -43,7 +43,26 @@ func (k keeper) agreeOnCheckpoint(ctx context.Context, c *migrate.CheckpointOrde
 		return fmt.Errorf("checkpoint %s is not %s: %w: not agreed on within %s; look at `forestall status`, then repeat it: %w",
 			short(c.ID), c.Step, api.ErrUnavailable, orderPatience, err)
 	}
-	return fmt.Errorf("%w: %w", api.ErrInvalid, err)
+	return refused{err}
+}
+
+// refused is an error about what was asked, in its own words.
+type refused struct{ error }
+
+func (r refused) Unwrap() error        { return r.error }
+func (r refused) Is(target error) bool { return target == api.ErrInvalid }
+
+// mayDrop reports beforehand, as far as this node knows, what would be refused.
+func (k keeper) mayDrop(c *migrate.CheckpointOrder) error {
+	var err error
+	k.ledger.View(func(s *migrate.State) { err = s.MayDrop(c) })
+	if err == nil && k.chunks.Pinned(c.ID) {
+		err = fmt.Errorf("%s %w: it is pinned in the store of node %s; unpin it first", short(c.ID), migrate.ErrNeeded, k.name)
+	}
+	if err != nil {
+		return refused{fmt.Errorf("checkpoint %w", err)}
+	}
+	return nil
 }
 
 // CheckpointOrders returns the orders that the cluster agreed on.

@@ -60,7 +60,10 @@ func TestCheckpointOrders(t *testing.T) {
 	if p, err := client.PinCheckpoint(t.Context(), pinned, true); err != nil || len(p.On) != 1 || p.On[0] != "n1" {
 		t.Errorf("pin: %+v, %v", p, err)
 	}
-	for id, want := range map[string]string{pinned: "pinned", head: "newest that counts", strings.Repeat("0", 64): "not found"} {
+	for id, want := range map[string]string{pinned: "must stay: it is pinned", head: "must stay: it is the newest that counts of w", strings.Repeat("0", 64): "not found"} {
+		if err := client.MayDeleteCheckpoint(t.Context(), id); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("may %s be dropped: %v; want %q in it", short(id), err, want)
+		}
 		if _, err := client.DeleteCheckpoint(t.Context(), id); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("drop %s: %v; want %q in it", short(id), err, want)
 		}
@@ -96,6 +99,9 @@ func TestCheckpointOrders(t *testing.T) {
 	e.mirrorPinsOnce(t.Context())
 	if e.chunks.Pinned(pinned) {
 		t.Error("a pin that ended is still in the store")
+	}
+	if err := client.MayDeleteCheckpoint(t.Context(), old); err != nil {
+		t.Error(err)
 	}
 	if _, err := client.DeleteCheckpoint(t.Context(), old); err != nil {
 		t.Error(err)

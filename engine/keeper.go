@@ -28,14 +28,14 @@ func (k keeper) CreateCheckpoint(ctx context.Context, name, label string) (cp fo
 	return order(ctx, k.Engine, w.Node, "/peer/order/checkpoint", checkpointOrder{name, w.Epoch, label}, k.checkpointNow)
 }
 
-func (k keeper) DeleteCheckpoint(ctx context.Context, id string) (done api.Deleted, err error) {
+func (k keeper) DeleteCheckpoint(ctx context.Context, id string, dry bool) (done api.Deleted, err error) {
 	done = api.Deleted{From: []string{}, Failed: []string{}}
 	c, err := k.knownCheckpoint(ctx, forestall.CheckpointDropped, id)
 	if err != nil && (k.offsite == nil || !errors.Is(err, api.ErrNotFound)) {
 		return done, err
 	}
-	if k.chunks.Pinned(id) {
-		return done, fmt.Errorf("checkpoint %s is pinned; unpin it first: %w", short(id), api.ErrInvalid)
+	if err := k.mayDrop(c); err != nil || dry {
+		return done, err
 	}
 	if err := k.agreeOnCheckpoint(ctx, c); err != nil {
 		return done, err

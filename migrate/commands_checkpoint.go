@@ -61,7 +61,7 @@ func (c *CheckpointOrder) apply(s *State, at stamp) any {
 	}
 	switch c.Step {
 	case forestall.CheckpointDropped:
-		if err := s.mayDrop(c); err != nil {
+		if err := s.MayDrop(c); err != nil {
 			return err
 		}
 		for _, w := range s.Workloads {
@@ -87,10 +87,10 @@ func (c *CheckpointOrder) apply(s *State, at stamp) any {
 	return nil
 }
 
-// mayDrop reports why a checkpoint must stay.
-func (s *State) mayDrop(c *CheckpointOrder) error {
+// MayDrop reports why a checkpoint must stay, with an error that wraps [ErrNeeded].
+func (s *State) MayDrop(c *CheckpointOrder) error {
 	refuse := func(format string, args ...any) error {
-		return fmt.Errorf("%w: checkpoint %.12s %s", ErrNeeded, c.ID, fmt.Sprintf(format, args...))
+		return fmt.Errorf("%.12s %w: it %s", c.ID, ErrNeeded, fmt.Sprintf(format, args...))
 	}
 	if _, pinned := s.Pins[c.ID]; pinned {
 		return refuse("is pinned; unpin it first")

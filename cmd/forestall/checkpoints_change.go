@@ -98,6 +98,12 @@ func (c checkpointsDeleteCmd) Run(g *globals) error {
 	for _, cp := range chosen {
 		d := dropped{Checkpoint: cp, Deleted: api.Deleted{From: []string{}, Failed: []string{}}}
 		switch {
+		case c.DryRun && s == nil:
+			if err := c.client().MayDeleteCheckpoint(g.ctx, cp.ID); err != nil {
+				return err
+			}
+		case c.DryRun && cp.Pinned:
+			return pinnedIn(s, cp.ID, checkpoint.ErrPinned)
 		case c.DryRun:
 		case s == nil:
 			var err error
@@ -107,7 +113,7 @@ func (c checkpointsDeleteCmd) Run(g *globals) error {
 		default:
 			err := s.Delete(g.ctx, cp.ID)
 			if errors.Is(err, checkpoint.ErrPinned) {
-				return fmt.Errorf("%w; `forestall checkpoints unpin %s --store %s` lets it go", err, shortID(cp.ID), s.name)
+				return pinnedIn(s, cp.ID, err)
 			}
 			if err != nil {
 				return err
@@ -124,6 +130,10 @@ func (c checkpointsDeleteCmd) Run(g *globals) error {
 		return exitCode(1)
 	}
 	return nil
+}
+
+func pinnedIn(s *opened, id string, err error) error {
+	return fmt.Errorf("%w; `forestall checkpoints unpin %s --store %s` lets it go", err, shortID(id), s.name)
 }
 
 type checkpointsGCCmd struct {

@@ -105,18 +105,15 @@ func (f storeFlag) open(g *globals, how access) (*opened, error) {
 	opt.Workers = runtime.GOMAXPROCS(0) // somebody waits for this
 	open := checkpoint.OpenDir
 	if how == changing {
-		if _, err := os.Stat(f.Store); err != nil {
-			return nil, fmt.Errorf("open checkpoint store: %w", err)
-		}
 		// Opening for reading says of anything else that it is no store.
 		quiet := opt
 		quiet.Logger = slog.New(slog.DiscardHandler)
 		probe, err := checkpoint.OpenDirReadOnly(f.Store, quiet)
-		if errors.Is(err, checkpoint.ErrNotStore) {
-			return nil, err
-		}
 		if err == nil {
 			_ = probe.Close()
+		}
+		if errors.Is(err, checkpoint.ErrNotStore) {
+			how = reading // which tells
 		}
 	}
 	if how == reading {
@@ -128,6 +125,9 @@ func (f storeFlag) open(g *globals, how access) (*opened, error) {
 	d, err := open(f.Store, opt)
 	if err != nil && !errors.Is(err, checkpoint.ErrLocked) { // somebody else's by now
 		o.fresh.remove(os.Remove)
+	}
+	if errors.Is(err, checkpoint.ErrNotStore) {
+		return nil, fmt.Errorf("%w; give --store the directory that fault_tolerance.checkpoint_storage names", err)
 	}
 	if errors.Is(err, checkpoint.ErrKey) {
 		return nil, fmt.Errorf("%w; give --keyring and --identity", err)
