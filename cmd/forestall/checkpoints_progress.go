@@ -53,15 +53,6 @@ func newProgress(g *globals, asJSON bool, what, about string, total int64) *prog
 // add counts bytes.
 func (p *progress) add(n int) { p.count(int64(n), int64(n)) }
 
-// reach says how many bytes of how many are done.
-func (p *progress) reach(done, total int64) {
-	p.mu.Lock()
-	more := done - p.done
-	p.total = total
-	p.mu.Unlock()
-	p.count(more, more)
-}
-
 // count counts units, and the bytes that they were.
 func (p *progress) count(units, bytes int64) {
 	if !p.json && !p.live {

@@ -45,7 +45,11 @@ func TestClientCommands(t *testing.T) {
 		"/v1/interventions": []api.Intervention{{Intervention: forestall.Intervention{Decision: "checkpoint-w-1", Component: forestall.GPU("n1", 3), Action: forestall.ActionCheckpoint}, HeldOut: true}},
 		"/v1/models":        someModels(), "/v1/models/events": someEvents(), "/v1/models/gpu/rollback": nil, "/v1/members": []any{}, "/v1/incidents": []any{}, "/v1/workloads/train-1/retire": nil,
 		"/v1/workloads/train-1/checkpoint": someCheckpoints()[0], "/v1/store": api.StoreStats{Node: "n1", Checkpoints: 7}, "/v1/store/gc": api.Collected{Freed: 5 << 20},
-		"/v1/checkpoints/" + someCheckpoints()[1].ID: api.Deleted{From: []string{"n1", "n2"}, Failed: []string{"n3: no answer"}},
+		"/v1/checkpoints/" + someCheckpoints()[0].ID:                   api.CheckpointDetail{Checkpoint: someCheckpoints()[0], States: []api.CheckpointState{{Name: "optimizer", Files: 2}}},
+		"/v1/checkpoints/" + someCheckpoints()[0].ID + "/pin":          api.Pinned{On: []string{"n1", "n3"}},
+		"/v1/checkpoints/orders":                                       []forestall.CheckpointOrder{{Step: forestall.CheckpointPinned, ID: someCheckpoints()[0].ID, By: "n2, asked for"}},
+		"/v1/checkpoints/" + someCheckpoints()[1].ID + "?dry_run=true": api.Deleted{From: []string{}},
+		"/v1/checkpoints/" + someCheckpoints()[1].ID:                   api.Deleted{From: []string{"n1", "n2"}, Failed: []string{"n3: no answer"}},
 	})
 	degraded := answering(t, map[string]any{"/v1/status": lost})
 	tests := []struct {
@@ -64,6 +68,9 @@ func TestClientCommands(t *testing.T) {
 		{"checkpoints --workload train-1 --json --api " + url, `"sequence": 92`, ""},
 		{"checkpoints create train-1 --label x --api " + url, "before-move", ""},
 		{"checkpoints show 5fa03c --api " + url, "epoch 41, sequence 92", ""},
+		{"checkpoints show 5fa03c --api " + url, "optimizer", ""},
+		{"checkpoints pin 5fa03c --api " + url, "on every node that keeps it: now n1, n3", ""},
+		{"checkpoints history --api " + url, "n2, asked for", ""},
 		{"checkpoints stats --api " + url, "7 checkpoints", ""},
 		{"checkpoints gc --api " + url, "5.0 MiB freed", ""},
 		{"checkpoints delete 0b0b --dry-run --api " + url, "would drop 0b0b0b0b0b0b", ""},
