@@ -22,7 +22,7 @@ type explainCmd struct {
 	Row     []int    `placeholder:"N,.." help:"Rows to explain, counted from 1 after the header. Without it the riskiest are."`
 	Top     int      `default:"10" placeholder:"N" help:"How many of the riskiest rows to explain."`
 	Reasons int      `default:"5" placeholder:"N" help:"How many features to name for each row; those with the largest shares."`
-	Group   string   `placeholder:"COL" help:"Column with the component, a name or a number, to show with each row."`
+	Group   string   `placeholder:"COL" help:"Column with the component, a name or a number, to show with each row. Of each component only the riskiest row is explained, unless --row names others."`
 	Show    []string `placeholder:"COL,.." help:"Columns of numbers to show with each row, such as the time."`
 	JSON    bool     `name:"json" help:"Print JSON, numbers exact, with the shares of all features."`
 }
@@ -113,6 +113,15 @@ func (c *explainCmd) choose(g *globals, m *model.Model) ([]*explained, error) {
 		r := &explained{Row: at, Component: component, Score: score}
 		if len(c.Row) == 0 {
 			place, _ := slices.BinarySearchFunc(rows, r, riskier)
+			if c.Group != "" {
+				same := slices.IndexFunc(rows, func(r *explained) bool { return r.Component == component })
+				if same >= 0 && same < place {
+					return nil // of a component the riskiest row
+				}
+				if same >= 0 {
+					rows = slices.Delete(rows, same, same+1)
+				}
+			}
 			if place == c.Top {
 				return nil
 			}

@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/stratoswarm/forestall/train"
+	"github.com/stratoswarm/forestall/train/table"
 )
 
 func TestExplain(t *testing.T) {
@@ -20,6 +23,10 @@ func TestExplain(t *testing.T) {
 		Bias               float64
 		Show, Values       map[string]float64
 		Shares             map[string]float64
+	}
+	var grouped []struct {
+		Component string
+		Score     float64
 	}
 	explain := func(flags ...string) string {
 		out, _ := forestallRun(t, 0, append([]string{"explain", "--model", dir, "--table", table}, flags...)...)
@@ -56,6 +63,33 @@ func TestExplain(t *testing.T) {
 		}
 	}
 
+	if err := json.Unmarshal([]byte(explain("--top", "8", "--group", "unit", "--json")), &grouped); err != nil {
+		t.Fatal(err)
+	}
+	best := map[string]float64{}
+	for _, r := range grouped {
+		if _, again := best[r.Component]; again {
+			t.Errorf("component %s is there twice", r.Component)
+		}
+		best[r.Component] = r.Score
+	}
+	if len(grouped) != 8 || grouped[0].Score != rows[0].Score {
+		t.Errorf("%d components, the first with %v; the riskiest row has %v", len(grouped), grouped[0].Score, rows[0].Score)
+	}
+	above := map[string]bool{} // components with a row that is riskier than the last one that is shown
+	units := unitsOf(t, table)
+	for i, s := range scores {
+		if s[0] > grouped[7].Score {
+			above[units[i]] = true
+		}
+		if b, shown := best[units[i]]; shown && s[0] > b {
+			t.Errorf("row %d of %s is riskier than the one that is explained", i+1, units[i])
+		}
+	}
+	if len(above) != 7 {
+		t.Errorf("%d components are riskier than the eighth", len(above))
+	}
+
 	if out := explain("--row", "3", "--group", "note", "--show", "hour"); !strings.HasPrefix(out, "Row 3, note ") || !strings.Contains(out, ", hour ") {
 		t.Errorf("a component with a name: %s", out)
 	}
@@ -73,4 +107,21 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%v: %q", flags, stderr)
 		}
 	}
+}
+
+// unitsOf returns the component of each row of a plain table.
+func unitsOf(t *testing.T, path string) (units []string) {
+	t.Helper()
+	in, err := table.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if err := train.ScanText(t.Context(), in, nil, "unit", func(_ []float64, unit string) error {
+		units = append(units, unit)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return units
 }

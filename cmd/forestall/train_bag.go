@@ -88,9 +88,10 @@ type leftOut struct {
 }
 
 // judgeOutOfBag returns what the members of a model said of the rows of d, nil
-// for a model without members.
+// for a model without members and for one that goes on from trees that may have
+// seen every component.
 func (c *trainCmd) judgeOutOfBag(d *train.Dataset, k train.Keys, r *train.Result) (*leftOut, error) {
-	if r.Bagged == nil {
+	if r.Bagged == nil || r.Base > 0 {
 		return nil, nil
 	}
 	var rows []int
