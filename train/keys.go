@@ -12,6 +12,9 @@ import (
 type Keys struct {
 	Time  []float64 // of each row, in the table's unit; nil: not told
 	Group []int     // number of each row's component, from 0 in the order of the table; nil: not told
+	// Outcome is the label that probabilities are of, where it is another than the
+	// one that is trained for; NaN where it is not known. nil: the label.
+	Outcome []float64
 }
 
 // Subset returns the keys of the given rows, in their order.
@@ -21,6 +24,9 @@ func (k Keys) Subset(rows []int) (s Keys) {
 	}
 	if k.Group != nil {
 		s.Group = pick(k.Group, rows)
+	}
+	if k.Outcome != nil {
+		s.Outcome = pick(k.Outcome, rows)
 	}
 	return s
 }
@@ -58,6 +64,19 @@ func ReadKeys(ctx context.Context, path, time, group string) (Keys, error) {
 		return nil
 	})
 	return k, err
+}
+
+// ReadOutcome reads the column of a table that holds [Keys.Outcome]: 0, 1 or
+// nothing where it is not known.
+func ReadOutcome(ctx context.Context, path, column string) (outcome []float64, err error) {
+	err = ScanTable(ctx, path, []string{column}, func(row []float64) error {
+		if y := row[0]; !math.IsNaN(y) && y != 0 && y != 1 {
+			return fmt.Errorf("column %s: the label is %v; it must be 0 or 1, or empty where it is not known", column, y)
+		}
+		outcome = append(outcome, row[0])
+		return nil
+	})
+	return outcome, err
 }
 
 func emptyKey(column string) error {

@@ -77,10 +77,19 @@ const defaultTrees = 100
 
 func (c *trainCmd) spec() train.Spec {
 	return train.Spec{
-		Label: c.Label, Drop: append(slices.Clone(c.Drop), c.drop()...), Weight: c.Weight, Categorical: c.Categorical,
+		Label: c.Label, Drop: c.notFeatures(), Weight: c.Weight, Categorical: c.Categorical,
 		Objective: train.Objective(c.Objective), ZeroMissing: c.ZeroMissing,
 		MaxBin: c.MaxBin, Seed: c.Seed, Threads: c.Threads,
 	}
+}
+
+// notFeatures returns the columns that are no features, beside label and weight.
+func (c *trainCmd) notFeatures() []string {
+	not := append(slices.Clone(c.Drop), c.drop()...)
+	if c.CalibrateLabel != "" && !slices.Contains(not, c.CalibrateLabel) {
+		not = append(not, c.CalibrateLabel)
+	}
+	return not
 }
 
 func (c *trainCmd) params() (train.Params, error) {

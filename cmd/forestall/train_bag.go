@@ -100,7 +100,8 @@ func (c *trainCmd) judgeOutOfBag(d *train.Dataset, k train.Keys, r *train.Result
 			rows = append(rows, row)
 		}
 	}
-	j := &leftOut{all: heldOf(d, k, r, rows), value: map[string]float64{}}
+	labels := train.Keys{Group: k.Group}
+	j := &leftOut{all: heldOf(d, labels, r, rows), value: map[string]float64{}}
 	if train.Objective(c.Objective) == train.Binary {
 		j.value["out_of_bag_ap"] = model.AveragePrecision(j.all.Raw, j.all.Label)
 		j.value["out_of_bag_auc"] = model.ROCAUC(j.all.Raw, j.all.Label)
@@ -113,18 +114,24 @@ func (c *trainCmd) judgeOutOfBag(d *train.Dataset, k train.Keys, r *train.Result
 		j.value["out_of_bag_rmse"] = math.Sqrt(sum / float64(len(rows)))
 	}
 	share, err := c.outOfBagShare()
-	j.newest = j.all
 	if err == nil && share != 0 {
 		_, rows, err = train.Split{Kind: train.ByTime}.Hold(k, rows, float64(share))
-		j.newest = heldOf(d, k, r, rows)
 	}
+	j.newest = withScores(heldOf(d, k, r, rows))
 	return j, err
 }
 
+// heldOf returns rows as the members judged them, with the outcome if there is
+// one, else the label; without a score where the outcome is not known.
 func heldOf(d *train.Dataset, k train.Keys, r *train.Result, rows []int) (h train.Held) {
 	for _, row := range rows {
-		h.Raw = append(h.Raw, r.Bagged.OutOfBag[row])
-		h.Label = append(h.Label, d.Labels()[row] == 1)
+		raw, y := r.Bagged.OutOfBag[row], d.Labels()[row]
+		if k.Outcome != nil {
+			if y = k.Outcome[row]; math.IsNaN(y) {
+				raw = y
+			}
+		}
+		h.Raw, h.Label = append(h.Raw, raw), append(h.Label, y == 1)
 	}
 	h.Group = k.Subset(rows).Group
 	return h

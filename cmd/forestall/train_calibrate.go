@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/stratoswarm/forestall/model"
@@ -16,6 +18,8 @@ import (
 type calibrateFlags struct {
 	Calibrate   string `group:"Calibration" placeholder:"FILE|SHARE|out-of-bag" help:"Fit the probabilities to rows that are used for nothing else: a table, or a share such as 10% of this one, its last rows by --time or whole components by --group. Of --members: out-of-bag, the rows trained on, each as judged by the member that left its component out; out-of-bag:20% takes the newest; none does without, which --telemetry does not unless told."`
 	Calibration string `group:"Calibration" placeholder:"METHOD" default:"" enum:",auto,platt,isotonic" help:"How: platt, isotonic, or auto (the default): isotonic from 1,000 positive rows on, else platt."`
+
+	CalibrateLabel string `group:"Calibration" placeholder:"COL" help:"Column that the probabilities are of where it is another than --label, such as a failure within 30 days while --label is within 14, whose outcome is known of newer rows. A row without a value is left out of the fit."`
 
 	Recalibrate float64 `group:"Calibration" placeholder:"N" help:"Prequential: multiply the odds by the failures seen / expected in the highest hundredth of each test window, of the rows at most N of --time older than the newest, for rates drift."`
 }
@@ -43,6 +47,14 @@ func (f *calibrateFlags) slice() (share, error) {
 	return s, nil
 }
 
+// outcome returns the column that the probabilities are of.
+func (c *trainCmd) outcome() string {
+	if c.CalibrateLabel != "" {
+		return c.CalibrateLabel
+	}
+	return c.Label
+}
+
 func (f *calibrateFlags) method() model.Method {
 	if f.Calibration == "" {
 		return train.AutoCalibration
@@ -58,6 +70,10 @@ func (c *trainCmd) checkCalibrate() error {
 		return err
 	case c.Calibrate == "" && c.Calibration != "":
 		return errors.New("--calibration needs --calibrate, the rows to fit to")
+	case c.Calibrate == "" && c.CalibrateLabel != "":
+		return errors.New("--calibrate-label needs --calibrate, the rows to fit to")
+	case c.CalibrateLabel == c.Label && c.Label != "":
+		return errors.New("--calibrate-label is --label; leave it out")
 	case c.Calibrate == "":
 		return nil
 	case train.Objective(c.Objective) != train.Binary:
@@ -96,8 +112,10 @@ func (c *trainCmd) hold(in *trainInput) error {
 			c.Calibrate, c.describeHeld(in), positive, positive+negative, are, remedy)
 	}
 	n := d.PositivesOf(rows)
-	if err := wrong(n, len(rows)-n, "set apart", "set more apart"); err != nil {
-		return err
+	if k.Outcome == nil { // else the fit tells
+		if err := wrong(n, len(rows)-n, "set apart", "set more apart"); err != nil {
+			return err
+		}
 	}
 	positive, negative := d.Classes(rest)
 	if err := wrong(positive, negative, "that remain to train on", "set less apart, or give --calibrate a table of its own"); err != nil {
@@ -151,7 +169,6 @@ func (c *trainCmd) calibrate(g *globals, text []byte, in *trainInput, f *fitted,
 	if err != nil {
 		return err
 	}
-	rows.Group = in.held.groups
 	return c.calibrateBy(rows, path, in, card)
 }
 
@@ -165,12 +182,15 @@ func (c *trainCmd) calibrateBy(rows train.Held, path string, in *trainInput, car
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	reliability.Of = c.describeHeld(in)
+	if c.CalibrateLabel != "" {
+		reliability.Of += ", by " + c.CalibrateLabel
+	}
 	card.Calibration, card.Reliability = calibration, &reliability
 	return nil
 }
 
 // score reads rows and what a model makes of them, in the order in which they
-// are held.
+// are held, without those whose outcome is not known.
 func (c *trainCmd) score(ctx context.Context, e *model.Ensemble, path string, h held) (rows train.Held, err error) {
 	at := map[int]int{}
 	if h.share != 0 {
@@ -180,24 +200,46 @@ func (c *trainCmd) score(ctx context.Context, e *model.Ensemble, path string, h 
 		}
 	}
 	n, row := e.NumFeatures(), -1
-	err = train.ScanTable(ctx, path, append(e.Features(), c.Label), func(cells []float64) error {
+	err = train.ScanTable(ctx, path, append(e.Features(), c.outcome()), func(cells []float64) error {
 		row++
 		i, wanted := at[row]
 		if h.share != 0 && !wanted {
 			return nil
 		}
-		if y := cells[n]; y != 0 && y != 1 {
-			return fmt.Errorf("column %s: the label is %v; it must be 0 or 1", c.Label, y)
-		}
+		y := cells[n]
 		raw, err := e.Raw(cells[:n])
+		switch {
+		case math.IsNaN(y) && c.CalibrateLabel != "":
+			raw = math.NaN()
+		case y != 0 && y != 1:
+			return fmt.Errorf("column %s: the label is %v; it must be 0 or 1", c.outcome(), y)
+		}
 		if h.share == 0 {
-			rows.Raw, rows.Label = append(rows.Raw, raw), append(rows.Label, cells[n] == 1)
+			rows.Raw, rows.Label = append(rows.Raw, raw), append(rows.Label, y == 1)
 		} else {
-			rows.Raw[i], rows.Label[i] = raw, cells[n] == 1
+			rows.Raw[i], rows.Label[i] = raw, y == 1
 		}
 		return err
 	})
-	return rows, err
+	rows.Group = h.groups
+	return withScores(rows), err
+}
+
+// withScores returns the rows that have a score.
+func withScores(rows train.Held) (known train.Held) {
+	if !slices.ContainsFunc(rows.Raw, math.IsNaN) {
+		return rows
+	}
+	for i, raw := range rows.Raw {
+		if math.IsNaN(raw) {
+			continue
+		}
+		known.Raw, known.Label = append(known.Raw, raw), append(known.Label, rows.Label[i])
+		if rows.Group != nil {
+			known.Group = append(known.Group, rows.Group[i])
+		}
+	}
+	return known
 }
 
 // tellCalibration prints how true the probabilities are.

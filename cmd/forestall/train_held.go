@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -84,7 +85,7 @@ func (c *trainCmd) readHeld(ctx context.Context, progress *trainProgress, in *tr
 	}
 	defer t.Close()
 	features := in.table.Features()
-	if err := errors.Join(t.Select(append(features, c.Label)), t.Hash()); err != nil {
+	if err := errors.Join(t.Select(append(features, c.outcome())), t.Hash()); err != nil {
 		return err
 	}
 	var rows, positives atomic.Int64
@@ -95,14 +96,18 @@ func (c *trainCmd) readHeld(ctx context.Context, progress *trainProgress, in *tr
 			if b.Rows == 0 {
 				return nil
 			}
-			n := 0.0
+			n, known := 0.0, 0
 			for i, y := range b.Column(len(features)) {
+				if math.IsNaN(y) && c.CalibrateLabel != "" {
+					continue
+				}
+				known++
 				if err := train.CheckLabel(train.Binary, y); err != nil {
 					return b.CellErrorf(i, len(features), "%w", err)
 				}
 				n += y
 			}
-			rows.Add(int64(b.Rows))
+			rows.Add(int64(known))
 			positives.Add(int64(n))
 			return nil
 		},

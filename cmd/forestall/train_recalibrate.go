@@ -60,12 +60,19 @@ func (c *trainCmd) recalibrates(in *trainInput, cv *train.CrossValidation) *reca
 				return err
 			}
 		}
-		times := cv.JudgeKeys(fold).Time
-		probability, label := make([]float64, len(times)), make([]bool, len(times))
+		keys := cv.JudgeKeys(fold)
+		var probability, times []float64
+		var label []bool
 		begin := math.Inf(1)
 		for i, raw := range result.Valid {
-			probability[i], label[i] = calibration.Probability(raw), valid.Labels()[i] == 1
-			begin = min(begin, times[i])
+			begin = min(begin, keys.Time[i])
+			y := valid.Labels()[i]
+			if keys.Outcome != nil {
+				y = keys.Outcome[i]
+			}
+			if !math.IsNaN(y) {
+				probability, label, times = append(probability, calibration.Probability(raw)), append(label, y == 1), append(times, keys.Time[i])
+			}
 		}
 		// When the window began, no more was known than this.
 		factor := train.Recalibrate(r.peaks, begin-c.Recalibrate, begin-in.split.Embargo).Factor()

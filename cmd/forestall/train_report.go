@@ -22,6 +22,8 @@ func (c *trainCmd) checkReport(split *train.Split) error {
 		return nil
 	case train.Objective(c.Objective) != train.Binary:
 		return fmt.Errorf("--report is for probabilities, which objective %s has not", c.Objective)
+	case c.CalibrateLabel != "":
+		return fmt.Errorf("--report judges by --label, and the probabilities are of %s: train without it, then evaluate --label %s --report", c.CalibrateLabel, c.CalibrateLabel)
 	case c.Valid != "" || c.judgedByHoldout(split):
 		return checkReport(c.Report)
 	case split != nil:

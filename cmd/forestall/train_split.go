@@ -131,13 +131,16 @@ func (f *splitFlags) drop() (names []string) {
 	return names
 }
 
-// keys reads the columns of the flags.
-func (f *splitFlags) keys(ctx context.Context, table string, d *train.Dataset) (train.Keys, error) {
-	k, err := train.ReadKeys(ctx, table, f.Time, f.Group)
+// keys reads the columns of the flags that place the rows of a table.
+func (c *trainCmd) keys(ctx context.Context, table string, d *train.Dataset) (train.Keys, error) {
+	k, err := train.ReadKeys(ctx, table, c.Time, c.Group)
+	if err == nil && c.CalibrateLabel != "" {
+		k.Outcome, err = train.ReadOutcome(ctx, table, c.CalibrateLabel)
+	}
 	if err != nil {
 		return k, err
 	}
-	for _, n := range []int{len(k.Time), len(k.Group)} {
+	for _, n := range []int{len(k.Time), len(k.Group), len(k.Outcome)} {
 		if n != 0 && n != d.Rows() {
 			return k, fmt.Errorf("%s: the file changed while it was read", table)
 		}

@@ -58,6 +58,7 @@ func (c *trainCmd) prepareTelemetry() (done func(), err error) {
 		{c.Time != "", "--time"},
 		{c.Group != "", "--group"},
 		{c.Weight != "", "--weight"},
+		{c.CalibrateLabel != "", "--calibrate-label"},
 		{len(c.Categorical) > 0, "--categorical"},
 		{c.Objective != string(train.Binary), "--objective " + c.Objective},
 	} {
