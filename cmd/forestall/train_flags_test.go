@@ -88,6 +88,9 @@ func TestFlagErrors(t *testing.T) {
 	for name, s := range invalid(train.Spec{Label: "l", Objective: train.Binary, MaxBin: 8}, "Label", "Drop", "Weight", "Categorical", "ZeroMissing", "Seed", "Base", "Progress") {
 		errs["spec "+name] = s.Validate()
 	}
+	for name, b := range invalid(train.Bag{Members: 3, Negatives: 0.5, HalfLife: 1}) {
+		errs["bag "+name] = b.Validate()
+	}
 	for _, s := range []train.Split{
 		{Kind: train.ByTime, Holdout: 0.5},
 		{Kind: train.Prequential, TrainWindow: 1, TestWindow: 1},
