@@ -45,8 +45,14 @@ func (j *joiner) member(ctx context.Context, m int, p Params, report func(Progre
 			left = append(left, row)
 		}
 	}
-	others := &scored{d: j.d.Subset(left)}
-	r, err := trainBeside(ctx, j.drawn.of(j.d, in), j.valid, others, p, report)
+	// A validation set that does not end a member is only scored: to judge it after
+	// each tree would take longer than to grow the tree.
+	others := []*scored{{d: j.d.Subset(left)}}
+	valid := j.valid
+	if valid != nil && p.EarlyStopping == 0 {
+		others, valid = append(others, &scored{d: valid}), nil
+	}
+	r, err := trainBeside(ctx, j.drawn.of(j.d, in), valid, others, p, report)
 	if err != nil {
 		return false, err
 	}
@@ -54,7 +60,7 @@ func (j *joiner) member(ctx context.Context, m int, p Params, report func(Progre
 		return false, nil
 	}
 	for i, row := range left {
-		j.bagged.OutOfBag[row] = others.score[i]
+		j.bagged.OutOfBag[row] = others[0].score[i]
 	}
 	at := 0
 	for place, row := range j.drawn.rows {
@@ -64,6 +70,9 @@ func (j *joiner) member(ctx context.Context, m int, p Params, report func(Progre
 		}
 		j.sum[place] += r.Scores[at]
 		at++
+	}
+	if len(others) > 1 {
+		r.Valid = others[1].score
 	}
 	for i, s := range r.Valid {
 		j.validSum[i] += s
@@ -78,7 +87,7 @@ func (j *joiner) join(p *Params) *Result {
 	n := float64(len(j.bagged.Members))
 	r := &Result{
 		Features: first.Features, Objective: first.Objective, Base: first.Base, Monotone: first.Monotone,
-		Metric: first.Metric, Interrupted: j.interrupted, Scores: j.sum, Bagged: j.bagged,
+		Interrupted: j.interrupted, Scores: j.sum, Bagged: j.bagged,
 		Trees: slices.Clone(first.Trees[:first.Base]),
 	}
 	for _, m := range j.bagged.Members {
@@ -97,7 +106,7 @@ func (j *joiner) join(p *Params) *Result {
 		r.Valid = j.validSum
 		by := newJudge(j.valid, p)
 		by.score = r.Valid
-		r.Best = by.value()
+		r.Metric, r.Best = by.metric, by.value()
 	}
 	if j.d.spec.Objective == Binary {
 		r.Intercept = intercept(j.drawn.of(j.d, nil), r.Scores, threads(p.Threads))

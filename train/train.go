@@ -70,8 +70,8 @@ type scored struct {
 	best  []float64 // the scores after the best tree, where training may go back to it
 }
 
-// trainBeside is [Train] with others, which may be nil, that are scored beside it.
-func trainBeside(ctx context.Context, d, valid *Dataset, others *scored, p Params, report func(Progress)) (*Result, error) {
+// trainBeside is [Train] with others that are scored beside it.
+func trainBeside(ctx context.Context, d, valid *Dataset, others []*scored, p Params, report func(Progress)) (*Result, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
@@ -120,12 +120,12 @@ type booster struct {
 	gradients *gradients
 	grower    *grower
 	score     []float64
-	judge     *judge    // nil without a validation set
-	others    *scored   // nil: nothing is scored beside
+	judge     *judge // nil without a validation set
+	others    []*scored
 	best      []float64 // the scores after the best tree, where training may go back to it
 }
 
-func newBooster(d, valid *Dataset, others *scored, p Params) *booster {
+func newBooster(d, valid *Dataset, others []*scored, p Params) *booster {
 	r := &Result{Features: d.Features(), Objective: string(d.spec.Objective), Monotone: p.Monotone}
 	if d.spec.Objective == Binary {
 		r.Objective = "binary sigmoid:1"
@@ -146,10 +146,10 @@ func newBooster(d, valid *Dataset, others *scored, p Params) *booster {
 			b.score[i] = start
 		}
 	}
-	if others != nil {
-		others.score = make([]float64, others.d.rows)
-		copy(others.score, others.d.start)
-		others.best = slices.Clone(others.score)
+	for _, o := range others {
+		o.score = make([]float64, o.d.rows)
+		copy(o.score, o.d.start)
+		o.best = slices.Clone(o.score)
 	}
 	if valid != nil {
 		b.judge = newJudge(valid, &p)
@@ -183,16 +183,16 @@ func (b *booster) step() {
 	// The first tree's leaves hold the initial score, which the rows have
 	// already: from then on a score is the sum of a row's leaves, bit by bit.
 	b.apply(b.d, b.score, values, first, n)
-	if b.others != nil {
-		b.apply(b.others.d, b.others.score, values, first, 0)
+	for _, o := range b.others {
+		b.apply(o.d, o.score, values, first, 0)
 	}
 	if b.judge != nil {
 		b.apply(b.valid, b.judge.score, values, first, 0)
 		if b.judge.add(len(b.result.Trees)) && b.p.EarlyStopping > 0 {
 			b.best = append(b.best[:0], b.score...)
 			b.judge.keep()
-			if b.others != nil {
-				b.others.best = append(b.others.best[:0], b.others.score...)
+			for _, o := range b.others {
+				o.best = append(o.best[:0], o.score...)
 			}
 		}
 	}
@@ -246,8 +246,8 @@ func (b *booster) finish() {
 	}
 	if b.judge != nil && b.p.EarlyStopping > 0 {
 		r.Best, r.Trees, r.Scores, r.Valid = b.judge.best, r.Trees[:b.judge.bestTrees], b.best, b.judge.bestScore
-		if b.others != nil {
-			b.others.score = b.others.best
+		for _, o := range b.others {
+			o.score = o.best
 		}
 	}
 	if b.d.spec.Objective == Binary {

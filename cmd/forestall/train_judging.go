@@ -19,7 +19,7 @@ func (t *trainProgress) foldTree(fold, folds int, early bool, p train.Progress) 
 		line["fold"] = fold
 		t.line(line)
 	default:
-		t.draw(fmt.Sprintf("fold %d of %d, %stree %d of %d", fold, folds, memberOf(p), p.Tree, p.Trees), fmt.Sprintf(", %s %.5f", p.Metric, p.Valid))
+		t.draw(fmt.Sprintf("fold %d of %d, %stree %d of %d", fold, folds, memberOf(p), p.Tree, p.Trees), metricOf(p))
 	}
 }
 

@@ -169,11 +169,7 @@ func (t *trainProgress) tree(p train.Progress) {
 	case t.json:
 		t.line(t.treeLine(p))
 	case t.due():
-		more := ""
-		if p.Metric != "" {
-			more = fmt.Sprintf(", %s %.5f", p.Metric, p.Valid)
-		}
-		t.draw(memberOf(p)+fmt.Sprintf("tree %d of %d", p.Tree, p.Trees), more)
+		t.draw(memberOf(p)+fmt.Sprintf("tree %d of %d", p.Tree, p.Trees), metricOf(p))
 	}
 }
 
@@ -184,6 +180,14 @@ func shareOf(p train.Progress) float64 {
 		done = (float64(p.Member-1) + done) / float64(p.Members)
 	}
 	return done
+}
+
+// metricOf says how good the model is by now, where that is judged after each tree.
+func metricOf(p train.Progress) string {
+	if p.Metric == "" {
+		return ""
+	}
+	return fmt.Sprintf(", %s %.5f", p.Metric, p.Valid)
 }
 
 // memberOf says which member is trained, where there are some.
