@@ -136,9 +136,9 @@ func (c *cutting) put(i int, piece []extent) error {
 // of its own as long as there are any, and then helps with those that others
 // have begun.
 func (d *Dir) readAll(ctx context.Context, p *plan) error {
-	files := make([]*cutting, len(p.todo))
+	files, used := make([]*cutting, len(p.todo)), usedInPart(p)
 	for i, t := range p.todo {
-		files[i] = &cutting{content: t, entry: &p.m.entries[t.entry], base: newBase(t.base)}
+		files[i] = &cutting{content: t, entry: &p.m.entries[t.entry], base: newBase(t.base, used)}
 	}
 	defer func() {
 		for _, c := range files {

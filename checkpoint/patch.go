@@ -43,13 +43,43 @@ type base struct {
 	moved       int64 // by how much the content last found had moved
 }
 
-// newBase returns nil when there is nothing to compare with.
-func newBase(extents []extent) *base {
+// usedInPart says how many bytes the previous checkpoint's files use of each chunk
+// of which one that is read again uses a part: pages of many files lie in one
+// chunk.
+func usedInPart(p *plan) map[hash]uint64 {
+	used := make(map[hash]uint64)
+	for _, t := range p.todo {
+		for _, x := range t.base {
+			if x.length < x.size {
+				used[x.hash] = 0
+			}
+		}
+	}
+	count := func(extents []extent) {
+		for _, x := range extents {
+			if n, ok := used[x.hash]; ok {
+				used[x.hash] = n + uint64(x.length)
+			}
+		}
+	}
+	for _, t := range p.todo {
+		count(t.base)
+	}
+	for i := range p.m.entries { // those that are read have no extents yet
+		if len(used) > 0 {
+			count(p.m.entries[i].extents)
+		}
+	}
+	return used
+}
+
+// newBase returns nil when there is nothing to compare with. used is what all
+// files use of chunks.
+func newBase(extents []extent, used map[hash]uint64) *base {
 	if len(extents) == 0 {
 		return nil
 	}
 	s := &base{extents: extents, starts: make([]int64, 0, len(extents)+1), worn: make(map[hash]bool), places: make(map[hash]int64)}
-	live := make(map[hash]uint64)
 	var at int64
 	for _, x := range extents {
 		s.starts = append(s.starts, at)
@@ -57,14 +87,11 @@ func newBase(extents []extent) *base {
 			s.places[x.hash] = at
 		}
 		at += int64(x.length)
-		live[x.hash] += uint64(x.length)
-	}
-	s.starts = append(s.starts, at)
-	for _, x := range extents {
-		if live[x.hash]*rewriteBelow < uint64(x.size) {
+		if n, ok := used[x.hash]; ok && n*rewriteBelow < uint64(x.size) {
 			s.worn[x.hash] = true
 		}
 	}
+	s.starts = append(s.starts, at)
 	return s
 }
 

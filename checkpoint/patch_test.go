@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stratoswarm/forestall"
@@ -105,5 +106,39 @@ func TestSaveDoesNotPatchWhatRotted(t *testing.T) {
 	again := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	if err := d.Verify(t.Context(), again.ID); err != nil || bad > 3 {
 		t.Errorf("%d chunks bad at first; the next checkpoint: %v", bad, err)
+	}
+}
+
+// TestUnchangedPagesOfManyFiles: pages of many files lie in one chunk, of which
+// each file uses little. A file that is read again and is what it was keeps what
+// it has.
+func TestUnchangedPagesOfManyFiles(t *testing.T) {
+	t.Parallel()
+	opt := DefaultOptions()
+	opt.Now = rested().Now
+	d, src := openDir(t, opt), t.TempDir()
+	var content [8]memory
+	save := func(files int) *manifest {
+		t.Helper()
+		for i, b := range content[:files] {
+			if err := os.WriteFile(filepath.Join(src, string(rune('a'+i))), b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+		return must[*manifest](t)(d.loadManifest(cp.ID))
+	}
+	for i := range content {
+		content[i] = memory(noise(uint64(i), 1<<20))
+	}
+	save(len(content))
+	for i := range content {
+		copy(content[i][100<<10:], noise(uint64(50+i), 4096))
+	}
+	changed, again := save(len(content)), save(1)
+	for i, e := range again.entries {
+		if !slices.Equal(e.extents, changed.entries[i].extents) {
+			t.Errorf("%s did not change and was written anew", e.path)
+		}
 	}
 }
