@@ -298,6 +298,16 @@ func (c *labelCheck) join(other labelCheck) {
 	}
 }
 
+// oneLabelError is that all rows have the same label.
+type oneLabelError struct {
+	label float64
+	of    string // which rows count
+}
+
+func (e *oneLabelError) Error() string {
+	return fmt.Sprintf("the label is %v in every row%s, so there is nothing to learn", e.label, e.of)
+}
+
 func (c *labelCheck) finish() error {
 	of := ""
 	if c.light {
@@ -307,7 +317,7 @@ func (c *labelCheck) finish() error {
 		return fmt.Errorf("there are no rows%s", of)
 	}
 	if !c.varies {
-		return fmt.Errorf("the label is %v in every row%s, so there is nothing to learn", c.first, of)
+		return &oneLabelError{c.first, of}
 	}
 	return nil
 }

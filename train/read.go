@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -93,7 +94,11 @@ func (d *Dataset) ReadLike(ctx context.Context, path string) (*Dataset, error) {
 	}
 	other := newDataset(d.features, d.spec, n, d.spec.Weight != "")
 	other.binnings = d.binnings
-	return other, other.fill(ctx, path)
+	err = other.fill(ctx, path)
+	if one := (*oneLabelError)(nil); errors.As(err, &one) {
+		return nil, fmt.Errorf("%s: column %s: the label is %v in every row%s: such rows cannot judge, give others", path, d.spec.Label, one.label, one.of)
+	}
+	return other, err
 }
 
 // firstError returns the first error of the table's rows, nil if there is none.

@@ -197,6 +197,11 @@ func TestReadLike(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `"f2" is missing`) {
 		t.Errorf("error %v", err)
 	}
+	healthy := "f0,f1,f2,y\n1,2,3,0\n4,5,6,0\n"
+	_, err = d.ReadLike(context.Background(), writeTable(t, "v.csv", []byte(healthy)))
+	if err == nil || !strings.Contains(err.Error(), "such rows cannot judge") {
+		t.Errorf("rows of one label: %v", err)
+	}
 }
 
 func TestBins(t *testing.T) {
