@@ -13,5 +13,8 @@
 // every byte is. It removes data only where Prune is told to, and then only what
 // is still what was registered.
 //
+// Run verifies and prunes by itself, in a program that calls it. The engine does
+// not: there, a timer that runs forestall checkpoints foreign does it.
+//
 // The format of entries is described in docs/format/foreign.md.
 package foreign

@@ -141,7 +141,7 @@ func (l *Ledger) Verify(ctx context.Context, id string, contents bool) error {
 	if err != nil {
 		return err
 	}
-	if contents && !slices.ContainsFunc(e.Files, func(f File) bool { return f.Hash != "" }) {
+	if contents && !e.hashed() {
 		return fmt.Errorf("verify foreign checkpoint %.12s: its content was not hashed when it was registered; register it again with hashes", id)
 	}
 	if err := compare(ctx, e, contents); err != nil {
