@@ -165,8 +165,9 @@ func (j *judgement) Run(ctx context.Context) error {
 
 func (j *judgement) save() {
 	j.mu.Lock()
-	b, err := j.memory.Encode()
+	image := j.memory.Image()
 	j.mu.Unlock()
+	b, err := image.Encode() // which takes a while: scores go on
 	if err == nil {
 		err = model.ReplaceFile(j.file, b)
 	}

@@ -3,6 +3,7 @@ package predict
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -12,15 +13,21 @@ import (
 	"slices"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/predict/anomaly"
 )
 
 // memoryMagic begins a memory; the digit is the format's version. See
 // docs/format/predictions.md.
-const memoryMagic = "forestall-predictions 1 "
+const (
+	memoryMagic  = "forestall-predictions 2 "
+	memoryMagic1 = "forestall-predictions 1 " // JSON alone; it is read
+)
 
-// maxMemoryBytes bounds what is read.
+// maxMemoryBytes bounds what is read, and so what is written: of a million
+// components, each with 60 predictions that wait.
 const maxMemoryBytes = 1 << 30
 
 // ErrMemory is wrapped by every refusal of a memory that is read.
@@ -58,19 +65,28 @@ type memoryState struct {
 }
 
 type accuracyState struct {
-	Tracks map[forestall.Component]*track `json:"tracks"`
+	Tracks map[forestall.Component]*track `json:"tracks,omitempty"` // of version 1
 	Cells  []*cell                        `json:"cells"`
 	Leads  []time.Duration                `json:"leads_ns"`
 	Newest time.Time                      `json:"newest"`
 }
 
-// Encode returns the memory as its file holds it.
-func (m *Memory) Encode() ([]byte, error) {
-	s := memoryState{
+// MemoryImage is a [Memory] at one moment.
+type MemoryImage struct {
+	state  memoryState // without tracks of the accuracy
+	tracks trackWriter
+}
+
+// Image takes the memory as it is now, to be encoded while it goes on.
+func (m *Memory) Image() *MemoryImage {
+	image := &MemoryImage{state: memoryState{
 		Tallies: maps.Clone(m.rest.Tallies), Drifts: maps.Clone(m.rest.Drifts), Trials: maps.Clone(m.rest.Trials),
-	}
+	}}
+	s := &image.state
 	if m.Accuracy != nil {
-		s.Accuracy = m.Accuracy.state()
+		s.Accuracy = m.Accuracy.image(&image.tracks)
+	} else {
+		image.tracks.tracksOf(nil)
 	}
 	if m.Fleet != nil {
 		s.Fleet = m.Fleet.state()
@@ -82,11 +98,56 @@ func (m *Memory) Encode() ([]byte, error) {
 	put(&s.Tallies, m.Tallies, (*Tally).state)
 	put(&s.Drifts, m.Drifts, (*Drift).state)
 	put(&s.Trials, m.Trials, (*Trial).state)
-	body, err := json.Marshal(s)
+	return image
+}
+
+// Encode returns the memory as its file holds it. It is called once.
+func (i *MemoryImage) Encode() ([]byte, error) {
+	kinds := slices.Sorted(maps.Keys(i.state.Trials))
+	i.tracks.uint(uint64(len(kinds)))
+	for _, kind := range kinds {
+		t := i.state.Trials[kind]
+		i.tracks.text(kind.String())
+		i.tracks.uint(uint64(len(t.Tracks)))
+		for _, c := range slices.SortedFunc(maps.Keys(t.Tracks), forestall.Component.Compare) {
+			i.tracks.pairs(c, t.Tracks[c])
+		}
+		t.Tracks = nil
+		i.state.Trials[kind] = t
+	}
+	text, err := json.Marshal(i.state)
 	if err != nil {
 		return nil, fmt.Errorf("encode predictions: %w", err)
 	}
-	return sealed(body), nil
+	body, err := packed(slices.Concat(binary.AppendUvarint(nil, uint64(len(text))), text, i.tracks.bytes()))
+	if err != nil {
+		return nil, fmt.Errorf("encode predictions: %w", err)
+	}
+	return sealed(memoryMagic, body), nil
+}
+
+// Encode returns the memory as its file holds it.
+func (m *Memory) Encode() ([]byte, error) { return m.Image().Encode() }
+
+// packed compresses a body.
+func packed(body []byte) ([]byte, error) {
+	if len(body) > maxMemoryBytes {
+		return nil, fmt.Errorf("%d bytes are more than the %d that are read", len(body), maxMemoryBytes)
+	}
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	return z.EncodeAll(body, nil), nil
+}
+
+func unpacked(body []byte) ([]byte, error) {
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxMemoryBytes))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	return z.DecodeAll(body, nil)
 }
 
 func put[K comparable, V, S any](to *map[K]S, from map[K]V, state func(V) S) {
@@ -99,9 +160,9 @@ func put[K comparable, V, S any](to *map[K]S, from map[K]V, state func(V) S) {
 }
 
 // sealed puts the header before a body.
-func sealed(body []byte) []byte {
+func sealed(magic string, body []byte) []byte {
 	sum := sha256.Sum256(body)
-	return slices.Concat([]byte(memoryMagic), []byte(hex.EncodeToString(sum[:])), []byte{'\n'}, body)
+	return slices.Concat([]byte(magic), []byte(hex.EncodeToString(sum[:])), []byte{'\n'}, body)
 }
 
 // Read takes up what [Memory.Encode] wrote. After an error, which wraps
@@ -160,17 +221,37 @@ func decodeMemory(text []byte) (s memoryState, err error) {
 		return s, fmt.Errorf("it is larger than %d bytes", maxMemoryBytes)
 	}
 	header, body, ok := bytes.Cut(text, []byte{'\n'})
-	sum, magic := bytes.CutPrefix(header, []byte(memoryMagic))
-	if !ok || !magic {
+	sum, now := bytes.CutPrefix(header, []byte(memoryMagic))
+	old := false
+	if !now {
+		sum, old = bytes.CutPrefix(header, []byte(memoryMagic1))
+	}
+	if !ok || !now && !old {
 		return s, fmt.Errorf("it begins with %.24q, not with %q", header, memoryMagic)
 	}
 	if got := sha256.Sum256(body); hex.EncodeToString(got[:]) != string(sum) {
 		return s, errors.New("its checksum does not match")
 	}
+	var tracks []byte
+	if now {
+		if body, err = unpacked(body); err != nil {
+			return s, err
+		}
+		n, width := binary.Uvarint(body)
+		if width <= 0 || n > uint64(len(body)-width) {
+			return s, errTracks
+		}
+		body, tracks = body[width:width+int(n)], body[width+int(n):]
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil {
 		return s, err
+	}
+	if now {
+		if err := s.readTracks(tracks); err != nil {
+			return s, err
+		}
 	}
 	if s.Accuracy != nil {
 		if err := s.Accuracy.check(); err != nil {
@@ -205,15 +286,34 @@ func decodeMemory(text []byte) (s memoryState, err error) {
 	return s, nil
 }
 
-func (a *Accuracy) state() *accuracyState {
+// readTracks adds what the second part of a file holds.
+func (s *memoryState) readTracks(b []byte) error {
+	r := &trackReader{b: b}
+	r.models()
+	tracks := r.tracksOf()
+	if s.Accuracy != nil {
+		s.Accuracy.Tracks = tracks
+	}
+	for range r.count() {
+		kind, err := forestall.ParseKind(r.text())
+		pairs := r.pairsOf()
+		if t, ok := s.Trials[kind]; err == nil && ok {
+			t.Tracks = pairs
+			s.Trials[kind] = t
+		}
+	}
+	if r.err == nil && len(r.b) > 0 {
+		return fmt.Errorf("%d bytes follow the end", len(r.b))
+	}
+	return r.err
+}
+
+// image returns all but the tracks, which it writes.
+func (a *Accuracy) image(w *trackWriter) *accuracyState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := &accuracyState{Tracks: map[forestall.Component]*track{}, Leads: slices.Clone(a.times), Newest: a.newest}
-	for c, t := range a.tracks {
-		copied := *t
-		copied.Pending = slices.Clone(t.Pending)
-		s.Tracks[c] = &copied
-	}
+	w.tracksOf(a.tracks)
+	s := &accuracyState{Leads: slices.Clone(a.times), Newest: a.newest}
 	for _, c := range a.cells {
 		copied := *c
 		s.Cells = append(s.Cells, &copied)

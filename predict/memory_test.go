@@ -2,7 +2,10 @@ package predict
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -137,13 +140,17 @@ func FuzzMemory(f *testing.F) {
 		f.Fatal(err)
 	}
 	_, body, _ := bytes.Cut(b, []byte{'\n'})
+	if body, err = unpacked(body); err != nil {
+		f.Fatal(err)
+	}
 	f.Add(body)
+	f.Add(binary.AppendUvarint(nil, 2)[:1])
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`{"drifts":{"d":{"half":[{"from":"2026-11-01T00:00:00Z","rows":2,"counts":[1,1,0]},{"from":"0001-01-01T00:00:00Z","rows":0}]}}}`))
 	f.Add([]byte(`{"trials":{"gpu":{"champion":"a","challenger":"b","tracks":{"gpu/n1/0":{"since":"2026-11-01T00:00:00Z","pending":[{"at":"2026-11-01T00:00:00Z","until":"2026-11-01T01:00:00Z","p":0.1,"q":0.2}]}},"sums":{"gpu/n1/0":{"rows":3}}}},"fleet":{"hours":[{"hour":5,"health":0.9,"looks":2}]}}`))
 	f.Add([]byte(`{"usual":{"components":{"gpu/n1/0":{"row":29000000,"last_ms":1740000000000,"scrapes":1,"rows":9000,"series":[{"name":"reported_ratio","n":60,"mean":1},{"name":"a","n":80,"mean":1,"square":1e300,"sum":1e308,"count":1}],"crossed":[1,2],"days":6,"up":1,"watched":8000,"score":1,"parts":[{"Metric":"a"}],"since_ms":5,"at":1}}}}`))
 	f.Add([]byte(`{"tallies":{"m1":{"days":{"3":{"seconds":1,"onsets":[]}}}}}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
+	work := func(t *testing.T, file []byte) {
 		a, tally := NewAccuracy(time.Hour), NewTally(0.2)
 		m := memoryOf(a, tally)
 		b := model.NewDistributionBuilder(1, 1)
@@ -157,7 +164,7 @@ func FuzzMemory(f *testing.F) {
 		}
 		m.Watch = watch
 		m.Drifts, m.Trials, m.Fleet = map[string]*Drift{"d": drift}, map[forestall.Kind]*Trial{forestall.KindGPU: trial}, fleet
-		if err := m.Read(bytes.NewReader(sealed(body))); err != nil {
+		if err := m.Read(bytes.NewReader(file)); err != nil {
 			return
 		}
 		r := score(forestall.GPU("n1", 0), t0, 0.5)
@@ -183,5 +190,81 @@ func FuzzMemory(f *testing.F) {
 		if _, err := m.Encode(); err != nil {
 			t.Fatal(err)
 		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		work(t, sealed(memoryMagic1, body))
+		if body, err := packed(body); err == nil {
+			work(t, sealed(memoryMagic, body))
+		}
 	})
+}
+
+// TestMemoryOfVersion1: what an engine of before wrote is taken up.
+func TestMemoryOfVersion1(t *testing.T) {
+	text := `{"accuracy":{"tracks":{"gpu/n1/0":{"since":"2026-11-01T00:00:00Z","pending":[{"at":"2026-11-01T00:00:00Z","until":"2026-11-01T01:00:00Z","p":0.25,"share":0.5,"alarm":true,"model":"m"}]}},"cells":null,"leads_ns":null,"newest":"2026-11-01T00:00:00Z"}}`
+	a := NewAccuracy(time.Hour)
+	if err := memoryOf(a, NewTally(0.2)).Read(bytes.NewReader(sealed(memoryMagic1, []byte(text)))); err != nil {
+		t.Fatal(err)
+	}
+	a.Mature(time.Date(2026, 11, 1, 2, 0, 0, 0, time.UTC))
+	if s := a.Scores(); s.Of.FP != 1 || s.Brier != 0.0625 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestMemoryTracks: what waits is the same after reading, to the millisecond.
+func TestMemoryTracks(t *testing.T) {
+	at := t0.Add(1234567 * time.Nanosecond)
+	tracks := map[forestall.Component]*track{
+		forestall.GPU("n1", 0): {Since: at, Down: true, Failed: at.Add(time.Second), Pending: []prediction{{At: t0, Until: t0.Add(time.Hour), Probability: 0.25, Share: 1, Alarm: true, Model: "a"}, {At: t0.Add(time.Minute), Until: t0.Add(2 * time.Hour), Probability: 0.5, Model: "b"}}},
+		forestall.Node("n1"):   {Since: at, Alarm: alarm{Since: at, Until: at.Add(time.Hour), Model: "c"}},
+	}
+	pairs := map[forestall.Component]*pairTrack{
+		forestall.GPU("n1", 1): {Since: at, Alone: at.Add(time.Minute), Failed: at, Down: true, Pending: []pair{{t0, t0.Add(time.Hour), 0.125, 0.75}}},
+	}
+	w := trackWriter{}
+	w.tracksOf(tracks)
+	w.uint(uint64(len(pairs)))
+	for c, one := range pairs {
+		w.pairs(c, one)
+	}
+	text := w.bytes()
+	r := &trackReader{b: text}
+	r.models()
+	if d := cmp.Diff(tracks, r.tracksOf(), cmp.AllowUnexported(track{}, alarm{})); d != "" {
+		t.Errorf("tracks (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(pairs, r.pairsOf()); d != "" || r.err != nil || len(r.b) > 0 {
+		t.Errorf("pairs, %v (-want +got):\n%s", r.err, d)
+	}
+	for n := range len(text) {
+		r := &trackReader{b: text[:n]}
+		r.models()
+		r.tracksOf()
+		if r.pairsOf(); r.err == nil {
+			t.Fatalf("%d of %d bytes are read without an error", n, len(text))
+		}
+	}
+}
+
+// TestMemoryIsSmall: a remote-scrape engine's 8,000 GPUs.
+func TestMemoryIsSmall(t *testing.T) {
+	a, rng := NewAccuracy(time.Hour), rand.New(rand.NewPCG(1, 2))
+	for g := range 8000 {
+		for i := range 60 {
+			r := score(forestall.GPU(fmt.Sprintf("node-%d", g/8), g%8), t0.Add(time.Duration(i)*time.Minute), 0.01*rng.Float64())
+			a.Predict(r)
+		}
+	}
+	begun := time.Now()
+	image := memoryOf(a, NewTally(0.2)).Image()
+	taken := time.Since(begun)
+	b, err := image.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes; %s to take, during which nothing can be judged, %s to encode", len(b), taken, time.Since(begun)-taken)
+	if len(b) > 8<<20 {
+		t.Errorf("%d bytes for 480,000 predictions; as JSON they are 73 MB", len(b))
+	}
 }

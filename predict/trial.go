@@ -273,7 +273,7 @@ type trialState struct {
 	Champion   string                             `json:"champion"`
 	Challenger string                             `json:"challenger"`
 	From       time.Time                          `json:"from,omitzero"`
-	Tracks     map[forestall.Component]*pairTrack `json:"tracks"`
+	Tracks     map[forestall.Component]*pairTrack `json:"tracks,omitempty"` // of version 1
 	Sums       map[forestall.Component]*pairSum   `json:"sums"`
 }
 

@@ -84,8 +84,18 @@ func TestMemoryOfTheUsual(t *testing.T) {
 	if again, err := (&Memory{Watch: v}).Encode(); err != nil || !bytes.Equal(b, again) {
 		t.Errorf("what is written after reading differs, %v", err)
 	}
-	body := bytes.Replace(b[bytes.IndexByte(b, '\n')+1:], []byte(`"rows":299`), []byte(`"rows":-99`), 1)
-	if err := (&Memory{Watch: watch()}).Read(bytes.NewReader(sealed(body))); err == nil {
+	body, err := unpacked(b[bytes.IndexByte(b, '\n')+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := bytes.Replace(body, []byte(`"rows":299`), []byte(`"rows":-99`), 1)
+	if bytes.Equal(damaged, body) {
+		t.Fatal("nothing was damaged")
+	}
+	if body, err = packed(damaged); err != nil {
+		t.Fatal(err)
+	}
+	if err := (&Memory{Watch: watch()}).Read(bytes.NewReader(sealed(memoryMagic, body))); err == nil {
 		t.Error("a negative count is read")
 	}
 }
