@@ -41,7 +41,9 @@ func (backtestCmd) Help() string {
 type backtested struct {
 	cmd    *backtestCmd
 	model  *model.Model
+	schema *features.Schema
 	replay *replay
+	done   func() // removes what is temporary
 	counts train.VectorCounts
 
 	threshold float64
@@ -62,6 +64,7 @@ func (c *backtestCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
+	defer b.done()
 	if err := b.judge(g); err != nil {
 		return err
 	}
@@ -111,17 +114,26 @@ func (c *backtestCmd) prepare(g *globals) (*backtested, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
-	b.replay, err = c.open(g.ctx, kind, time.Duration(m.Card.Lead), time.Duration(m.Card.Horizon))
-	return b, err
+	mappings, err := mappingsOf(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	if b.schema, err = predict.SchemaFor(m, mappings.Extra(kind)...); err != nil {
+		return nil, err
+	}
+	if b.done, err = c.fetch(g, b.schema.Windows()[len(b.schema.Windows())-1]); err != nil {
+		return nil, err
+	}
+	if b.replay, err = c.open(g.ctx, kind, time.Duration(m.Card.Lead), time.Duration(m.Card.Horizon)); err != nil {
+		b.done()
+		return nil, err
+	}
+	return b, nil
 }
 
 // judge replays the telemetry.
 func (b *backtested) judge(g *globals) error {
-	schema, err := predict.SchemaFor(b.model)
-	if err != nil {
-		return err
-	}
-	schemas := map[forestall.Kind]*features.Schema{b.replay.kind: schema}
+	schemas := map[forestall.Kind]*features.Schema{b.replay.kind: b.schema}
 	cfg := predict.DefaultConfig()
 	cfg.Reasons = 3
 	scorer, err := predict.New(map[forestall.Kind]*model.Model{b.replay.kind: b.model}, schemas, cfg)

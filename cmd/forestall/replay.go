@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -17,6 +18,9 @@ import (
 // replayFlags say what recorded telemetry is replayed and what came to pass.
 type replayFlags struct {
 	Telemetry     string        `xor:"rows" required:"" group:"Recorded telemetry" placeholder:"PATH" help:"Recorded telemetry: a directory with all below it, or a file."`
+	Prometheus    string        `xor:"rows" required:"" group:"Prometheus" placeholder:"URL" help:"Telemetry that a Prometheus server has kept, or what answers its API, from --from on, and as much before as the longest window needs; as 'forestall telemetry import' records it."`
+	TelemetryOut  string        `type:"path" group:"Prometheus" placeholder:"DIR" help:"Keep what --prometheus gave in this directory, for --telemetry later."`
+	Config        string        `short:"c" type:"existingfile" group:"Recorded telemetry" placeholder:"FILE" help:"forestall.toml with the [[features.map]] of the engines that record: its own metrics are learnt from and judged by, its presets can be named."`
 	Incidents     string        `group:"Recorded telemetry" placeholder:"FILE" help:"Incidents: CSV with component,start,end,kind, or what 'forestall incidents --json' prints."`
 	Interventions string        `group:"Recorded telemetry" placeholder:"FILE" help:"What 'forestall migrations --json' prints. Rows that a move followed are left out: what would have come is not known."`
 	Recovery      time.Duration `group:"Recorded telemetry" placeholder:"DURATION" help:"How long after an incident's end the telemetry is not yet normal; rows in it are left out."`
@@ -24,7 +28,44 @@ type replayFlags struct {
 	From          time.Time     `group:"Recorded telemetry" placeholder:"TIME" help:"Rows from this time on, in RFC 3339. Earlier telemetry still fills the windows."`
 	To            time.Time     `group:"Recorded telemetry" placeholder:"TIME" help:"Telemetry and incidents before this time."`
 	Known         time.Time     `group:"Recorded telemetry" placeholder:"TIME" help:"Up to when incidents were recorded; by default the end of the telemetry. Rows whose horizon goes beyond are left out unless an incident is known."`
+	serverFlags
 }
+
+// fetch makes recorded telemetry of what a Prometheus server has kept, where one is
+// named. What it returns removes it, unless it is to be kept.
+func (f *replayFlags) fetch(g *globals, longest time.Duration) (done func(), err error) {
+	done = func() {}
+	switch {
+	case f.Prometheus == "" && f.TelemetryOut != "":
+		return done, errors.New("--telemetry-out keeps what --prometheus gives")
+	case f.Prometheus == "":
+		return done, nil
+	case f.From.IsZero():
+		return done, errors.New("--prometheus needs --from: the time of the first row, such as 2026-01-31T00:00:00Z")
+	case f.Incidents == "":
+		return done, errNoIncidents
+	}
+	if _, err := readFile(f.Incidents, train.ReadIncidents); err != nil { // it is found out before hours of reading
+		return done, err
+	}
+	dir := f.TelemetryOut
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "forestall-prometheus-"); err != nil {
+			return done, err
+		}
+		done = func() { os.RemoveAll(dir) }
+	}
+	name, sum, err := f.record(g, f.Prometheus, f.From.Add(-longest), f.To, f.Config, dir)
+	if err != nil {
+		done()
+		return func() {}, err
+	}
+	fmt.Fprintf(g.err, "forestall: %s: %s\n", f.Prometheus, sum)
+	f.Telemetry = name
+	return done, nil
+}
+
+var errNoIncidents = errors.New("--telemetry and --prometheus need --incidents, the file with what has failed")
 
 // replay is recorded telemetry of one kind of component with its labels.
 type replay struct {
@@ -42,7 +83,7 @@ type replay struct {
 func (f *replayFlags) open(ctx context.Context, kind forestall.Kind, lead, horizon time.Duration) (*replay, error) {
 	switch {
 	case f.Incidents == "":
-		return nil, fmt.Errorf("--telemetry needs --incidents, the file with what has failed")
+		return nil, errNoIncidents
 	case f.Interval < 0 || f.Interval > 0 && f.Interval < time.Millisecond:
 		return nil, fmt.Errorf("--interval %s: at least 1ms, or 0s for one row for each scrape", f.Interval)
 	case f.Interval > horizon:

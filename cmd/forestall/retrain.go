@@ -24,6 +24,8 @@ type retrainCmd struct {
 	Telemetry     string          `xor:"telemetry" placeholder:"PATH" help:"Recorded telemetry: a directory with all below it, such as the nodes' data_dir/telemetry copied into one. Without it every node's is fetched through the engine."`
 	Fetch         string          `xor:"telemetry" placeholder:"DIR" help:"Directory in which the nodes' recordings are kept, so that the next run fetches only what is new; without it they are removed in the end."`
 	FetchLimit    int64           `default:"20" placeholder:"GIB" help:"Gibibytes that the nodes' recordings may take (${default})."`
+	Prometheus    string          `xor:"telemetry" placeholder:"URL" help:"Instead, the last --days that a Prometheus server has kept, or what answers its API."`
+	Config        string          `short:"c" type:"existingfile" placeholder:"FILE" help:"forestall.toml with the [[features.map]] of the engines: its own metrics are learnt from too."`
 	Out           string          `required:"" placeholder:"DIR" help:"Directory for the model."`
 	Kind          string          `default:"gpu" enum:"gpu,node" help:"Kind of component (${enum}; ${default})."`
 	Days          float64         `default:"30" help:"Train on the last so many days of the telemetry (${default})."`
@@ -38,6 +40,7 @@ type retrainCmd struct {
 	Interventions string          `placeholder:"FILE" help:"What 'forestall migrations --json' printed; by default asked of the engine. Rows that a move followed are left out."`
 	Train         []string        `placeholder:"FLAG" help:"Further flags of 'forestall train', one each: --train=--trees=300 --train=--max-step=1." sep:"none"`
 	Propose       bool            `default:"true" negatable:"" help:"Propose the model to the cluster; --no-propose only writes it."`
+	serverFlags
 }
 
 // Help adds to the command's help.
@@ -64,6 +67,9 @@ func (c retrainCmd) Run(g *globals) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if err := c.fetchPrometheus(g, dir); err != nil {
+		return err
+	}
 	missing := ""
 	if c.Telemetry == "" {
 		if missing, err = c.fetchTelemetry(g, kind, filepath.Join(dir, "telemetry")); err != nil {
@@ -93,6 +99,27 @@ func (c retrainCmd) Run(g *globals) error {
 		return nil
 	}
 	return proposeModel(g, c.apiFlag, c.Out, []string{why})
+}
+
+// fetchPrometheus records what the Prometheus server has kept of the last days, where one is
+// named, and a day before them, for the windows.
+func (c *retrainCmd) fetchPrometheus(g *globals, dir string) error {
+	if c.Prometheus == "" {
+		return nil
+	}
+	longest := 24 * time.Hour
+	for _, w := range c.Windows {
+		longest = max(longest, w)
+	}
+	to := g.now()
+	from := to.Add(-time.Duration(c.Days * 24 * float64(time.Hour)))
+	name, sum, err := c.record(g, c.Prometheus, from.Add(-longest), to, c.Config, filepath.Join(dir, "prometheus"))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(g.err, "forestall: %s: %s\n", c.Prometheus, sum)
+	c.Telemetry = name
+	return nil
 }
 
 // likeChampion takes horizon and lead from the model that judges now.
@@ -157,6 +184,9 @@ func (c *retrainCmd) arguments(ctx context.Context, kind forestall.Kind, dir str
 			windows = append(windows, w.String())
 		}
 		args = append(args, "--windows="+strings.Join(windows, ","))
+	}
+	if c.Config != "" {
+		args = append(args, "--config="+c.Config)
 	}
 	if c.HalfLife != 0 {
 		args = append(args, fmt.Sprintf("--half-life=%g", c.HalfLife*24))

@@ -22,12 +22,17 @@ type telemetryImportCmd struct {
 	Prometheus string    `required:"" placeholder:"URL" help:"Prometheus server, or what answers its API: http://prometheus:9090."`
 	From       time.Time `required:"" placeholder:"TIME" help:"First time, in RFC 3339."`
 	To         time.Time `placeholder:"TIME" help:"Last time; now, if it is not given."`
-	Step       string    `default:"15s" placeholder:"DURATION" help:"Between the times read; the engine's features.scrape_interval fits best, and no less than the server's own (${default})."`
-	Preset     []string  `default:"dcgm,node" help:"Which series are which metrics (${default})."`
 	Config     string    `short:"c" type:"existingfile" placeholder:"FILE" help:"forestall.toml whose [[features.map]] adds presets."`
-	Match      string    `placeholder:"MATCHERS" help:"Only targets with these labels, as in PromQL: job=\"node\",dc=~\"a|b\"."`
-	Node       string    `placeholder:"NAME" help:"The node whose components all are; without it labels say so."`
 	Out        string    `required:"" type:"path" placeholder:"DIR" help:"Directory to write the recording into."`
+	serverFlags
+}
+
+// serverFlags say how a Prometheus server is asked, and for what.
+type serverFlags struct {
+	Step   string   `default:"15s" placeholder:"DURATION" help:"Between the times read; the engine's features.scrape_interval fits best, and no less than the server's own (${default})." group:"Prometheus"`
+	Preset []string `default:"dcgm,node" help:"Which series are which metrics (${default})." group:"Prometheus"`
+	Match  string   `placeholder:"MATCHERS" help:"Only targets with these labels, as in PromQL: job=\"node\",dc=~\"a|b\"." group:"Prometheus"`
+	Node   string   `placeholder:"NAME" help:"The node whose components all are; without it labels say so." group:"Prometheus"`
 
 	CA                 string `name:"ca" type:"existingfile" placeholder:"FILE" help:"Certificates that sign the server's, PEM." group:"Connection"`
 	Cert               string `type:"existingfile" placeholder:"FILE" help:"This client's certificate, PEM." group:"Connection"`
@@ -45,61 +50,59 @@ func (telemetryImportCmd) Help() string {
 }
 
 func (c *telemetryImportCmd) Run(g *globals) error {
-	query, err := c.query(g)
+	name, sum, err := c.record(g, c.Prometheus, c.From, c.To, c.Config, c.Out)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.Out, 0o755); err != nil {
-		return err
-	}
-	name := filepath.Join(c.Out, fmt.Sprintf("prometheus-%s-%s.csv.gz", query.From.UTC().Format("20060102T150405Z"), query.To.UTC().Format("20060102T150405Z")))
-	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is there already: remove it, or choose another time or directory", name)
-	}
-	tell := newImportProgress(g)
-	query.Progress = tell.show
-	sum, err := c.record(g.ctx, query, name)
-	tell.end()
-	if err != nil {
-		return err
-	}
-	if sum.scrapes == 0 {
-		return fmt.Errorf("%s knows no series of the presets %s between %s and %s; --match may be too narrow, or the presets are others: see forestall config presets",
-			c.Prometheus, strings.Join(c.Preset, ", "), query.From.Format(time.RFC3339), query.To.Format(time.RFC3339))
-	}
-	fmt.Fprintf(g.out, "%s: %s of %s, %s\n", name, textCount(sum.scrapes, "scrape"), textCount(len(sum.components), "component"), textCount(sum.values, "value"))
+	fmt.Fprintf(g.out, "%s: %s\n", name, sum)
 	return nil
 }
 
+// record writes what the server has kept into a file of the directory.
+func (f *serverFlags) record(g *globals, url string, from, to time.Time, config, dir string) (name string, sum imported, err error) {
+	query, err := f.query(g, url, from, to, config)
+	if err != nil {
+		return "", sum, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", sum, err
+	}
+	name = filepath.Join(dir, fmt.Sprintf("prometheus-%s-%s.csv.gz", query.From.UTC().Format("20060102T150405Z"), query.To.UTC().Format("20060102T150405Z")))
+	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		return "", sum, fmt.Errorf("%s is there already: remove it, or choose another time or directory", name)
+	}
+	tell := newImportProgress(g)
+	query.Progress = tell.show
+	sum, err = recordHistory(g.ctx, query, name)
+	tell.end()
+	if err == nil && sum.scrapes == 0 {
+		err = fmt.Errorf("%s knows no series of the presets %s between %s and %s; --match may be too narrow, or the presets are others: see forestall config presets",
+			url, strings.Join(f.Preset, ", "), query.From.Format(time.RFC3339), query.To.Format(time.RFC3339))
+	}
+	return name, sum, err
+}
+
 // query turns the flags into what is read.
-func (c *telemetryImportCmd) query(g *globals) (features.PrometheusQuery, error) {
-	q := features.PrometheusQuery{URL: c.Prometheus, Match: c.Match, Node: c.Node, From: c.From, To: c.To}
+func (f *serverFlags) query(g *globals, url string, from, to time.Time, config string) (features.PrometheusQuery, error) {
+	q := features.PrometheusQuery{URL: url, Match: f.Match, Node: f.Node, From: from, To: to}
 	if q.To.IsZero() {
 		q.To = g.now()
 	}
-	step, err := model.ParseDuration(c.Step)
+	step, err := model.ParseDuration(f.Step)
 	if err != nil {
-		return q, fmt.Errorf(`--step %q is not a duration such as "15s" or "1m"`, c.Step)
+		return q, fmt.Errorf(`--step %q is not a duration such as "15s" or "1m"`, f.Step)
 	}
 	q.Step = time.Duration(step)
-	if c.Node != "" {
-		if err := forestall.CheckName(c.Node); err != nil {
+	if f.Node != "" {
+		if err := forestall.CheckName(f.Node); err != nil {
 			return q, fmt.Errorf("--node: %w", err)
 		}
 	}
-	var rows []features.MapRow
-	if c.Config != "" {
-		config, err := engine.LoadConfig(c.Config)
-		if err != nil {
-			return q, err
-		}
-		rows = config.Features.Map
-	}
-	mappings, err := features.NewMappings(rows)
+	mappings, err := mappingsOf(config)
 	if err != nil {
 		return q, err
 	}
-	for _, name := range c.Preset {
+	for _, name := range f.Preset {
 		m, err := mappings.Get(name)
 		if err != nil {
 			return q, fmt.Errorf("--preset: %w", err)
@@ -107,10 +110,22 @@ func (c *telemetryImportCmd) query(g *globals) (features.PrometheusQuery, error)
 		q.Mappings = append(q.Mappings, m)
 	}
 	q.Client, err = features.NewHTTPClient(features.HTTPConfig{
-		CAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key, ServerName: c.ServerName, InsecureSkipVerify: c.InsecureSkipVerify,
-		BearerFile: c.BearerFile, Username: c.Username, PasswordFile: c.PasswordFile,
+		CAFile: f.CA, CertFile: f.Cert, KeyFile: f.Key, ServerName: f.ServerName, InsecureSkipVerify: f.InsecureSkipVerify,
+		BearerFile: f.BearerFile, Username: f.Username, PasswordFile: f.PasswordFile,
 	})
 	return q, err
+}
+
+// mappingsOf returns the mappings of a forestall.toml, the built-in ones without it.
+func mappingsOf(config string) (*features.Mappings, error) {
+	if config == "" {
+		return features.NewMappings(nil)
+	}
+	c, err := engine.LoadConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	return features.NewMappings(c.Features.Map)
 }
 
 // imported sums up what was recorded.
@@ -119,8 +134,12 @@ type imported struct {
 	components      map[forestall.Component]bool
 }
 
-// record writes the history whole or not at all.
-func (c *telemetryImportCmd) record(ctx context.Context, q features.PrometheusQuery, name string) (sum imported, err error) {
+func (i imported) String() string {
+	return fmt.Sprintf("%s of %s, %s", textCount(i.scrapes, "scrape"), textCount(len(i.components), "component"), textCount(i.values, "value"))
+}
+
+// recordHistory writes the history whole or not at all.
+func recordHistory(ctx context.Context, q features.PrometheusQuery, name string) (sum imported, err error) {
 	sum.components = map[forestall.Component]bool{}
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.tmp")
 	if err != nil {

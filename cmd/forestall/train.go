@@ -129,12 +129,14 @@ func (c *trainCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	if c.Telemetry != "" {
+	if c.Telemetry != "" || c.Prometheus != "" {
 		done, err := c.prepareTelemetry()
 		if err != nil {
 			return err
 		}
 		defer done()
+	} else if c.Config != "" || c.TelemetryOut != "" {
+		return errors.New("--config and --telemetry-out are for --telemetry and --prometheus; a --table has its own columns")
 	}
 	if c.Calibrate == calibrateNone {
 		c.Calibrate = ""

@@ -88,6 +88,11 @@ func (c *trainCmd) prepareTelemetry() (done func(), err error) {
 			return nil, fmt.Errorf("--sets: %w", err)
 		}
 	}
+	mappings, err := mappingsOf(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	metrics = append(metrics, mappings.Extra(kind)...)
 	if c.made.schema, err = features.NewSchema(kind, metrics, c.Windows); err != nil {
 		return nil, fmt.Errorf("--windows: %w", err)
 	}
@@ -124,6 +129,12 @@ func (c *trainCmd) prepareTelemetry() (done func(), err error) {
 // makeTable replays the telemetry and writes the rows that can be learnt from.
 func (c *trainCmd) makeTable(g *globals) (err error) {
 	m := c.made
+	longest := m.schema.Windows()[len(m.schema.Windows())-1]
+	done, err := c.fetch(g, longest)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if m.replay, err = c.open(g.ctx, m.schema.Kind(), c.Lead, c.Horizon); err != nil {
 		return err
 	}
