@@ -53,6 +53,7 @@ type reading struct {
 	known       bool       // it is in seen
 	described   time.Time  // of the newest scrape that described it
 	counting    []counting // of the mapping's counting slots
+	had         []bool     // of the mapping\'s details: which it has had
 }
 
 // route says what the values of one series are. The zero route is nothing.
@@ -93,7 +94,7 @@ func (c *collector) route(name string, l labels.Labels) (route, error) {
 			return r, fmt.Errorf("%w: %w: more than %d components are described", ErrExposition, ErrTooLarge, c.limit)
 		}
 		n := len(c.mapping.slots)
-		r.to = &reading{component: component, now: nans(n), before: nans(n), xid: math.NaN(), xidBefore: math.NaN(), counting: make([]counting, len(c.mapping.counting))}
+		r.to = &reading{component: component, now: nans(n), before: nans(n), xid: math.NaN(), xidBefore: math.NaN(), counting: make([]counting, len(c.mapping.counting)), had: make([]bool, len(c.mapping.details))}
 		c.state[component] = r.to
 	}
 	for i := range r.rules {
@@ -315,9 +316,18 @@ func (c *collector) samples(now time.Time) [][]forestall.Sample {
 }
 
 func (c *collector) group(r *reading, now time.Time) []forestall.Sample {
-	group := make([]forestall.Sample, c.mapping.nOut, c.mapping.nOut+1+len(siblingMetrics))
-	for slot := range group {
-		group[slot] = forestall.Sample{Component: r.component, Metric: c.mapping.slots[slot], Time: now, Value: r.now[slot]}
+	group := make([]forestall.Sample, 0, c.mapping.nOut+1+len(siblingMetrics))
+	detail := 0
+	for slot := range c.mapping.nOut {
+		v := r.now[slot]
+		if detail < len(c.mapping.details) && c.mapping.details[detail] == slot {
+			r.had[detail] = r.had[detail] || !math.IsNaN(v)
+			detail++
+			if !r.had[detail-1] {
+				continue
+			}
+		}
+		group = append(group, forestall.Sample{Component: r.component, Metric: c.mapping.slots[slot], Time: now, Value: v})
 	}
 	return group
 }

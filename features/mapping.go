@@ -23,6 +23,7 @@ type Mapping struct {
 	rules    map[string][]rule // by the series' name
 	events   map[string]bool   // series whose value is the last XID
 	formulas []computed        // in the order of the table
+	details  []int             // slots that are told only of components that have had them
 	counting []int             // slots that are sums of counters, each aware of its resets
 	extra    []Metric          // those that the kind's list lacks
 }

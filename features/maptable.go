@@ -238,6 +238,7 @@ func compileTable(rows []numbered) (*Mapping, error) {
 		}
 	}
 	m.findCounting()
+	m.findDetails()
 	return m, nil
 }
 
@@ -361,12 +362,23 @@ func (m *Mapping) checkMetric(row *MapRow) error {
 
 // metric returns what is known of a metric.
 func (m *Mapping) metric(name string) (Metric, bool) {
-	for _, one := range append(Metrics(m.kind), m.extra...) {
+	for _, one := range slices.Concat(Metrics(m.kind), m.extra, SetMetrics(m.kind, Details)) {
 		if one.Name == name {
 			return one, true
 		}
 	}
 	return Metric{}, false
+}
+
+// findDetails notes the slots of metrics that only some sources have, which are
+// told of a component from where it first has them on.
+func (m *Mapping) findDetails() {
+	details := SetMetrics(m.kind, Details)
+	for slot, name := range m.slots[:m.nOut] {
+		if slices.ContainsFunc(details, func(d Metric) bool { return d.Name == name }) {
+			m.details = append(m.details, slot)
+		}
+	}
 }
 
 var matchPattern = regexp.MustCompile(`^\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*(.*)$`)

@@ -324,3 +324,41 @@ func TestNewScraperRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestScrapeDetails: what only some exporters tell is told of GPUs that have it,
+// and is missing once it has vanished; the headroom follows from it.
+func TestScrapeDetails(t *testing.T) {
+	target := newTarget(t)
+	s := target.scraper(t, ScrapeConfig{Mapping: preset("dcgm")})
+	values := func(at int) map[string]float64 {
+		got := map[string]float64{}
+		for _, v := range scrapeOnce(t, s, epoch.Add(time.Duration(at)*time.Second))[0] {
+			got[v.Metric] = v.Value
+		}
+		return got
+	}
+	const temp = "DCGM_FI_DEV_GPU_TEMP{gpu=\"0\",Hostname=\"n1\"} 60\n"
+	target.page(temp)
+	if _, told := values(0)["gpu_row_remap_failure"]; told {
+		t.Error("a metric is told that the page never had")
+	}
+	target.page(temp + `DCGM_FI_DEV_SLOWDOWN_TEMP{gpu="0",Hostname="n1"} 87
+DCGM_FI_DEV_ROW_REMAP_FAILURE{gpu="0",Hostname="n1"} 1
+DCGM_FI_DEV_RETIRED_DBE{gpu="0",Hostname="n1"} 2
+DCGM_FI_DEV_MEM_CLOCK{gpu="0",Hostname="n1"} 1593
+DCGM_FI_DEV_CLOCK_THROTTLE_REASONS{gpu="0",Hostname="n1"} 132
+`)
+	got := values(5)
+	for metric, want := range map[string]float64{
+		"gpu_row_remap_failure": 1, "gpu_retired_pages_dbe_total": 2, "gpu_memory_clock_hertz": 1.593e9, "gpu_temperature_slowdown_celsius": 87,
+		MetricTemperatureHeadroom: 27, "gpu_throttle_power_cap": 1, "gpu_throttle_power_brake": 1, "gpu_throttle_hw_thermal": 0,
+	} {
+		if v, told := got[metric]; !told || v != want {
+			t.Errorf("%s is %v; want %v", metric, v, want)
+		}
+	}
+	target.page(temp)
+	if v, told := values(10)["gpu_row_remap_failure"]; !told || !math.IsNaN(v) {
+		t.Errorf("a metric that has vanished is %v", v)
+	}
+}
