@@ -13,11 +13,19 @@ type Checkpoint struct {
 	Time     time.Time     `json:"time"`     // the moment whose state it holds
 	Label    string        `json:"label,omitempty"`
 	Size     int64         `json:"size_bytes"`  // of the state it restores
-	Added    int64         `json:"added_bytes"` // written to the store for it, compressed
+	Added    int64         `json:"added_bytes"` // written to the store for it, compressed: chunks, tree, indexes, manifest
 	Took     time.Duration `json:"took_ns"`     // from the request until it counted
 	Pause    time.Duration `json:"pause_ns"`    // how long the workload stood still for it
 	Replicas []string      `json:"replicas,omitempty"`
-	Pinned   bool          `json:"pinned,omitempty"` // retention leaves it
+	Pinned   bool          `json:"pinned,omitempty"`  // retention and deletion leave it; as the store that was asked knows
+	LeftOut  LeftOut       `json:"left_out,omitzero"` // only from whoever took it; a store does not keep it
+}
+
+// LeftOut is what of a state directory no checkpoint can hold: sockets, pipes
+// and devices.
+type LeftOut struct {
+	Count int      `json:"count"`
+	First []string `json:"first"` // the first few: "run/agent.sock (socket)"
 }
 
 // NewerThan reports whether c is a later state of the same workload than d:

@@ -52,16 +52,3 @@ func realPath(path string) (string, error) {
 		rest = filepath.Join(filepath.Base(p), rest)
 	}
 }
-
-// Damaged returns the IDs of the checkpoints that the store had and whose
-// manifests are lost or cannot be read, with what is wrong. [Dir.Delete] drops
-// them; a replica's copy brings them back.
-func (d *Dir) Damaged() map[string]error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	out := make(map[string]error, len(d.damaged))
-	for id, err := range d.damaged {
-		out[id] = err
-	}
-	return out
-}

@@ -20,7 +20,7 @@ type batch struct {
 	open    *packWriter
 	packs   []*batchPack // full ones
 	sealing sync.WaitGroup
-	bytes   int64 // of the entries written
+	bytes   int64 // of the packs published
 }
 
 // batchPack is a pack that is full and being made durable.
@@ -101,7 +101,6 @@ func (b *batch) append(h hash, entry []byte) error {
 		}
 	}
 	w := b.open
-	b.bytes += int64(len(entry))
 	c, full := w.reserve(h, len(entry))
 	if full {
 		b.seal()
@@ -133,6 +132,7 @@ func (b *batch) publish() error {
 		if p.err != nil {
 			return p.err
 		}
+		b.bytes += p.size
 	}
 	err := b.d.publish(b.packs)
 	b.packs = nil

@@ -32,20 +32,20 @@ const (
 	recordDrop  = 2 // no longer
 	recordFence = 3 // the workload whose name hashes to id is fenced at epoch
 	recordPin   = 4 // the manifest id is pinned
-	recordUnpin = 5
+	recordUnpin = 5 // no longer
 )
 
 type record struct {
-	kind  byte
-	id    hash
-	epoch forestall.Epoch
+	kind   byte
+	id     hash
+	number uint64 // of a fence the epoch, of a pin when it was set, of a manifest whose it is
 }
 
 func (r record) append(b []byte) []byte {
 	at := len(b)
 	b = append(b, r.kind, 0, 0, 0)
 	b = append(b, r.id[:]...)
-	b = binary.LittleEndian.AppendUint64(b, uint64(r.epoch))
+	b = binary.LittleEndian.AppendUint64(b, r.number)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
 }
 
@@ -80,7 +80,7 @@ func decodeCatalogue(b []byte) (records []record, damaged int, err error) {
 		if [recordLen]byte(b[:recordLen]) == ([recordLen]byte{}) {
 			continue // not yet used
 		}
-		r := record{kind: b[0], id: hash(b[4:36]), epoch: forestall.Epoch(binary.LittleEndian.Uint64(b[36:]))}
+		r := record{kind: b[0], id: hash(b[4:36]), number: binary.LittleEndian.Uint64(b[36:])}
 		if crc32.Checksum(b[:recordLen-4], castagnoli) != binary.LittleEndian.Uint32(b[recordLen-4:]) || r.kind < recordAdd || r.kind > recordUnpin {
 			damaged++
 			continue
@@ -128,38 +128,50 @@ func (c *catalogue) note(sync bool, records ...record) error {
 	return nil
 }
 
-// note appends a record about a manifest to the catalogue; one that it was
-// dropped, pinned or unpinned is durable.
-func (d *Dir) note(kind byte, ids ...string) error {
-	records := make([]record, 0, len(ids))
-	for _, id := range ids {
-		h, err := parseHash(id)
-		if err != nil {
-			return err
-		}
-		records = append(records, record{kind: kind, id: h})
+// note appends a record about a manifest of workload to the catalogue; one that
+// it was dropped is durable.
+func (d *Dir) note(kind byte, id, workload string) error {
+	h, err := parseHash(id)
+	if err != nil {
+		return err
 	}
-	return d.diskFull(d.catalogue.note(kind != recordAdd, records...))
+	return d.diskFull(d.catalogue.note(kind != recordAdd, record{kind, h, ownerTag(workload)}))
+}
+
+// ownerTag says in a record whose a manifest is, for when the manifest is lost.
+func ownerTag(workload string) uint64 {
+	if workload == "" {
+		return 0
+	}
+	h := nameHash(workload)
+	return binary.LittleEndian.Uint64(h[:])
 }
 
 // stock is what the catalogue said when the store was opened.
 type stock struct {
 	manifests map[hash]bool // false: dropped
-	pinned    map[hash]bool
+	owners    map[hash]uint64
+	pins      map[hash]Pin
 	fences    map[hash]forestall.Epoch // by hash of the workload's name
 	read      bool                     // there was a catalogue
 }
 
 func takeStock(records []record) stock {
-	s := stock{manifests: make(map[hash]bool), pinned: make(map[hash]bool), fences: make(map[hash]forestall.Epoch)}
+	s := stock{make(map[hash]bool), make(map[hash]uint64), make(map[hash]Pin), make(map[hash]forestall.Epoch), false}
 	for _, r := range records {
 		switch r.kind {
 		case recordAdd, recordDrop:
 			s.manifests[r.id] = r.kind == recordAdd
+			if r.number > 0 {
+				s.owners[r.id] = r.number
+			}
+			if r.kind == recordDrop {
+				delete(s.pins, r.id)
+			}
 		case recordPin, recordUnpin:
-			s.pinned[r.id] = r.kind == recordPin
+			s.pins[r.id] = pinOf(r)
 		case recordFence:
-			s.fences[r.id] = max(s.fences[r.id], r.epoch)
+			s.fences[r.id] = max(s.fences[r.id], forestall.Epoch(r.number))
 		}
 	}
 	return s

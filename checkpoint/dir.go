@@ -70,7 +70,8 @@ type Dir struct {
 
 	checkpoints map[string]forestall.Checkpoint // by ID
 	damaged     map[string]error                // manifests that are lost or cannot be read
-	pinned      map[string]bool
+	pins        map[string]Pin     // the last of each, by ID
+	owners      map[hash]uint64    // whose the damaged ones are, as the catalogue says
 	lanes       map[string]*lane   // by workload
 	holds       map[*hold]struct{} // what GC must keep besides
 	marking     bool               // GC is reading manifests
@@ -122,7 +123,8 @@ func newDir(fsys fileSystem, path string, opt Options) *Dir {
 		packs:       packSet{dir: filepath.Join(path, packDir), fs: fsys},
 		checkpoints: make(map[string]forestall.Checkpoint),
 		damaged:     make(map[string]error),
-		pinned:      make(map[string]bool),
+		pins:        make(map[string]Pin),
+		owners:      make(map[hash]uint64),
 		lanes:       make(map[string]*lane),
 		holds:       make(map[*hold]struct{}),
 		leasesTurn:  opt.Now(),

@@ -22,8 +22,8 @@
 // decides nothing about moves, and agrees on nothing: which checkpoint counts
 // is what [Hooks].Commit says. It keeps regular files, directories and symbolic
 // links with their permissions and modification times; owners, extended
-// attributes and hard-link identity are not kept, sockets, pipes and devices
-// are passed over.
+// attributes and hard-link identity are not kept; sockets, pipes and devices are
+// left out, counted and named in the result.
 //
 // The file formats are described in docs/format/checkpoint.md, the reasons in
 // DESIGN.md beside this file.

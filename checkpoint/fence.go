@@ -109,7 +109,7 @@ func (d *Dir) Fence(ctx context.Context, workload string, e forestall.Epoch) err
 	if err := d.replace(filepath.Join(d.path, fenceDir, workload), encodeFence(workload, e)); err != nil {
 		return fmt.Errorf("fence %s at epoch %s: %w", workload, e, err)
 	}
-	if err := d.catalogue.note(true, record{recordFence, nameHash(workload), e}); err != nil {
+	if err := d.catalogue.note(true, record{recordFence, nameHash(workload), uint64(e)}); err != nil {
 		return fmt.Errorf("fence %s at epoch %s: %w", workload, e, d.diskFull(err))
 	}
 	l.fence = e

@@ -254,3 +254,9 @@ func packedAt(t testing.TB, d *Dir, h hash) (path string, at, size int64) {
 	}
 	return d.packs.path(p.id), int64(s.at), s.size()
 }
+
+// fileSize returns how long a file is.
+func fileSize(t testing.TB, path string) int64 {
+	t.Helper()
+	return must[os.FileInfo](t)(os.Stat(path)).Size()
+}

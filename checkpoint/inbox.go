@@ -229,7 +229,7 @@ func (d *Dir) accept(id string, raw []byte, refuse func(*lane, header) error) (f
 	if refuse == nil {
 		refuse = func(*lane, header) error { return nil }
 	}
-	return d.commitRaw(id, raw, r.header, refuse)
+	return d.commit(id, raw, r.header, refuse)
 }
 
 // admitPushed refuses a stale epoch.

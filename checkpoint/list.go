@@ -15,13 +15,13 @@ func (d *Dir) Get(id string) (forestall.Checkpoint, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	cp, ok := d.checkpoints[id]
-	cp.Pinned = d.pinned[id]
 	if err := d.damaged[id]; err != nil && !ok {
 		return cp, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
 	if !ok {
 		return cp, fmt.Errorf("%w: no %.64q in %s", ErrNotFound, id, d.path)
 	}
+	cp.Pinned = d.pins[id].On
 	return cp, nil
 }
 
@@ -37,7 +37,7 @@ func (d *Dir) List(workload string) ([]forestall.Checkpoint, error) {
 	out := []forestall.Checkpoint{}
 	for _, cp := range d.checkpoints {
 		if workload == "" || cp.Workload == workload {
-			cp.Pinned = d.pinned[cp.ID]
+			cp.Pinned = d.pins[cp.ID].On
 			out = append(out, cp)
 		}
 	}

@@ -161,11 +161,15 @@ func (d *Dir) loadManifests(known stock) error {
 			d.damaged[id.String()] = err
 		}
 	}
-	for id, on := range known.pinned {
+	for id, p := range known.pins {
 		_, there := d.checkpoints[id.String()]
-		if on && (there || d.damaged[id.String()] != nil) {
-			d.pinned[id.String()] = true
+		if there || d.damaged[id.String()] != nil {
+			d.pins[id.String()] = p
 		}
+	}
+	for id := range d.damaged {
+		h, _ := parseHash(id) // it is one
+		d.owners[h] = known.owners[h]
 	}
 	if !removed {
 		return nil
@@ -176,19 +180,22 @@ func (d *Dir) loadManifests(known stock) error {
 // inventory returns the records of a catalogue of what is there, and of what is
 // missed.
 func (d *Dir) inventory(known stock) (records []record) {
-	add := func(kind byte, id string) {
+	add := func(id string, owner uint64) {
 		if h, err := parseHash(id); err == nil {
-			records = append(records, record{kind: kind, id: h})
+			records = append(records, record{recordAdd, h, owner})
 		}
 	}
-	for id := range d.checkpoints {
-		add(recordAdd, id)
+	for id, cp := range d.checkpoints {
+		add(id, ownerTag(cp.Workload))
 	}
 	for id := range d.damaged {
-		add(recordAdd, id)
+		h, _ := parseHash(id) // it is one
+		add(id, d.owners[h])
 	}
-	for id := range d.pinned {
-		add(recordPin, id)
+	for _, p := range d.pins {
+		if r, err := p.record(); err == nil {
+			records = append(records, r)
+		}
 	}
 	fences := maps.Clone(known.fences)
 	for workload, l := range d.lanes {
@@ -197,7 +204,7 @@ func (d *Dir) inventory(known stock) (records []record) {
 		}
 	}
 	for name, e := range fences {
-		records = append(records, record{recordFence, name, e})
+		records = append(records, record{recordFence, name, uint64(e)})
 	}
 	slices.SortFunc(records, func(a, b record) int {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), bytes.Compare(a.id[:], b.id[:]))

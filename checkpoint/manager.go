@@ -35,7 +35,7 @@ type Hooks struct {
 	// not count.
 	Commit func(ctx context.Context, cp forestall.Checkpoint) error
 	// Keep reports whether retention must leave a checkpoint: a ledger's head,
-	// a pinned one. nil: none but the newest of each workload.
+	// say. nil: none but the newest of each workload and pinned ones.
 	Keep func(forestall.Checkpoint) bool
 	// FailureRate says how often the workload fails, for ManagerConfig.Shortest;
 	// nil: unknown.
@@ -146,6 +146,9 @@ func (m *Manager) Create(ctx context.Context, workload, label string, final bool
 		return forestall.Checkpoint{}, fmt.Errorf("checkpoint %s: %s: %w", workload, step, err)
 	}
 	m.paid(cp)
+	if n := cp.LeftOut.Count; n > 0 {
+		m.cfg.Logger.Info("sockets, pipes and devices are not in the checkpoint", "workload", workload, "left_out", n, "first", cp.LeftOut.First)
+	}
 	m.cfg.Logger.Debug("checkpoint", "workload", workload, "id", cp.ID, "epoch", cp.Epoch, "sequence", cp.Sequence,
 		"size", cp.Size, "added", cp.Added, "pause", cp.Pause, "took", cp.Took, "replicas", cp.Replicas)
 	return cp, nil
@@ -206,7 +209,9 @@ func (m *Manager) create(ctx context.Context, workload, label string, final bool
 		}
 	}
 	measure()
-	if err := m.hooks.Commit(ctx, cp); err != nil {
+	agreed := cp
+	agreed.LeftOut = forestall.LeftOut{} // is for whoever asked
+	if err := m.hooks.Commit(ctx, agreed); err != nil {
 		return cp, stepCommit, err
 	}
 	counted = true

@@ -282,7 +282,7 @@ func TestIndex(t *testing.T) {
 func FuzzCatalogue(f *testing.F) {
 	b := catalogueHeader(2, 0)
 	b = record{kind: recordAdd, id: hash{1}}.append(b)
-	b = record{kind: recordFence, id: hash{2}, epoch: 7}.append(b)
+	b = record{kind: recordFence, id: hash{2}, number: 7}.append(b)
 	f.Add(b)
 	f.Add(b[:len(b)-3])
 	f.Fuzz(func(t *testing.T, b []byte) {

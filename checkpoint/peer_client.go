@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -190,9 +191,57 @@ func (c client) list(ctx context.Context, p Peer, workload string) (out []forest
 	return out, nil
 }
 
-func (c client) remove(ctx context.Context, p Peer, id string) error {
-	_, err := c.do(ctx, p, http.MethodDelete, "/v1/manifests/"+id, nil, maxSmall)
+func (c client) remove(ctx context.Context, p Peer, id string, by Claim) error {
+	_, err := c.do(ctx, p, http.MethodDelete, "/v1/manifests/"+id+by.query(), nil, maxSmall)
 	return err
+}
+
+func (c client) pin(ctx context.Context, to Peer, p Pin, by Claim) error {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	_, err = c.do(ctx, to, http.MethodPut, "/v1/pins/"+p.ID+by.query(), b, maxSmall)
+	return err
+}
+
+func (c client) pins(ctx context.Context, p Peer) (out []Pin, err error) {
+	b, err := c.do(ctx, p, http.MethodGet, "/v1/pins", nil, maxList)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, &out); err != nil {
+		return nil, fmt.Errorf("read list of pins: %w", err)
+	}
+	return out, nil
+}
+
+// query is the claim in a request's URL.
+func (c Claim) query() string {
+	q := url.Values{}
+	if c.Workload != "" {
+		q.Set("workload", c.Workload)
+	}
+	if c.Epoch > 0 {
+		q.Set("epoch", strconv.FormatUint(uint64(c.Epoch), 10))
+	}
+	if len(q) == 0 {
+		return ""
+	}
+	return "?" + q.Encode()
+}
+
+// claimOf reads what query wrote.
+func claimOf(q url.Values) (c Claim, err error) {
+	c.Workload = q.Get("workload")
+	if s := q.Get("epoch"); s != "" {
+		e, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			return c, fmt.Errorf("%w: epoch %.40q is not a number", forestall.ErrBadName, s)
+		}
+		c.Epoch = forestall.Epoch(e)
+	}
+	return c, nil
 }
 
 func (c client) fence(ctx context.Context, p Peer, workload string, e forestall.Epoch) error {

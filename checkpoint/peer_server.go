@@ -19,6 +19,7 @@ var refusals = []struct {
 	{"stale_epoch", http.StatusConflict, forestall.ErrStaleEpoch},
 	{"missing_chunks", http.StatusConflict, errMissingChunks},
 	{"not_found", http.StatusNotFound, ErrNotFound},
+	{"pinned", http.StatusConflict, ErrPinned},
 	{"disk_full", http.StatusInsufficientStorage, ErrDiskFull},
 	{"wrong_key", http.StatusFailedDependency, ErrKey},
 	{"corrupt", http.StatusUnprocessableEntity, ErrCorrupt},
@@ -51,7 +52,9 @@ const (
 //	GET  /v1/manifests?workload=W  what is held, as JSON
 //	GET  /v1/manifests/ID          a manifest file
 //	PUT  /v1/manifests/ID          take it; 409 while a chunk is missing or when its epoch is stale
-//	DELETE /v1/manifests/ID        drop it
+//	DELETE /v1/manifests/ID        drop it; 409 when it is pinned or the claim (?workload=W&epoch=7) is stale
+//	GET  /v1/pins                  [{"id":...,"on":true,"at":...}]
+//	PUT  /v1/pins/ID               pin it or let it go, in the same form; 409 when the claim is stale
 //	POST /v1/missing               32-byte hashes in, those that are not held out
 //	GET  /v1/chunks/HASH           a chunk file
 //	PUT  /v1/chunks/HASH           take it, verified by its hash
@@ -72,6 +75,8 @@ func Handler(d *Dir) http.Handler {
 	handle("GET /v1/manifests/{id}", d.serveManifest)
 	handle("PUT /v1/manifests/{id}", d.takeManifest)
 	handle("DELETE /v1/manifests/{id}", d.dropManifest)
+	handle("GET /v1/pins", d.servePins)
+	handle("PUT /v1/pins/{id}", d.takePin)
 	handle("POST /v1/missing", d.serveMissing)
 	handle("GET /v1/chunks/{hash}", d.serveChunk)
 	handle("PUT /v1/chunks/{hash}", d.takeChunk)
@@ -145,7 +150,34 @@ func (d *Dir) takeManifest(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (d *Dir) dropManifest(w http.ResponseWriter, r *http.Request) error {
-	if err := d.Delete(r.Context(), r.PathValue("id")); err != nil {
+	by, err := claimOf(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	if err := d.Drop(r.Context(), r.PathValue("id"), by); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (d *Dir) servePins(w http.ResponseWriter, _ *http.Request) error { return sendJSON(w, d.Pins()) }
+
+func (d *Dir) takePin(w http.ResponseWriter, r *http.Request) error {
+	b, err := readBody(w, r, maxSmall)
+	if err != nil {
+		return err
+	}
+	var p Pin
+	if err := json.Unmarshal(b, &p); err != nil {
+		return fmt.Errorf("read pin: %w: %w", forestall.ErrBadName, err)
+	}
+	by, err := claimOf(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	p.ID = r.PathValue("id")
+	if err := d.SetPin(r.Context(), p, by); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

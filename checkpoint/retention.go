@@ -46,7 +46,7 @@ func (r Retention) Validate() error {
 }
 
 // expired returns the checkpoints that the retention lets go at now, not looking
-// at MaxBytes: neither the newest of a workload nor what keep says.
+// at MaxBytes: neither the newest of a workload nor pinned ones nor what keep says.
 func (r Retention) expired(all []forestall.Checkpoint, now time.Time, keep func(forestall.Checkpoint) bool) (out []forestall.Checkpoint) {
 	newest := newestOf(all)
 	picked := make(map[string]bool)
@@ -58,7 +58,7 @@ func (r Retention) expired(all []forestall.Checkpoint, now time.Time, keep func(
 		}
 	}
 	for _, cp := range all {
-		if now.Sub(cp.Time) > r.All && cp.ID != newest[cp.Workload].ID && !picked[cp.ID] && (keep == nil || !keep(cp)) {
+		if now.Sub(cp.Time) > r.All && !cp.Pinned && cp.ID != newest[cp.Workload].ID && !picked[cp.ID] && (keep == nil || !keep(cp)) {
 			out = append(out, cp)
 		}
 	}
@@ -128,7 +128,7 @@ func (d *Dir) expire(ctx context.Context, r Retention, now time.Time, keep func(
 
 // spare is what no retention drops, beside the newest of each workload.
 func (d *Dir) spare(keep func(forestall.Checkpoint) bool) func(forestall.Checkpoint) bool {
-	return func(cp forestall.Checkpoint) bool { return d.Pinned(cp.ID) || keep != nil && keep(cp) }
+	return func(cp forestall.Checkpoint) bool { return cp.Pinned || keep != nil && keep(cp) }
 }
 
 // shrink drops the oldest checkpoints until the packs have at most limit bytes.
@@ -183,49 +183,4 @@ func (d *Dir) deleteAll(ctx context.Context, cps []forestall.Checkpoint) (remove
 // Prune is Retain with nothing but an age.
 func (d *Dir) Prune(ctx context.Context, retention time.Duration, now time.Time, keep func(forestall.Checkpoint) bool) (removed int, freedBytes int64, err error) {
 	return d.Retain(ctx, Retention{All: retention}, now, keep)
-}
-
-// Pin keeps a checkpoint of this store from retention and Delete until Unpin,
-// also across restarts.
-func (d *Dir) Pin(id string) error { return d.setPin(id, true) }
-
-// Unpin ends the effect of Pin.
-func (d *Dir) Unpin(id string) error { return d.setPin(id, false) }
-
-func (d *Dir) setPin(id string, on bool) error {
-	cp, err := d.Get(id)
-	if err != nil {
-		return err
-	}
-	l := d.lane(cp.Workload) // not while it is being deleted
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if _, err := d.Get(id); err != nil {
-		return err
-	}
-	if d.Pinned(id) == on {
-		return nil
-	}
-	kind := byte(recordUnpin)
-	if on {
-		kind = recordPin
-	}
-	if err := d.note(kind, id); err != nil {
-		return fmt.Errorf("pin checkpoint %.12s: %w", id, err)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if on {
-		d.pinned[id] = true
-	} else {
-		delete(d.pinned, id)
-	}
-	return nil
-}
-
-// Pinned reports whether a checkpoint is pinned.
-func (d *Dir) Pinned(id string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.pinned[id]
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/checkpoint/seal"
 )
 
 // Snapshot says what to save.
@@ -31,7 +32,8 @@ type Snapshot struct {
 // exists whole and durable when Save returns, or not at all. The tree must
 // stand still meanwhile: [ErrChanged] when it does not. Files that have rested
 // since the previous checkpoint are not read, chunks that the store has are not
-// written. Errors wrap [forestall.ErrStaleEpoch] when the epoch is below the
+// written. Sockets, pipes and devices are not kept; the checkpoint returned names
+// them (LeftOut). Errors wrap [forestall.ErrStaleEpoch] when the epoch is below the
 // fence, [ErrNotNewer] when the store has a later checkpoint of the workload,
 // [ErrUnsafePath] for a link that leaves the tree, [ErrDiskFull].
 func (d *Dir) Save(ctx context.Context, s Snapshot) (forestall.Checkpoint, error) {
@@ -57,6 +59,7 @@ type plan struct {
 	base  string // ID of the workload's checkpoint before; "": none
 	began time.Time
 	todo  []content
+	left  forestall.LeftOut
 	batch *batch
 }
 
@@ -105,7 +108,7 @@ func (d *Dir) prepare(ctx context.Context, s Snapshot) (p *plan, source string, 
 
 // scan lists the tree at source as of now.
 func (p *plan) scan(ctx context.Context, source string, prev map[string]entry, now time.Time) (err error) {
-	if p.m.entries, p.todo, err = scan(ctx, source, now, prev); err != nil {
+	if p.m.entries, p.todo, p.left, err = scan(ctx, source, now, prev); err != nil {
 		return err
 	}
 	p.m.size = 0
@@ -219,20 +222,28 @@ func (d *Dir) finish(ctx context.Context, p *plan) (_ forestall.Checkpoint, err 
 	if err := ctx.Err(); err != nil {
 		return forestall.Checkpoint{}, err
 	}
-	p.m.added = p.batch.bytes
 	p.m.took = max(0, d.opt.Now().Sub(p.began))
-	return d.commit(root{header: p.m.header, level: level, top: top}, d.admitNew)
+	r := root{header: p.m.header, level: level, top: top}
+	b := r.encodeWith(p.batch.bytes, d.opt.Keys)
+	cp, err := d.commit(manifestID(b), b, r.header, d.admitNew)
+	cp.LeftOut = p.left
+	return cp, err
 }
 
-// commit makes a manifest visible and durable unless refuse objects. Its chunks
-// are durable already and held by the caller.
-func (d *Dir) commit(r root, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
-	b := r.encode(d.opt.Keys)
-	return d.commitRaw(manifestID(b), b, r.header, refuse)
+// encodeWith writes the manifest of a checkpoint for which packs of so many bytes
+// were written. What it adds itself is in it too.
+func (r *root) encodeWith(packs int64, keys *seal.Keyring) (b []byte) {
+	b = r.encode(keys)
+	for range 2 { // a longer number may make the manifest a byte longer
+		r.added = packs + int64(len(b))
+		b = r.encode(keys)
+	}
+	return b
 }
 
-// commitRaw is commit for the bytes of a manifest.
-func (d *Dir) commitRaw(id string, b []byte, h header, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
+// commit makes the bytes of a manifest visible and durable unless refuse objects.
+// Its chunks are durable already and held by the caller.
+func (d *Dir) commit(id string, b []byte, h header, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
 	l := d.lane(h.workload)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -242,7 +253,7 @@ func (d *Dir) commitRaw(id string, b []byte, h header, refuse func(*lane, header
 	if err := d.replace(d.manifestPath(id), b); err != nil {
 		return forestall.Checkpoint{}, err
 	}
-	if err := d.note(recordAdd, id); err != nil {
+	if err := d.note(recordAdd, id, h.workload); err != nil {
 		d.opt.Logger.Warn("the catalogue lacks a checkpoint until the next start", "checkpoint", id, "error", err)
 	}
 	cp := h.checkpoint(id)

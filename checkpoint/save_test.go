@@ -57,7 +57,7 @@ func TestSaveReadsAndWritesOnlyWhatChanged(t *testing.T) {
 		t.Errorf("%d files would be read again, want none", len(again.todo))
 	}
 	second := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
-	if second.Added != 0 || second.Sequence != 2 || second.ID == first.ID {
+	if second.Added != fileSize(t, d.manifestPath(second.ID)) || second.Sequence != 2 || second.ID == first.ID {
 		t.Errorf("unchanged state: %+v", second)
 	}
 

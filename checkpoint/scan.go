@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/stratoswarm/forestall"
 )
 
 // quiet is how long a file must have rested before a scan for its ident to be
@@ -29,7 +31,7 @@ type content struct {
 
 // scan lists the tree at source. Files whose ident, size and time are those of
 // prev keep its extents; the others are returned to be read.
-func scan(ctx context.Context, source string, now time.Time, prev map[string]entry) (entries []entry, todo []content, err error) {
+func scan(ctx context.Context, source string, now time.Time, prev map[string]entry) (entries []entry, todo []content, left forestall.LeftOut, err error) {
 	trust := stampsWrites(source)
 	var infos []fs.FileInfo
 	err = filepath.WalkDir(source, func(p string, de fs.DirEntry, err error) error {
@@ -39,8 +41,9 @@ func scan(ctx context.Context, source string, now time.Time, prev map[string]ent
 		if err != nil {
 			return err
 		}
-		if t := de.Type(); !t.IsDir() && !t.IsRegular() && t != fs.ModeSymlink {
-			return nil // a socket, pipe or device: the workload makes it anew
+		if what := special(de.Type()); what != "" {
+			leaveOut(&left, source, p, what)
+			return nil
 		}
 		fi, err := de.Info()
 		if err != nil {
@@ -59,10 +62,10 @@ func scan(ctx context.Context, source string, now time.Time, prev map[string]ent
 		return nil
 	})
 	if errors.Is(err, fs.ErrNotExist) && len(entries) > 0 {
-		return nil, nil, fmt.Errorf("%w: %w", ErrChanged, err)
+		return nil, nil, left, fmt.Errorf("%w: %w", ErrChanged, err)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("scan state: %w", err)
+		return nil, nil, left, fmt.Errorf("scan state: %w", err)
 	}
 	order := make([]int, len(entries))
 	for i := range order {
@@ -83,7 +86,37 @@ func scan(ctx context.Context, source string, now time.Time, prev map[string]ent
 		}
 		sorted[i] = e
 	}
-	return sorted, todo, nil
+	return sorted, todo, left, nil
+}
+
+// special names what a checkpoint cannot hold and the workload makes anew; ""
+// for everything else.
+func special(t fs.FileMode) string {
+	switch {
+	case t.IsDir(), t.IsRegular(), t&fs.ModeSymlink != 0:
+		return ""
+	case t&fs.ModeSocket != 0:
+		return "socket"
+	case t&fs.ModeNamedPipe != 0:
+		return "pipe"
+	case t&fs.ModeDevice != 0:
+		return "device"
+	}
+	return "irregular file"
+}
+
+// firstLeftOut is how many names a result has of what was left out.
+const firstLeftOut = 16
+
+func leaveOut(left *forestall.LeftOut, source, path, what string) {
+	left.Count++
+	if len(left.First) == firstLeftOut {
+		return
+	}
+	if rel, err := filepath.Rel(source, path); err == nil {
+		path = filepath.ToSlash(rel)
+	}
+	left.First = append(left.First, fmt.Sprintf("%s (%s)", path, what))
 }
 
 func newEntry(source, p string, fi fs.FileInfo) (e entry, err error) {

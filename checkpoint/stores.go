@@ -22,9 +22,22 @@ type Store interface {
 	// List returns what is held of workload, newest state first, or, of all
 	// workloads when it is "", latest first.
 	List(ctx context.Context, workload string) ([]forestall.Checkpoint, error)
-	// Delete drops a checkpoint and no other; the error wraps [ErrNotFound].
-	Delete(ctx context.Context, id string) error
+	Keeper
 	Fencer
+}
+
+// Keeper decides which checkpoints stay. Both methods refuse a stale claim with
+// an error that wraps [forestall.ErrStaleEpoch], and what the store does not hold
+// with one that wraps [ErrNotFound].
+type Keeper interface {
+	// Delete drops a checkpoint and no other; a pinned one is refused with an error
+	// that wraps [ErrPinned].
+	Delete(ctx context.Context, id string, by Claim) error
+	// Pin keeps a checkpoint from retention and Delete, or lets it go again, unless
+	// the store knows a later pin of it.
+	Pin(ctx context.Context, p Pin, by Claim) error
+	// Pins returns the last pin of each checkpoint that ever had one.
+	Pins(ctx context.Context) ([]Pin, error)
 }
 
 // Fencer refuses the checkpoints of epochs that are over.
@@ -62,7 +75,11 @@ func (l local) List(ctx context.Context, workload string) ([]forestall.Checkpoin
 	return l.d.List(workload)
 }
 
-func (l local) Delete(ctx context.Context, id string) error { return l.d.Delete(ctx, id) }
+func (l local) Delete(ctx context.Context, id string, by Claim) error { return l.d.Drop(ctx, id, by) }
+
+func (l local) Pin(ctx context.Context, p Pin, by Claim) error { return l.d.SetPin(ctx, p, by) }
+
+func (l local) Pins(ctx context.Context) ([]Pin, error) { return l.d.Pins(), ctx.Err() }
 
 func (l local) Fence(ctx context.Context, workload string, e forestall.Epoch) error {
 	return l.d.Fence(ctx, workload, e)
@@ -86,8 +103,8 @@ func Copy(ctx context.Context, to, from Store, id string) error {
 }
 
 // Expired returns the checkpoints that retention lets go at now: those of an
-// older state, except the newest of each workload and what keep, when not nil,
-// says.
+// older state, except the newest of each workload, pinned ones and what keep,
+// when not nil, says.
 func Expired(all []forestall.Checkpoint, retention time.Duration, now time.Time, keep func(forestall.Checkpoint) bool) []forestall.Checkpoint {
 	return Retention{All: retention}.expired(all, now, keep)
 }

@@ -36,8 +36,17 @@ func (r remote) List(ctx context.Context, workload string) ([]forestall.Checkpoi
 	return cps, r.wrap(err)
 }
 
-func (r remote) Delete(ctx context.Context, id string) error {
-	return r.wrap(r.client.remove(ctx, r.peer, id))
+func (r remote) Delete(ctx context.Context, id string, by Claim) error {
+	return r.wrap(r.client.remove(ctx, r.peer, id, by))
+}
+
+func (r remote) Pin(ctx context.Context, p Pin, by Claim) error {
+	return r.wrap(r.client.pin(ctx, r.peer, p, by))
+}
+
+func (r remote) Pins(ctx context.Context) ([]Pin, error) {
+	pins, err := r.client.pins(ctx, r.peer)
+	return pins, r.wrap(err)
 }
 
 func (r remote) Fence(ctx context.Context, workload string, e forestall.Epoch) error {

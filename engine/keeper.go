@@ -41,7 +41,7 @@ func (k keeper) DeleteCheckpoint(ctx context.Context, id string, dry bool) (done
 		return done, err
 	}
 	drop := func(where string, s checkpoint.Store) {
-		switch err := s.Delete(ctx, id); {
+		switch err := s.Delete(ctx, id, checkpoint.Claim{}); {
 		case err == nil:
 			done.From = append(done.From, where)
 		case !errors.Is(err, checkpoint.ErrNotFound):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/checkpoint"
@@ -22,7 +23,8 @@ type catalog struct {
 // entry is a checkpoint and the name of its record.
 type entry struct {
 	forestall.Checkpoint
-	Record string `json:"record"`
+	Record string    `json:"record"`
+	PinSet time.Time `json:"pin_set,omitzero"` // when Pinned was last set
 }
 
 func (c *catalog) index(id string) int {

@@ -318,10 +318,36 @@ func (c *Copier) sweep(ctx context.Context) {
 	}
 }
 
-// Clean drops the copies that are older than the retention, and collects garbage.
+// copyPins tells the bucket of the pins of this node's store that it does not
+// know or that are later than its own.
+func (c *Copier) copyPins(ctx context.Context, s *Store) error {
+	there, err := s.Pins(ctx)
+	if err != nil {
+		return err
+	}
+	known := make(map[string]time.Time, len(there))
+	for _, p := range there {
+		known[p.ID] = p.At
+	}
+	for _, p := range c.cfg.Local.Pins() {
+		if !p.At.After(known[p.ID]) {
+			continue
+		}
+		if err := s.Pin(ctx, p, checkpoint.Claim{}); err != nil && !errors.Is(err, checkpoint.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Clean drops the copies that are older than the retention and not pinned, and
+// collects garbage.
 func (c *Copier) Clean(ctx context.Context) (dropped int, done Collected, err error) {
 	s, err := c.Open(ctx)
 	if err != nil {
+		return 0, done, err
+	}
+	if err := c.copyPins(ctx, s); err != nil {
 		return 0, done, err
 	}
 	all, err := s.List(ctx, "")
@@ -329,9 +355,9 @@ func (c *Copier) Clean(ctx context.Context) (dropped int, done Collected, err er
 		return 0, done, err
 	}
 	for _, cp := range checkpoint.Expired(all, c.cfg.Retention, c.cfg.Now(), c.cfg.Keep) {
-		err := s.Delete(ctx, cp.ID)
-		if errors.Is(err, checkpoint.ErrNotFound) {
-			continue // another engine was faster
+		err := s.Delete(ctx, cp.ID, checkpoint.Claim{})
+		if errors.Is(err, checkpoint.ErrNotFound) || errors.Is(err, checkpoint.ErrPinned) {
+			continue // somebody else was faster
 		}
 		if err != nil {
 			return dropped, done, err

@@ -231,7 +231,7 @@ func TestGC(t *testing.T) {
 	if err := s.Put(t.Context(), kept); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Delete(t.Context(), old.ID); err != nil {
+	if err := s.Delete(t.Context(), old.ID, checkpoint.Claim{}); err != nil {
 		t.Fatal(err)
 	}
 	first, err := s.GC(t.Context())

@@ -77,7 +77,7 @@ func (s *Store) put(ctx context.Context, p *checkpoint.Parcel) error {
 	used = append(used, fresh...)
 
 	e := entry{Checkpoint: p.Checkpoint, Record: newName()}
-	e.Replicas = nil // of the cluster, not of this store
+	e.Replicas, e.Pinned = nil, false // of the cluster, not of this store
 	if err := s.writeRecord(ctx, e, used, p.Manifest); err != nil {
 		return err
 	}

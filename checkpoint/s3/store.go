@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -250,26 +249,6 @@ func (s *Store) find(ctx context.Context, id string) (entry, error) {
 		}
 	}
 	return entry{}, none
-}
-
-// Delete drops a checkpoint. What only it needed is garbage from then on.
-func (s *Store) Delete(ctx context.Context, id string) error {
-	e, err := s.find(ctx, id)
-	if err != nil {
-		return err
-	}
-	err = s.change(ctx, e.Workload, func(c *catalog) (bool, error) {
-		i := c.index(id)
-		if i < 0 {
-			return false, nil
-		}
-		c.Checkpoints = slices.Delete(c.Checkpoints, i, i+1)
-		return true, nil
-	})
-	if err != nil {
-		return fmt.Errorf("delete checkpoint %.12s: %w", id, err)
-	}
-	return nil
 }
 
 // parallel calls do for 0..n-1 on several goroutines and returns the first

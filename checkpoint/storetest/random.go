@@ -131,7 +131,7 @@ func (w *world) read(ctx context.Context) {
 
 func (w *world) remove(ctx context.Context) {
 	for id := range w.acked {
-		err := w.s.Delete(ctx, id)
+		err := w.s.Delete(ctx, id, checkpoint.Claim{})
 		if w.told(err) || errors.Is(err, checkpoint.ErrNotFound) {
 			delete(w.acked, id)
 		} else {

@@ -30,6 +30,8 @@ func Run(t *testing.T, open Open) {
 		{"Incremental", incremental},
 		{"Repeated", repeated},
 		{"Delete", remove},
+		{"Pin", pin},
+		{"Claim", claim},
 		{"Fence", fence},
 		{"FenceRace", fenceRace},
 		{"CutOff", cutOff},
@@ -52,7 +54,7 @@ func empty(t *testing.T, open Open) {
 	if _, err := s.Open(ctx, id); !errors.Is(err, checkpoint.ErrNotFound) {
 		t.Errorf("open: %v, want ErrNotFound", err)
 	}
-	if err := s.Delete(ctx, id); !errors.Is(err, checkpoint.ErrNotFound) {
+	if err := s.Delete(ctx, id, checkpoint.Claim{}); !errors.Is(err, checkpoint.ErrNotFound) {
 		t.Errorf("delete: %v, want ErrNotFound", err)
 	}
 	if e, err := s.Fenced(ctx, "w"); e != 0 || err != nil {
@@ -162,7 +164,7 @@ func remove(t *testing.T, open Open) {
 		all = append(all, cp)
 	}
 	for _, i := range []int{0, 2} {
-		if err := s.Delete(ctx, all[i].ID); err != nil {
+		if err := s.Delete(ctx, all[i].ID, checkpoint.Claim{}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Open(ctx, all[i].ID); !errors.Is(err, checkpoint.ErrNotFound) {

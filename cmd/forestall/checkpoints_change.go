@@ -111,7 +111,7 @@ func (c checkpointsDeleteCmd) Run(g *globals) error {
 				return err
 			}
 		default:
-			err := s.Delete(g.ctx, cp.ID)
+			err := s.Delete(g.ctx, cp.ID, checkpoint.Claim{})
 			if errors.Is(err, checkpoint.ErrPinned) {
 				return pinnedIn(s, cp.ID, err)
 			}
