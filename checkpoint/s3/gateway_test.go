@@ -35,8 +35,8 @@ type gateway struct {
 	output *bytes.Buffer
 }
 
-// startGateway runs the versitygw that VERSITYGW or PATH leads to, until the
-// test has ended.
+// startGateway runs the versitygw, or testdata/s3gateway, that VERSITYGW or PATH
+// leads to, until the test has ended.
 func startGateway(t *testing.T) gateway {
 	t.Helper()
 	binary := os.Getenv("VERSITYGW")
@@ -44,7 +44,7 @@ func startGateway(t *testing.T) gateway {
 		binary, _ = exec.LookPath("versitygw")
 	}
 	if binary == "" {
-		t.Skip("no versitygw in VERSITYGW or PATH; `make test-s3` builds one")
+		t.Skip("no versitygw in VERSITYGW or PATH; `make test-s3` builds what it needs of one")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
