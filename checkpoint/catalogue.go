@@ -33,6 +33,8 @@ const (
 	recordFence = 3 // the workload whose name hashes to id is fenced at epoch
 	recordPin   = 4 // the manifest id is pinned
 	recordUnpin = 5 // no longer
+
+	recordKeyring = 6 // the store is encrypted with the keyring that id begins with
 )
 
 type record struct {
@@ -81,7 +83,7 @@ func decodeCatalogue(b []byte) (records []record, damaged int, err error) {
 			continue // not yet used
 		}
 		r := record{kind: b[0], id: hash(b[4:36]), number: binary.LittleEndian.Uint64(b[36:])}
-		if crc32.Checksum(b[:recordLen-4], castagnoli) != binary.LittleEndian.Uint32(b[recordLen-4:]) || r.kind < recordAdd || r.kind > recordUnpin {
+		if crc32.Checksum(b[:recordLen-4], castagnoli) != binary.LittleEndian.Uint32(b[recordLen-4:]) || r.kind < recordAdd || r.kind > recordKeyring {
 			damaged++
 			continue
 		}
@@ -153,11 +155,12 @@ type stock struct {
 	owners    map[hash]uint64
 	pins      map[hash]Pin
 	fences    map[hash]forestall.Epoch // by hash of the workload's name
+	keyring   string                   // "": none
 	read      bool                     // there was a catalogue
 }
 
 func takeStock(records []record) stock {
-	s := stock{make(map[hash]bool), make(map[hash]uint64), make(map[hash]Pin), make(map[hash]forestall.Epoch), false}
+	s := stock{manifests: make(map[hash]bool), owners: make(map[hash]uint64), pins: make(map[hash]Pin), fences: make(map[hash]forestall.Epoch)}
 	for _, r := range records {
 		switch r.kind {
 		case recordAdd, recordDrop:
@@ -170,6 +173,8 @@ func takeStock(records []record) stock {
 			}
 		case recordPin, recordUnpin:
 			s.pins[r.id] = pinOf(r)
+		case recordKeyring:
+			s.keyring = r.keyring()
 		case recordFence:
 			s.fences[r.id] = max(s.fences[r.id], forestall.Epoch(r.number))
 		}

@@ -49,6 +49,9 @@ const (
 	codecSealed = 0x80
 )
 
+// isSealed reports whether a chunk file says that its payload is encrypted.
+func isSealed(file []byte) bool { return len(file) > 5 && file[5]&codecSealed != 0 }
+
 // codec turns content into chunk files and back. It is safe for concurrent use.
 type codec struct {
 	keys *seal.Keyring // nil: nothing is sealed

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 )
 
 // Delete is [Dir.Drop] without a claim.
@@ -78,11 +79,20 @@ func (d *Dir) drop(id string) error {
 	d.mu.Unlock()
 	err := d.note(recordDrop, id, "")
 	if err == nil {
-		err = d.removeDurably(d.manifestPath(id))
+		if err = d.removeDurably(d.manifestPath(id)); err != nil {
+			if _, gone := os.Lstat(d.manifestPath(id)); errors.Is(gone, fs.ErrNotExist) {
+				err = nil // the next start finds the record
+			}
+		}
+	}
+	if err != nil {
+		if again := d.note(recordAdd, id, cp.Workload); again != nil {
+			err = errors.Join(fmt.Errorf("the next start may finish it: %w", err), again)
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		if listed {
 			d.checkpoints[id] = cp
 		}

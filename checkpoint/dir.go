@@ -95,7 +95,7 @@ func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint store: %w", err)
 	}
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := makeDir(path); err != nil {
 		return nil, fmt.Errorf("create checkpoint store: %w", err)
 	}
 	version, damaged, err := inspect(path)
@@ -291,11 +291,11 @@ func (d *Dir) load(version int, damaged bool) error {
 			return err
 		}
 	}
-	if err := d.checkKeys(); err != nil {
-		return err
-	}
 	known, err := d.readCatalogue(version == 2)
 	if err != nil {
+		return err
+	}
+	if err := d.checkKeys(known.keyring); err != nil {
 		return err
 	}
 	d.recorded = known.fences
@@ -351,7 +351,8 @@ func (d *Dir) loosePath(h hash) string {
 type lane struct {
 	mu    sync.Mutex
 	fence forestall.Epoch
-	bad   error // the fence file cannot be read
+	bad   error  // the fence file cannot be read
+	doubt string // ID of a checkpoint whose commit failed and may appear yet; "": none
 }
 
 func (d *Dir) lane(workload string) *lane {

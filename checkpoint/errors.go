@@ -52,6 +52,9 @@ var (
 	errMissingChunks = errors.New("manifest needs chunks that are not in the store")
 )
 
+// missingRemedy says what can be done about a chunk that is lost.
+const missingRemedy = ": `forestall checkpoints verify` tells which checkpoints are whole; an engine fetches the chunk from a replica, and the next checkpoint that has its content writes it anew"
+
 // corrupt wraps ErrCorrupt with the file it is about.
 func corrupt(file, format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s", ErrCorrupt, file, fmt.Sprintf(format, args...))

@@ -106,6 +106,9 @@ func (d *Dir) Fence(ctx context.Context, workload string, e forestall.Epoch) err
 	if e == l.fence {
 		return nil
 	}
+	if err := d.takeBack(l); err != nil {
+		return fmt.Errorf("fence %s at epoch %s: %w", workload, e, err)
+	}
 	if err := d.replace(filepath.Join(d.path, fenceDir, workload), encodeFence(workload, e)); err != nil {
 		return fmt.Errorf("fence %s at epoch %s: %w", workload, e, err)
 	}

@@ -92,6 +92,26 @@ func readFile(fsys fileSystem, dst []byte, path string) ([]byte, error) {
 // read returns the content of one of the store's files.
 func (d *Dir) read(path string) ([]byte, error) { return readFile(d.fs, nil, path) }
 
+// makeDir makes a directory and the parents that it lacks, durably.
+func makeDir(path string) error {
+	var made []string
+	for p := path; ; p = filepath.Dir(p) {
+		if _, err := os.Lstat(p); !errors.Is(err, fs.ErrNotExist) || p == filepath.Dir(p) {
+			break
+		}
+		made = append(made, p)
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	for _, p := range made {
+		if err := syncDir(filepath.Dir(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeTemp writes a durable file under a temporary name. One that could not be
 // written whole is removed.
 func (d *Dir) writeTemp(data []byte) (path string, err error) {

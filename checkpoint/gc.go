@@ -46,6 +46,9 @@ func (d *Dir) GC(ctx context.Context) (freed int64, err error) {
 		more, err = d.repack(ctx, packs, live)
 		freed += more
 	}
+	if err == nil {
+		err = d.removeOldRot()
+	}
 	if err != nil {
 		return freed, fmt.Errorf("collect unused chunks: %w", err)
 	}
@@ -134,8 +137,8 @@ func (d *Dir) markAll(ctx context.Context, bad func(error)) error {
 			return nil
 		}
 		for _, r := range roots {
-			if err := m.root(r); err != nil && ctx.Err() != nil {
-				return err
+			if err := m.root(r); err != nil {
+				return fmt.Errorf("what a checkpoint under way relies on: %w; it is looked at again by the next GC", err)
 			}
 		}
 	}
@@ -183,7 +186,7 @@ func (m *visitor) extents(list []extent) {
 	for i, x := range list {
 		if i == 0 || x.hash != list[i-1].hash {
 			if _, ok := m.d.index.mark(x.hash, visited); !ok && m.bad != nil {
-				m.bad(corrupt(m.d.path, "chunk %s is missing", x.hash))
+				m.bad(corrupt(m.d.path, "chunk %s is missing"+missingRemedy, x.hash))
 			}
 		}
 	}

@@ -70,8 +70,25 @@ func (d *Dir) missing(hashes []hash) (out []hash, err error) {
 }
 
 // receive takes in a chunk file from elsewhere; the error wraps [ErrCorrupt]
-// when its content is not what h says.
+// when its content is not what h says, and [ErrKey] when it is in clear text and
+// this store is encrypted.
 func (d *Dir) receive(h hash, file []byte) error {
+	if err := d.refuseClear(isSealed(file), "chunk "+h.String()); err != nil {
+		return err
+	}
+	return d.receiveAny(h, file)
+}
+
+// refuseClear refuses what is in clear text where there are keys.
+func (d *Dir) refuseClear(sealed bool, what string) error {
+	if d.opt.Keys == nil || sealed {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is in clear text and this store is encrypted; give the node that it comes from the same keyring, or import it into a store without one", ErrKey, what)
+}
+
+// receiveAny is receive for what was written before there were keys.
+func (d *Dir) receiveAny(h hash, file []byte) error {
 	buf := d.bufs.Get().(*[]byte)
 	defer d.bufs.Put(buf)
 	content, err := d.codec.decode((*buf)[:0], file, h)
@@ -193,13 +210,17 @@ func (d *Dir) peek(dst []byte, h hash) ([]byte, error) {
 
 // accept makes a manifest from elsewhere a checkpoint of this store, once its
 // chunks are here: errMissingChunks otherwise. refuse, when not nil, may object.
-// Accepting what the store holds already brings back chunks that it had lost.
-func (d *Dir) accept(id string, raw []byte, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
+// Accepting what the store holds already brings back chunks that it had lost. old
+// lets what is in clear text into an encrypted store.
+func (d *Dir) accept(id string, raw []byte, old bool, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
 	var none forestall.Checkpoint
 	if manifestID(raw) != id {
 		return none, corrupt("manifest "+id, "the content is not what the name says")
 	}
 	r, err := d.decodeRoot("manifest "+id, raw)
+	if err == nil && !old {
+		err = d.refuseClear(r.sealed, "manifest "+id)
+	}
 	if err != nil {
 		return none, err
 	}

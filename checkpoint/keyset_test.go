@@ -188,3 +188,80 @@ func TestPushOfSealedChunks(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is in clear text does not get into an encrypted store, but for a
+// checkpoint from before there were keys that a recovery asks for by its ID.
+func TestClearIntoEncrypted(t *testing.T) {
+	t.Parallel()
+	opt := small()
+	opt.Keys, _ = aKeyring(t)
+	sealed, plain := openDir(t, opt), openDir(t, small())
+	src := state(t)
+	cp := must[forestall.Checkpoint](t)(plain.Save(t.Context(), Snapshot{Workload: "w", Sequence: 99, Source: src}))
+	p, stop := serve(t, sealed)
+	defer stop()
+	pushed := Copy(t.Context(), Remote(p, http.DefaultClient, time.Minute), Local(plain), cp.ID)
+	put := Copy(t.Context(), Local(sealed), Local(plain), cp.ID)
+	parcel := must[*Parcel](t)(plain.Parcel(cp.ID))
+	defer parcel.Close()
+	for how, err := range map[string]error{"push": pushed, "put": put, "take": sealed.Take(t.Context(), parcel)} {
+		if !errors.Is(err, ErrKey) || !strings.Contains(err.Error(), "keyring") {
+			t.Errorf("%s: %v, want ErrKey with a remedy", how, err)
+		}
+	}
+	nowhere(t, sealed, "sorts between")
+	if _, known := sealed.newest("w"); known {
+		t.Error("it is listed")
+	}
+	if err := sealed.TakeKnown(t.Context(), parcel); err != nil {
+		t.Fatal(err)
+	}
+	target := filepath.Join(t.TempDir(), "t")
+	if err := sealed.Restore(t.Context(), cp.ID, target); err != nil {
+		t.Fatal(err)
+	}
+	sameTree(t, readTree(t, src), readTree(t, target))
+}
+
+// An encrypted store whose keyset file has vanished is not opened without keys or
+// with others.
+func TestKeysetVanished(t *testing.T) {
+	t.Parallel()
+	opt := small()
+	opt.Keys, _ = aKeyring(t)
+	d := openDir(t, opt)
+	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: state(t)}))
+	closeDir(t, d)
+	remove := func() {
+		if err := os.Remove(filepath.Join(d.path, keysetFile)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove()
+	other := small()
+	other.Keys, _ = aKeyring(t)
+	for name, o := range map[string]Options{"without keys": small(), "with others": other} {
+		for how, open := range map[string]func(string, Options) (*Dir, error){"open": OpenDir, "read": OpenDirReadOnly} {
+			if _, err := open(d.path, o); !errors.Is(err, ErrKey) || !strings.Contains(err.Error(), opt.Keys.Set()) {
+				t.Errorf("%s %s: %v, want ErrKey naming the keyring", how, name, err)
+			}
+		}
+	}
+	for range 2 {
+		d = must[*Dir](t)(OpenDir(d.path, opt))
+		if err := d.Verify(t.Context(), cp.ID); err != nil {
+			t.Error(err)
+		}
+		closeDir(t, d)
+	}
+	remove()
+	if err := os.Remove(d.cataloguePath()); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing names the keyring any more, and what is sealed is not readable.
+	d = must[*Dir](t)(OpenDir(d.path, small()))
+	defer closeDir(t, d)
+	if err := d.Verify(t.Context(), cp.ID); !errors.Is(err, ErrKey) {
+		t.Errorf("verify: %v, want ErrKey", err)
+	}
+}

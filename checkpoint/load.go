@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // loadPacks reads the index of every pack. What was found rotten before is left
@@ -70,6 +71,38 @@ func (d *Dir) knownRot() (map[string]bool, error) {
 		}
 	}
 	return bad, nil
+}
+
+// rotKept is for how long what was put aside is kept for whoever wants to look.
+const rotKept = 30 * 24 * time.Hour
+
+// removeOldRot removes what was put aside long ago, except chunks of packs that
+// are still there: their names keep the next start from taking them for good.
+func (d *Dir) removeOldRot() error {
+	dir := filepath.Join(d.path, rotDir)
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("list corrupt chunks: %w", err)
+	}
+	for _, e := range names {
+		fi, err := e.Info()
+		if err != nil {
+			continue
+		}
+		since := time.Unix(0, max(fi.ModTime().UnixNano(), identOf(fi).ctime)) // a renamed file keeps its time of modification
+		if d.opt.Now().Sub(since) < rotKept {
+			continue
+		}
+		if _, pack, ok := strings.Cut(e.Name(), "."); ok {
+			if _, err := os.Lstat(filepath.Join(d.packs.dir, pack)); !errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+		}
+		if err := d.fs.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // loadLoose finds the chunks of version 1.
@@ -196,6 +229,9 @@ func (d *Dir) inventory(known stock) (records []record) {
 		if r, err := p.record(); err == nil {
 			records = append(records, r)
 		}
+	}
+	if d.opt.Keys != nil {
+		records = append(records, keyringRecord(d.opt.Keys.Set()))
 	}
 	fences := maps.Clone(known.fences)
 	for workload, l := range d.lanes {

@@ -110,33 +110,57 @@ func (d *Dir) sendAsIs(h Hash, deliver func(Hash, []byte) error) error {
 // Take brings a checkpoint from elsewhere into this store, verified to the last
 // byte. A fence does not stand in its way: to read old state is what recovery
 // does. Chunks that came before an error are kept for the next attempt. Errors
-// wrap [ErrCorrupt] when the parcel is not what its ID says.
+// wrap [ErrCorrupt] when the parcel is not what its ID says, and [ErrKey] when it
+// is in clear text and this store is encrypted.
 func (d *Dir) Take(ctx context.Context, p *Parcel) error {
-	_, err := d.take(ctx, p, nil)
+	_, err := d.take(ctx, p, false, nil)
 	return err
 }
 
-func (d *Dir) take(ctx context.Context, p *Parcel, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
-	m, err := d.takeTree(ctx, p)
+// TakeKnown is Take for a checkpoint whose ID this node has from its cluster: one
+// from before there were keys is let into an encrypted store too, because a
+// recovery needs it. What is saved from it is sealed.
+func (d *Dir) TakeKnown(ctx context.Context, p *Parcel) error {
+	_, err := d.take(ctx, p, true, nil)
+	return err
+}
+
+// take brings a checkpoint from elsewhere; old as for accept.
+func (d *Dir) take(ctx context.Context, p *Parcel, old bool, refuse func(*lane, header) error) (forestall.Checkpoint, error) {
+	m, err := d.takeTree(ctx, p, old)
 	if err != nil {
 		return forestall.Checkpoint{}, err
 	}
-	if err := d.takeChunks(ctx, p, m.hashes()); err != nil {
+	if err := d.takeChunks(ctx, p, d.receiver(m.sealed, old), m.hashes()); err != nil {
 		return forestall.Checkpoint{}, err
 	}
-	return d.accept(p.ID, p.Manifest, refuse)
+	return d.accept(p.ID, p.Manifest, old, refuse)
 }
 
-// takeTree brings the blocks of a checkpoint's tree and reads it.
-func (d *Dir) takeTree(ctx context.Context, p *Parcel) (*manifest, error) {
+// receiver takes in a chunk file.
+type receiver = func(Hash, []byte) error
+
+// receiver returns what takes in the chunks of a checkpoint that is sealed or not.
+func (d *Dir) receiver(sealed, old bool) receiver {
+	if old && !sealed {
+		return d.receiveAny
+	}
+	return d.receive
+}
+
+// takeTree brings the blocks of a checkpoint's tree and reads it; old as for accept.
+func (d *Dir) takeTree(ctx context.Context, p *Parcel, old bool) (*manifest, error) {
 	if manifestID(p.Manifest) != p.ID {
 		return nil, corrupt("manifest "+p.ID, "the content is not what the name says")
 	}
 	r, err := d.decodeRoot("manifest "+p.ID, p.Manifest)
+	if err == nil && !old {
+		err = d.refuseClear(r.sealed, "manifest "+p.ID)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := d.takeBlocks(ctx, p, r.level, r.top); err != nil {
+	if err := d.takeBlocks(ctx, p, d.receiver(r.sealed, old), r.level, r.top); err != nil {
 		return nil, err
 	}
 	m, err := r.expand(d.peek)
@@ -147,13 +171,13 @@ func (d *Dir) takeTree(ctx context.Context, p *Parcel) (*manifest, error) {
 }
 
 // takeBlocks brings the blocks of the tree, level by level.
-func (d *Dir) takeBlocks(ctx context.Context, p *Parcel, level int, refs []ref) error {
+func (d *Dir) takeBlocks(ctx context.Context, p *Parcel, receive receiver, level int, refs []ref) error {
 	for {
 		hashes := make([]hash, len(refs))
 		for i, f := range refs {
 			hashes[i] = f.hash
 		}
-		if err := d.takeChunks(ctx, p, hashes); err != nil || level == 0 {
+		if err := d.takeChunks(ctx, p, receive, hashes); err != nil || level == 0 {
 			return err
 		}
 		var below []ref
@@ -175,10 +199,10 @@ func (d *Dir) takeBlocks(ctx context.Context, p *Parcel, level int, refs []ref) 
 }
 
 // takeChunks brings those of the chunks that are not here.
-func (d *Dir) takeChunks(ctx context.Context, p *Parcel, hashes []hash) error {
+func (d *Dir) takeChunks(ctx context.Context, p *Parcel, receive receiver, hashes []hash) error {
 	missing, err := d.missing(hashes)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	return p.Fetch(ctx, missing, d.receive)
+	return p.Fetch(ctx, missing, receive)
 }

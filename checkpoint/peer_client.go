@@ -173,7 +173,7 @@ func (c client) fetch(ctx context.Context, p Peer, d *Dir, id string) error {
 	if err != nil {
 		return err
 	}
-	return d.Take(ctx, cp)
+	return d.TakeKnown(ctx, cp)
 }
 
 func (c client) list(ctx context.Context, p Peer, workload string) (out []forestall.Checkpoint, err error) {

@@ -142,7 +142,7 @@ func (d *Dir) takeManifest(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	cp, err := d.accept(r.PathValue("id"), b, admitPushed)
+	cp, err := d.accept(r.PathValue("id"), b, false, admitPushed)
 	if err != nil {
 		return err
 	}

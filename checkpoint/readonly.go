@@ -64,11 +64,11 @@ func OpenDirReadOnly(path string, opt Options) (*Dir, error) {
 
 // loadRead is load without what changes the store.
 func (d *Dir) loadRead(version int) error {
-	if err := d.checkKeys(); err != nil && !errors.Is(err, ErrReadOnly) {
-		return err
-	}
 	known, err := d.readCatalogue(version == 2)
 	if err != nil {
+		return err
+	}
+	if err := d.checkKeys(known.keyring); err != nil && !errors.Is(err, ErrReadOnly) {
 		return err
 	}
 	d.recorded = known.fences

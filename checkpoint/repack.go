@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 )
 
 // When a pack is written anew.
@@ -45,14 +47,23 @@ func (d *Dir) repack(ctx context.Context, numbers []uint32, live map[uint32]int6
 	}
 	r := repacking{d: d}
 	defer r.end()
+	var unread []error
 	for _, n := range worn {
-		if err := r.copy(ctx, n); err != nil {
+		err := r.copy(ctx, n)
+		if errors.Is(err, errPackUnread) {
+			unread = append(unread, err) // the others are not in its way
+			continue
+		}
+		if err != nil {
 			return freed + r.freed, err
 		}
 	}
 	err = r.commit()
-	return freed + r.freed, err
+	return freed + r.freed, errors.Join(append(unread, err)...)
 }
+
+// errPackUnread: a pack cannot be read just now, and is left as it is.
+var errPackUnread = errors.New("a pack cannot be written anew")
 
 // removePack forgets a pack and removes its file; what is damaged is put aside.
 func (d *Dir) removePack(number uint32, p packFile) error {
@@ -92,8 +103,18 @@ func (r *repacking) copy(ctx context.Context, number uint32) error {
 		return nil
 	}
 	chunks, err := r.d.packChunks(p)
+	if errors.Is(err, ErrCorrupt) {
+		r.d.opt.Logger.Error("pack is damaged; what can be read of it is kept", "error", err)
+		r.d.packs.damaged(number, p.size)
+		p.broken = true
+		chunks, err = r.d.packChunks(p)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		r.d.cutPack(number)
+		return nil
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errPackUnread, err)
 	}
 	for _, c := range chunks {
 		if err := ctx.Err(); err != nil {
@@ -105,12 +126,15 @@ func (r *repacking) copy(ctx context.Context, number uint32) error {
 		}
 		entry := make([]byte, c.size)
 		_, bad, err := r.d.packs.entry(number, entry, int64(c.at), c.hash)
+		if errors.Is(err, syscall.EIO) || errors.Is(err, io.EOF) {
+			entry, bad = nil, err
+		}
 		if bad != nil {
 			r.d.opt.Logger.Error("chunk is rotten", "error", r.d.rotten(c.hash, s, entry, bad))
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read %s: %w", r.d.where(c.hash, s), err)
+			return fmt.Errorf("%w: read %s: %w", errPackUnread, r.d.where(c.hash, s), err)
 		}
 		if err := r.append(c.hash, entry, number); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -250,8 +251,14 @@ func (d *Dir) commit(id string, b []byte, h header, refuse func(*lane, header) e
 	if err := refuse(l, h); err != nil {
 		return forestall.Checkpoint{}, err
 	}
-	if err := d.replace(d.manifestPath(id), b); err != nil {
+	if err := d.takeBack(l); err != nil {
 		return forestall.Checkpoint{}, err
+	}
+	if err := d.replace(d.manifestPath(id), b); err != nil {
+		if !d.isDamaged(id) { // or it has been acknowledged before
+			l.doubt = id
+		}
+		return forestall.Checkpoint{}, errors.Join(err, d.takeBack(l))
 	}
 	if err := d.note(recordAdd, id, h.workload); err != nil {
 		d.opt.Logger.Warn("the catalogue lacks a checkpoint until the next start", "checkpoint", id, "error", err)
@@ -262,4 +269,32 @@ func (d *Dir) commit(id string, b []byte, h header, refuse func(*lane, header) e
 	d.checkpoints[id] = cp
 	delete(d.damaged, id)
 	return cp, nil
+}
+
+// takeBack makes sure that the checkpoint whose commit failed, if there is one,
+// does not appear after all: its manifest may have its name already. As long as
+// that cannot be done the workload has no new checkpoint and no higher fence. The
+// caller holds l.mu.
+func (d *Dir) takeBack(l *lane) error {
+	if l.doubt == "" {
+		return nil
+	}
+	path := d.manifestPath(l.doubt)
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		// With this on the disk the next start removes the file, if it comes to that.
+		if err := d.note(recordDrop, l.doubt, ""); err != nil {
+			return fmt.Errorf("take back checkpoint %.12s, whose commit failed: %w", l.doubt, err)
+		}
+		if err := d.removeDurably(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.opt.Logger.Warn("the manifest of a checkpoint whose commit failed is removed at the next start", "error", err)
+		}
+	}
+	l.doubt = ""
+	return nil
+}
+
+func (d *Dir) isDamaged(id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.damaged[id] != nil
 }

@@ -86,7 +86,7 @@ func TestVanishedManifestIsMissed(t *testing.T) {
 			t.Error("it is not missed")
 		}
 	}
-	if _, err := d.accept(cp.ID, raw, nil); err != nil || missed() {
+	if _, err := d.accept(cp.ID, raw, false, nil); err != nil || missed() {
 		t.Errorf("it did not come back: %v", err)
 	}
 	reopen()

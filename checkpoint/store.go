@@ -58,7 +58,7 @@ func (d *Dir) readStored(buf []byte, h hash) (file []byte, s slot, err error) {
 	for range 3 { // GC may move it in between
 		var ok bool
 		if s, ok = d.index.get(h); !ok {
-			return nil, s, corrupt(d.path, "chunk %s is missing", h)
+			return nil, s, corrupt(d.path, "chunk %s is missing"+missingRemedy, h)
 		}
 		if s.pack == looseChunk {
 			return d.readLoose(buf, h, s)

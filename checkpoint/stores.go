@@ -57,7 +57,7 @@ type local struct{ d *Dir }
 var _ Store = local{}
 
 func (l local) Put(ctx context.Context, p *Parcel) error {
-	_, err := l.d.take(ctx, p, admitPushed)
+	_, err := l.d.take(ctx, p, false, admitPushed)
 	return err
 }
 

@@ -91,7 +91,7 @@ func (d *Dir) States(id string) ([]StateInfo, error) {
 // StatesOf returns the states of a checkpoint that another store holds. Of it
 // only the blocks of its tree are brought here. Errors wrap [ErrCorrupt].
 func (d *Dir) StatesOf(ctx context.Context, p *Parcel) ([]StateInfo, error) {
-	m, err := d.takeTree(ctx, p)
+	m, err := d.takeTree(ctx, p, true)
 	if err != nil {
 		return nil, err
 	}

@@ -101,10 +101,11 @@ func (c Config) Validate() error {
 		return fmt.Errorf("s3: PackSize %d: 1 to 1 GiB", c.PackSize)
 	case c.PartSize < minPartSize:
 		return fmt.Errorf("s3: PartSize %d: at least %d", c.PartSize, minPartSize)
-	case c.Grace < time.Minute:
-		return fmt.Errorf("gc_grace %v: at least 1m is needed, and twice as long as any upload takes", c.Grace)
 	case c.Timeout <= 0 || c.Retries < 1 || c.Parallel < 1:
 		return fmt.Errorf("s3: Timeout %v, Retries %d and Parallel %d must be positive", c.Timeout, c.Retries, c.Parallel)
+	case c.Grace < max(time.Minute, 4*c.Timeout):
+		// A Put that relies on objects may send its last request when half of it is over.
+		return fmt.Errorf("gc_grace %v: at least %v is needed, four times the limit of one request, and twice as long as any upload takes", c.Grace, max(time.Minute, 4*c.Timeout))
 	case c.Now == nil || c.Logger == nil:
 		return errors.New("s3: Now or Logger is nil; DefaultConfig has both")
 	}

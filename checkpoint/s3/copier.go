@@ -156,7 +156,7 @@ func (c *Copier) Fetch(ctx context.Context, id string) error {
 		return err
 	}
 	defer p.Close()
-	if err := c.cfg.Local.Take(ctx, p); err != nil {
+	if err := c.cfg.Local.TakeKnown(ctx, p); err != nil {
 		return fmt.Errorf("fetch checkpoint %.12s from %s: %w", id, s, err)
 	}
 	return nil

@@ -16,6 +16,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"sync"
 
 	"github.com/zeebo/blake3"
@@ -112,6 +114,12 @@ func (k *Keyring) Set() string {
 	blake3.DeriveKey("forestall 2026-11 name of a checkpoint keyring", k.hashKey[:], id[:])
 	return id.String()
 }
+
+// LogValue shows a keyring's public name and nothing of its keys.
+func (k *Keyring) LogValue() slog.Value { return slog.StringValue("keyring " + k.Set()) }
+
+// Format prints what LogValue shows, whatever the verb.
+func (k *Keyring) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "keyring "+k.Set()) }
 
 // Keys returns how many data keys there are.
 func (k *Keyring) Keys() int { return len(k.aeads) }

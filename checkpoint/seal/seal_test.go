@@ -3,7 +3,9 @@ package seal
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -168,5 +170,20 @@ func BenchmarkSeal(b *testing.B) {
 	b.SetBytes(int64(len(content)))
 	for b.Loop() {
 		dst = k.Seal(dst[:0], content, nil)
+	}
+}
+
+// However a keyring is printed or logged, its keys are not in it.
+func TestKeyringPrintsNoKeys(t *testing.T) {
+	k, err := newKeyring(secret{HashKey: bytes.Repeat([]byte{0xab}, 32), Keys: []dataKey{{Key: bytes.Repeat([]byte{0xcd}, 32)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "keys", k)
+	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s %d %x", k, k, k, k, k, k), fmt.Sprint(k), log.String()} {
+		if !strings.Contains(text, k.Set()) || strings.Contains(text, "abab") || strings.Contains(text, "cdcd") || strings.Contains(text, "171") {
+			t.Errorf("printed: %s", text)
+		}
 	}
 }
