@@ -145,13 +145,18 @@ func (d *Dir) readAll(ctx context.Context, p *plan) error {
 			c.close()
 		}
 	}()
+	var total int64
+	for _, t := range p.todo {
+		total += p.m.entries[t.entry].size
+	}
+	done := d.progress(StepRead, total)
 	workers := min(d.opt.Workers, d.chunksOf(p))
 	err := parallel(ctx, workers, workers, func(ctx context.Context, w int) error {
 		buf := d.bufs.Get().(*[]byte)
 		defer d.bufs.Put(buf)
 		patch := patcher{d: d, b: p.batch}
 		for i := range files {
-			if err := d.readFrom(ctx, files[(w*len(files)/workers+i)%len(files)], &patch, buf); err != nil {
+			if err := d.readFrom(ctx, files[(w*len(files)/workers+i)%len(files)], &patch, buf, done); err != nil {
 				return err
 			}
 		}
@@ -176,7 +181,7 @@ func (d *Dir) chunksOf(p *plan) (n int) {
 }
 
 // readFrom keeps chunks of a file until it has no more.
-func (d *Dir) readFrom(ctx context.Context, c *cutting, p *patcher, buf *[]byte) error {
+func (d *Dir) readFrom(ctx context.Context, c *cutting, p *patcher, buf *[]byte, done *advance) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -193,6 +198,7 @@ func (d *Dir) readFrom(ctx context.Context, c *cutting, p *patcher, buf *[]byte)
 		if err := c.put(i, extents); err != nil {
 			return err
 		}
+		done.add(int64(len(piece)))
 	}
 }
 

@@ -70,13 +70,13 @@ type Dir struct {
 
 	checkpoints map[string]forestall.Checkpoint // by ID
 	damaged     map[string]error                // manifests that are lost or cannot be read
-	pins        map[string]Pin     // the last of each, by ID
-	owners      map[hash]uint64    // whose the damaged ones are, as the catalogue says
-	lanes       map[string]*lane   // by workload
-	holds       map[*hold]struct{} // what GC must keep besides
-	marking     bool               // GC is reading manifests
-	released    []root             // held by holds that were released meanwhile
-	leasesTurn  time.Time          // when leases last grew old
+	pins        map[string]Pin                  // the last of each, by ID
+	owners      map[hash]uint64                 // whose the damaged ones are, as the catalogue says
+	lanes       map[string]*lane                // by workload
+	holds       map[*hold]struct{}              // what GC must keep besides
+	marking     bool                            // GC is reading manifests
+	released    []root                          // held by holds that were released meanwhile
+	leasesTurn  time.Time                       // when leases last grew old
 	collected   collected
 }
 

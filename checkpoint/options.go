@@ -31,7 +31,11 @@ type Options struct {
 	BackgroundRate int64
 	// OnRead is told the bytes of content of each chunk that was read and verified,
 	// by several goroutines at once: a restore's progress. May be nil.
-	OnRead  func(bytes int)
+	OnRead func(bytes int)
+	// OnProgress is told how far Save, GC and Scrub have come, by several goroutines
+	// at once, at most once for each chunk, checkpoint or pack entry. May be nil.
+	OnProgress func(Progress)
+
 	Keys    *seal.Keyring    // what seals the chunks and manifests written; nil: nothing is sealed
 	Workers int              // chunks read, hashed and compressed at once
 	Now     func() time.Time // the clock

@@ -134,6 +134,18 @@ func (s *packSet) numbers() (out []uint32) {
 	return out
 }
 
+// bytes adds up the entries of packs.
+func (s *packSet) bytes(numbers []uint32) (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range numbers {
+		if p := s.list[i]; p != nil {
+			n += p.data
+		}
+	}
+	return n
+}
+
 // entry fills b with an entry of a pack and returns the chunk file in it. bad
 // says that it is not what it should be, err that it cannot be read:
 // fs.ErrNotExist when the pack has gone.

@@ -45,7 +45,11 @@ func (d *Dir) repack(ctx context.Context, numbers []uint32, live map[uint32]int6
 	if len(small) >= smallMany || len(small) >= smallFew && smallBytes*2 >= d.opt.PackSize {
 		worn = append(worn, small...)
 	}
-	r := repacking{d: d}
+	var total int64
+	for _, n := range worn {
+		total += live[n]
+	}
+	r := repacking{d: d, told: d.progress(StepRepack, total)}
 	defer r.end()
 	var unread []error
 	for _, n := range worn {
@@ -84,6 +88,7 @@ func (d *Dir) removePack(number uint32, p packFile) error {
 // repacking writes the live chunks of some packs into others.
 type repacking struct {
 	d     *Dir
+	told  *advance
 	out   *packWriter
 	moves []move
 	done  []uint32 // packs whose live chunks are all copied
@@ -159,6 +164,7 @@ func (r *repacking) append(h hash, entry []byte, from uint32) error {
 		return err
 	}
 	r.moves = append(r.moves, move{from, c})
+	r.told.add(int64(len(entry)))
 	if full {
 		return r.commit()
 	}

@@ -56,7 +56,13 @@ func (d *Dir) Scrub(ctx context.Context, limit int64) (r ScrubReport, err error)
 		}
 	}
 	r.Began = at.began
-	for _, n := range d.packsAfter(at.last) {
+	packs := d.packsAfter(at.last)
+	told := d.progress(StepScrub, d.packs.bytes(packs))
+	wait := func(ctx context.Context, n int) error {
+		told.add(int64(n))
+		return d.pace.wait(ctx, n)
+	}
+	for _, n := range packs {
 		if limit > 0 && r.Bytes >= limit {
 			return r, d.writeScrubCursor(at)
 		}
@@ -64,7 +70,7 @@ func (d *Dir) Scrub(ctx context.Context, limit int64) (r ScrubReport, err error)
 		if !ok {
 			continue
 		}
-		if err := d.scrubPack(ctx, n, p, &r, d.pace.wait); err != nil {
+		if err := d.scrubPack(ctx, n, p, &r, wait); err != nil {
 			return r, errors.Join(fmt.Errorf("scrub: %w", err), d.writeScrubCursor(at))
 		}
 		at.last = p.id
