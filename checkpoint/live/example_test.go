@@ -3,6 +3,7 @@ package live_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -77,6 +78,45 @@ func ExampleManager_Track() {
 	// Output:
 	// checkpoint 2 of 900 KiB wrote less than 2 KiB: true
 	// 1 0.5 rest
+}
+
+// counter is a state of the program's own.
+type counter struct{ n int }
+
+func (c *counter) Snapshot(_ context.Context, w io.Writer) error {
+	_, err := fmt.Fprintln(w, c.n)
+	return err
+}
+
+func (c *counter) Restore(_ context.Context, r io.Reader) error {
+	_, err := fmt.Fscanln(r, &c.n)
+	return err
+}
+
+// What writes itself down and reads itself back is registered under a name.
+func ExampleManager_Register() {
+	store, done := exampleStore()
+	defer done()
+	ctx := context.Background()
+	m, err := live.NewManager(store, live.DefaultConfig("agent-7"))
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = m.Close() }()
+	steps := &counter{n: 7}
+	if err := m.Register("steps", steps); err != nil {
+		panic(err)
+	}
+	cp, err := m.Create(ctx, "")
+	if err != nil {
+		panic(err)
+	}
+	steps.n = 99
+	if err := m.Restore(ctx, cp.ID, "steps"); err != nil {
+		panic(err)
+	}
+	fmt.Println(steps.n)
+	// Output: 7
 }
 
 // Of a memory region only the pages are read that were written, where the kernel
