@@ -48,17 +48,18 @@ func (d *Dir) newBatch(level int, verify bool) (*batch, error) {
 	return &batch{d: d, enc: enc, hold: d.newHold(), rely: d.relies(verify)}, nil
 }
 
-// add stores content and returns its address.
-func (b *batch) add(content []byte) (hash, error) { return b.addAt(content, 0) }
+// add stores content, compressed as the batch is, and returns its address.
+func (b *batch) add(content []byte) (hash, error) { return b.addWith(b.enc, content) }
 
-// addAt is add for content that begins phase bytes into a page.
-func (b *batch) addAt(content []byte, phase int) (hash, error) {
+// addWith is add with another compression; nil: none.
+func (b *batch) addWith(enc *zstd.Encoder, content []byte) (hash, error) {
 	h := b.d.codec.sum(content)
-	return h, b.keep(h, content, phase)
+	return h, b.keep(h, content, 0, enc)
 }
 
-// keep is addAt for content whose address is known.
-func (b *batch) keep(h hash, content []byte, phase int) error {
+// keep is addWith for content whose address is known and that begins phase bytes
+// into a page.
+func (b *batch) keep(h hash, content []byte, phase int, enc *zstd.Encoder) error {
 	first, here := b.hold.add(h)
 	if !first {
 		return nil
@@ -70,7 +71,7 @@ func (b *batch) keep(h hash, content []byte, phase int) error {
 	}
 	buf := b.d.bufs.Get().(*[]byte)
 	defer b.d.bufs.Put(buf)
-	*buf = b.entryOf((*buf)[:0], h, content, phase)
+	*buf = b.entryOf((*buf)[:0], h, content, phase, enc)
 	return b.append(h, *buf)
 }
 
@@ -84,8 +85,8 @@ func (b *batch) knows(h hash) bool {
 }
 
 // entryOf appends a chunk's pack entry to dst.
-func (b *batch) entryOf(dst []byte, h hash, content []byte, phase int) []byte {
-	dst = b.d.codec.encode(append(dst, make([]byte, packEntryLen)...), h, content, phase, b.enc)
+func (b *batch) entryOf(dst []byte, h hash, content []byte, phase int, enc *zstd.Encoder) []byte {
+	dst = b.d.codec.encode(append(dst, make([]byte, packEntryLen)...), h, content, phase, enc)
 	sealEntry(dst, h)
 	return dst
 }

@@ -223,7 +223,7 @@ func (d *Dir) keepPiece(c *cutting, p *patcher, piece []byte, at int64) ([]exten
 			}
 		}
 	}
-	if err := p.b.keep(h, piece, int(at%splitPage)); err != nil {
+	if err := p.b.keep(h, piece, int(at%splitPage), p.b.enc); err != nil {
 		return nil, err
 	}
 	return []extent{whole(ref{h, uint32(len(piece))})}, nil

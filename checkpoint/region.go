@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/stratoswarm/forestall"
 )
 
@@ -33,6 +34,7 @@ type Region struct {
 	Name  string // of the file: no slash; unique
 	Size  int64  // bytes
 	Dirty []PageRange
+	Level int // as in [Snapshot]; 0: that of Regions
 	// Content is read at the dirty ranges, from several goroutines at once. It
 	// must stand still until SaveRegions returns.
 	Content io.ReaderAt
@@ -127,7 +129,13 @@ func (d *Dir) saveRegion(ctx context.Context, r Region, base map[string]baseFile
 		}
 		kept = keep(old.extents, dirty, r.Size)
 	}
-	written, err := d.writeRanges(ctx, content, dirty, b)
+	enc := b.enc
+	if r.Level != 0 {
+		if enc, err = d.codec.encoder(r.Level); err != nil {
+			return nil, err
+		}
+	}
+	written, err := d.writeRanges(ctx, content, dirty, b, enc)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +144,7 @@ func (d *Dir) saveRegion(ctx context.Context, r Region, base map[string]baseFile
 
 // writeRanges keeps the ranges of content in chunks: what fills an aligned
 // chunk gets one of its own, the rest is packed together.
-func (d *Dir) writeRanges(ctx context.Context, content io.ReaderAt, ranges []PageRange, b *batch) ([]placed, error) {
+func (d *Dir) writeRanges(ctx context.Context, content io.ReaderAt, ranges []PageRange, b *batch, enc *zstd.Encoder) ([]placed, error) {
 	jobs := packRanges(ranges, int64(d.opt.ChunkSize))
 	done := make([][]placed, len(jobs))
 	err := parallel(ctx, d.opt.Workers, len(jobs), func(ctx context.Context, i int) error {
@@ -152,7 +160,7 @@ func (d *Dir) writeRanges(ctx context.Context, content io.ReaderAt, ranges []Pag
 				return err
 			}
 		}
-		h, err := b.add(*buf)
+		h, err := b.addWith(enc, *buf)
 		if err != nil {
 			return err
 		}

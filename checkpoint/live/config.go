@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -14,12 +16,16 @@ import (
 )
 
 // Config says whose states these are, when checkpoints are taken and how long
-// they are kept. Compression is the store's ([checkpoint.Options]).
+// they are kept.
 type Config struct {
 	Workload  string          // its name in the store
 	Epoch     forestall.Epoch // of this run; a store that is fenced higher refuses it
 	Pace      checkpoint.Pace // between automatic checkpoints
 	Retention time.Duration   // checkpoints of the workload older than this are dropped, but never the newest
+	// Compression is how states are compressed, by their names. States that it does
+	// not name are compressed as the store does ([checkpoint.Options]); what does
+	// not shrink is stored as it is in any case.
+	Compression map[string]forestall.Compression
 	// Hold makes the program stand still and returns how to let it go on. nil:
 	// nothing writes to the states while a checkpoint is taken.
 	Hold func(ctx context.Context) (release func(), err error)
@@ -55,6 +61,11 @@ func (c Config) Validate() error {
 	}
 	if err := c.Pace.Validate(); err != nil {
 		return fmt.Errorf("pace: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Compression)) {
+		if !slices.Contains(forestall.Compressions, c.Compression[name]) {
+			return fmt.Errorf("compression of state %q: %q is not one of %v", name, c.Compression[name], forestall.Compressions)
+		}
 	}
 	switch {
 	case c.Retention <= 0:

@@ -1,6 +1,7 @@
 package live_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -321,5 +322,48 @@ func TestClosed(t *testing.T) {
 	}
 	if err := m.Restore(context.Background(), "x"); !errors.Is(err, checkpoint.ErrClosed) {
 		t.Errorf("restore: %v", err)
+	}
+}
+
+// Each state has the compression that the configuration names for it.
+func TestCompressionOfStates(t *testing.T) {
+	const size = 900_000
+	added := func(c forestall.Compression) int64 {
+		store, err := checkpoint.OpenDir(filepath.Join(t.TempDir(), "store"), checkpoint.DefaultOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = store.Close() }()
+		cfg := live.DefaultConfig("agent-7")
+		if c != "" {
+			cfg.Compression = map[string]forestall.Compression{"text": c, "not registered": forestall.CompressionBest}
+		}
+		m, err := live.NewManager(store, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = m.Close() }()
+		text := bytes.Repeat([]byte("the quick brown fox jumps over the lazy dog. "), size/45)
+		other := bytes.Repeat([]byte("pack my box with five dozen liquor jugs again"), size/45)
+		for name, state := range map[string]*[]byte{"text": &text, "other": &other} {
+			if err := m.Track(name, state); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cp := create(t, m, "")
+		clear(text)
+		if err := m.Restore(t.Context(), cp.ID); err != nil || string(text[4:9]) != "quick" {
+			t.Fatalf("restored %.20q: %v", text, err)
+		}
+		return cp.Added
+	}
+	stored, raw, best := added(""), added(forestall.CompressionNone), added(forestall.CompressionBest)
+	if raw < size || stored > raw/10 || best > stored {
+		t.Errorf("%d bytes added as the store does, %d with one state raw, %d with best", stored, raw, best)
+	}
+	cfg := live.DefaultConfig("agent-7")
+	cfg.Compression = map[string]forestall.Compression{"text": "zip"}
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), `state "text": "zip" is not one of [none fastest default better best]`) {
+		t.Errorf("an unknown name: %v", err)
 	}
 }

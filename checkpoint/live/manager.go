@@ -181,7 +181,7 @@ func (m *Manager) capture(ctx context.Context, names []string) (regions []checkp
 		if err != nil {
 			return nil, at, 0, fmt.Errorf("state %q: %w", name, err)
 		}
-		r := checkpoint.Region{Name: name, Size: inc.Size, Content: inc.Content, Sparse: true}
+		r := checkpoint.Region{Name: name, Size: inc.Size, Content: inc.Content, Sparse: true, Level: checkpoint.LevelOf(m.cfg.Compression[name])}
 		for _, d := range inc.Dirty {
 			r.Dirty = append(r.Dirty, checkpoint.PageRange(d))
 		}
