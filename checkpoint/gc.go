@@ -21,7 +21,11 @@ import (
 // however many checkpoints share it; marks are bits of the index, so memory
 // does not grow with the number of references. It removes nothing while a
 // manifest cannot be read, because its chunks are unknown.
-func (d *Dir) GC(ctx context.Context) (freed int64, err error) {
+func (d *Dir) GC(ctx context.Context) (freed int64, err error) { return d.collect(ctx, 0) }
+
+// collect is GC that, where the packs have more than limit bytes, also writes
+// those anew of which less is dead, until they have no more; 0: no limit.
+func (d *Dir) collect(ctx context.Context, limit int64) (freed int64, err error) {
 	d.gcing.Lock()
 	defer d.gcing.Unlock()
 	ended := d.beginCollecting()
@@ -43,7 +47,7 @@ func (d *Dir) GC(ctx context.Context) (freed int64, err error) {
 	freed, err = d.removeLoose(ctx)
 	if err == nil {
 		var more int64
-		more, err = d.repack(ctx, packs, live)
+		more, err = d.repack(ctx, packs, live, limit)
 		freed += more
 	}
 	if err == nil {

@@ -1,12 +1,14 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -20,10 +22,13 @@ const (
 
 // repack removes the packs without live chunks and writes anew those that are
 // worth it. live says how many bytes of each pack are in use; packs that it was
-// not told of are left alone.
-func (d *Dir) repack(ctx context.Context, numbers []uint32, live map[uint32]int64) (freed int64, err error) {
-	var worn, small []uint32
-	var smallBytes int64
+// not told of are left alone. For limit see collect.
+func (d *Dir) repack(ctx context.Context, numbers []uint32, live map[uint32]int64, limit int64) (freed int64, err error) {
+	var (
+		worn, small, rest []uint32
+		smallBytes, kept  int64 // kept: of packs once the worn ones have no dead bytes
+	)
+	dead := make(map[uint32]int64)
 	for _, n := range numbers {
 		p, ok := d.packs.get(n)
 		if !ok {
@@ -37,13 +42,31 @@ func (d *Dir) repack(ctx context.Context, numbers []uint32, live map[uint32]int6
 			freed += p.size
 		case p.broken || (p.data-live[n])*deadShare >= p.data:
 			worn = append(worn, n)
+			kept += live[n]
 		case p.size*smallShare < d.opt.PackSize:
 			small = append(small, n)
 			smallBytes += p.size
+			kept += p.size
+		default:
+			rest = append(rest, n)
+			kept += p.size
 		}
+		dead[n] = p.data - live[n]
 	}
 	if len(small) >= smallMany || len(small) >= smallFew && smallBytes*2 >= d.opt.PackSize {
 		worn = append(worn, small...)
+	} else {
+		rest = append(rest, small...)
+	}
+	if limit > 0 {
+		slices.SortFunc(rest, func(a, b uint32) int { return cmp.Compare(dead[b], dead[a]) })
+		for _, n := range rest {
+			if kept <= limit || dead[n] == 0 {
+				break
+			}
+			worn = append(worn, n)
+			kept -= dead[n]
+		}
 	}
 	var total int64
 	for _, n := range worn {

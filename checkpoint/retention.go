@@ -132,12 +132,21 @@ func (d *Dir) spare(keep func(forestall.Checkpoint) bool) func(forestall.Checkpo
 }
 
 // shrink drops the oldest checkpoints until the packs have at most limit bytes.
-// How much a checkpoint has to itself is only known once it has gone, so a
-// quarter of those that may go do so at a time.
+// First what is dead goes, however little of a pack it is. How much a checkpoint
+// has to itself is only known once it has gone, so a quarter of those that may go
+// do so at a time.
 func (d *Dir) shrink(ctx context.Context, limit int64, spare func(forestall.Checkpoint) bool) (removed int, freed int64, err error) {
 	for {
 		s, err := d.Stats()
 		if err != nil || s.PackBytes <= limit {
+			return removed, freed, err
+		}
+		f, err := d.collect(ctx, limit)
+		freed += f
+		if err != nil {
+			return removed, freed, err
+		}
+		if s, err = d.Stats(); err != nil || s.PackBytes <= limit {
 			return removed, freed, err
 		}
 		all, err := d.List("")
@@ -156,11 +165,6 @@ func (d *Dir) shrink(ctx context.Context, limit int64, spare func(forestall.Chec
 		removed += n
 		if err != nil {
 			return removed, freed, fmt.Errorf("retention: %w", err)
-		}
-		f, err := d.GC(ctx)
-		freed += f
-		if err != nil {
-			return removed, freed, err
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -158,6 +159,41 @@ func TestManagerMends(t *testing.T) {
 	damageChunk(t, c.stores[0], someChunk(t, c.stores[0], cp))
 	m.scrub(t.Context())
 	if err := c.stores[0].Verify(t.Context(), cp.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+// A store over its size limit gives up what is dead before it gives up
+// checkpoints, however small a share of each pack that is.
+func TestSizeLimitSparesCheckpoints(t *testing.T) {
+	t.Parallel()
+	d := openDir(t, small())
+	now := time.Now()
+	mem := []byte(noise(1, 1<<20))
+	save := func(base string, age time.Duration, dirty []PageRange) forestall.Checkpoint {
+		return must[forestall.Checkpoint](t)(d.SaveRegions(t.Context(), Regions{
+			Workload: "w", Base: base, Time: now.Add(-age),
+			Regions: []Region{{Name: "m", Size: int64(len(mem)), Content: bytes.NewReader(mem), Dirty: dirty}},
+		}))
+	}
+	first := save("", 48*time.Hour, nil)
+	var dirty []PageRange
+	for at := 0; at < len(mem); at += 16 << 10 { // a quarter of each pack
+		copy(mem[at:], noise(uint64(at), 4<<10))
+		dirty = append(dirty, PageRange{int64(at), 4 << 10})
+	}
+	last := save(first.ID, 3*time.Hour, dirty)
+	for i := range 4 {
+		copy(mem, noise(uint64(i+7), 4<<10))
+		last = save(last.ID, time.Duration(2-i)*time.Minute, []PageRange{{0, 4 << 10}})
+	}
+	s := must[Stats](t)(d.Stats())
+	limit := s.PackBytes - 200<<10 // the first one's quarter has 256 KiB
+	removed, _, err := d.Retain(t.Context(), Retention{All: 24 * time.Hour, MaxBytes: limit}, now, nil)
+	if s = must[Stats](t)(d.Stats()); err != nil || removed != 1 || s.PackBytes > limit || s.Checkpoints != 5 {
+		t.Errorf("%d removed (%v), %d bytes of at most %d, %d checkpoints left of 5", removed, err, s.PackBytes, limit, s.Checkpoints)
+	}
+	if err := d.Verify(t.Context(), last.ID); err != nil {
 		t.Error(err)
 	}
 }
