@@ -72,12 +72,6 @@ func (v view) CheckpointOrders() (all []forestall.CheckpointOrder) {
 	return all
 }
 
-// pinOrder has a node pin or unpin what its store holds.
-type pinOrder struct {
-	ID string `json:"id"`
-	On bool   `json:"on"`
-}
-
 // PinCheckpoint has a pin agreed on, which every node's retention then heeds,
 // and writes it into the stores that hold the checkpoint.
 func (k keeper) PinCheckpoint(ctx context.Context, id string, on bool) (done api.Pinned, err error) {
@@ -93,35 +87,48 @@ func (k keeper) PinCheckpoint(ctx context.Context, id string, on bool) (done api
 	if err := k.agreeOnCheckpoint(ctx, c); err != nil {
 		return done, err
 	}
-	nodes := []string{k.name}
-	for _, p := range k.checkpointPeers() {
-		nodes = append(nodes, p.Name)
-	}
-	for _, node := range nodes {
-		holds, err := order(ctx, k.Engine, node, "/peer/order/pin", pinOrder{id, on}, k.pin)
+	p := checkpoint.Pin{ID: id, On: on, At: k.now()}
+	told := func(where string, holds bool, err error) {
 		switch {
 		case err != nil:
-			done.Failed = append(done.Failed, err.Error())
+			done.Failed = append(done.Failed, fmt.Sprintf("%s: %v", where, err))
 		case holds:
-			done.On = append(done.On, node)
+			done.On = append(done.On, where)
 		}
 	}
+	holds, err := k.pin(ctx, p)
+	told(k.name, holds, err)
+	for _, peer := range k.checkpointPeers() {
+		holds, err := order(ctx, k.Engine, peer.Name, "/peer/order/pin", p, k.pin)
+		told(peer.Name, holds, err)
+	}
+	if k.offsite != nil {
+		s, err := k.offsite.Open(ctx)
+		if err == nil {
+			err = s.Pin(ctx, p, checkpoint.Claim{})
+			told(s.String(), err == nil, notHeld(err))
+		} else {
+			told("off-site", false, err)
+		}
+	}
+	slices.Sort(done.On)
 	k.log.Info("checkpoint "+string(step), "checkpoint", id, "workload", c.Workload, "on", done.On, "failed", done.Failed)
 	return done, nil
 }
 
 // pin writes a pin into this node's store, and reports whether it holds the
 // checkpoint.
-func (e *Engine) pin(_ context.Context, o pinOrder) (holds bool, err error) {
-	set := e.chunks.Pin
-	if !o.On {
-		set = e.chunks.Unpin
-	}
-	err = set(o.ID)
+func (e *Engine) pin(ctx context.Context, p checkpoint.Pin) (holds bool, err error) {
+	err = e.chunks.SetPin(ctx, p, checkpoint.Claim{})
+	return err == nil, notHeld(err)
+}
+
+// notHeld takes it for no error that a store does not hold the checkpoint.
+func notHeld(err error) error {
 	if errors.Is(err, checkpoint.ErrNotFound) {
-		return false, nil
+		return nil
 	}
-	return err == nil, err
+	return err
 }
 
 // isPinned reports whether a pin holds for the checkpoint, by the ledger or by
@@ -164,24 +171,26 @@ func (e *Engine) mirrorPins(ctx context.Context) error {
 	}
 }
 
-func (e *Engine) mirrorPinsOnce(ctx context.Context) {
-	last := map[string]bool{} // whether the newest order about it pinned it
-	e.ledger.View(func(s *migrate.State) {
-		for _, o := range s.CheckpointOrders {
-			if o.Step != forestall.CheckpointDropped {
-				last[o.ID] = o.Step == forestall.CheckpointPinned
-			}
+func (e *Engine) mirrorPinsOnce(ctx context.Context) { e.mirrorPinsInto(ctx, e.chunks) }
+
+func (e *Engine) mirrorPinsInto(ctx context.Context, d *checkpoint.Dir) {
+	last := map[string]checkpoint.Pin{}
+	take := func(o forestall.CheckpointOrder) {
+		if o.Step != forestall.CheckpointDropped {
+			last[o.ID] = checkpoint.Pin{ID: o.ID, On: o.Step == forestall.CheckpointPinned, At: o.Time}
 		}
-		for id := range s.Pins {
-			last[id] = true
+	}
+	e.ledger.View(func(s *migrate.State) {
+		for _, o := range s.Pins {
+			take(o)
+		}
+		for _, o := range s.CheckpointOrders {
+			take(o)
 		}
 	})
-	for id, on := range last {
-		if _, err := e.chunks.Get(id); err != nil || e.chunks.Pinned(id) == on {
-			continue
-		}
-		if _, err := e.pin(ctx, pinOrder{id, on}); err != nil {
-			e.log.Warn("a pin is not written into this node's store", "checkpoint", short(id), "pinned", on, "error", err)
+	for id, p := range last {
+		if err := notHeld(d.SetPin(ctx, p, checkpoint.Claim{})); err != nil && ctx.Err() == nil {
+			e.log.Warn("a pin is not written into this node's store", "checkpoint", short(id), "pinned", p.On, "error", err)
 		}
 	}
 }

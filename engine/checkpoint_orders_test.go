@@ -11,6 +11,7 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/checkpoint"
 )
 
 // TestCheckpointOrders: through a running engine a damaged checkpoint is named
@@ -83,21 +84,23 @@ func TestCheckpointOrders(t *testing.T) {
 
 	// A pin of the ledger comes into a store that lacks it, as that of a node that
 	// was away does; so does its end.
-	if err := e.chunks.Unpin(pinned); err != nil {
+	apart, err := checkpoint.OpenDir(filepath.Join(t.TempDir(), "store"), checkpoint.DefaultOptions())
+	if err != nil {
 		t.Fatal(err)
 	}
-	e.mirrorPinsOnce(t.Context())
-	if !e.chunks.Pinned(pinned) {
+	defer func() { _ = apart.Close() }()
+	if err := checkpoint.Copy(t.Context(), checkpoint.Local(apart), checkpoint.Local(e.chunks), pinned); err != nil {
+		t.Fatal(err)
+	}
+	e.mirrorPinsInto(t.Context(), apart)
+	if !apart.Pinned(pinned) {
 		t.Error("the ledger's pin is not in the store")
 	}
 	if _, err := client.PinCheckpoint(t.Context(), pinned, false); err != nil {
 		t.Error(err)
 	}
-	if err := e.chunks.Pin(pinned); err != nil {
-		t.Fatal(err)
-	}
-	e.mirrorPinsOnce(t.Context())
-	if e.chunks.Pinned(pinned) {
+	e.mirrorPinsInto(t.Context(), apart)
+	if apart.Pinned(pinned) || e.chunks.Pinned(pinned) {
 		t.Error("a pin that ended is still in the store")
 	}
 	if err := client.MayDeleteCheckpoint(t.Context(), old); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
 	"github.com/stratoswarm/forestall/checkpoint"
+	"github.com/stratoswarm/forestall/migrate"
 )
 
 // keeper takes and drops checkpoints for the API.
@@ -40,8 +41,14 @@ func (k keeper) DeleteCheckpoint(ctx context.Context, id string, dry bool) (done
 	if err := k.agreeOnCheckpoint(ctx, c); err != nil {
 		return done, err
 	}
+	by := checkpoint.Claim{Workload: c.Workload}
+	k.ledger.View(func(s *migrate.State) {
+		if w := s.Workloads[c.Workload]; w != nil {
+			by.Epoch = w.Epoch
+		}
+	})
 	drop := func(where string, s checkpoint.Store) {
-		switch err := s.Delete(ctx, id, checkpoint.Claim{}); {
+		switch err := s.Delete(ctx, id, by); {
 		case err == nil:
 			done.From = append(done.From, where)
 		case !errors.Is(err, checkpoint.ErrNotFound):

@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/checkpoint"
 )
 
@@ -110,5 +112,51 @@ func TestCheckpointsProgress(t *testing.T) {
 	p.add(8 << 20)
 	if want := "\r\x1b[Krestore 5fa03c: 8.0 MiB, 2.0 MiB/s"; b.String() != want {
 		t.Errorf("without a total: %q, want %q", b.String(), want)
+	}
+}
+
+// TestCheckpointsSteps: what a store tells of its steps, calls that overtake each
+// other included.
+func TestCheckpointsSteps(t *testing.T) {
+	var b bytes.Buffer
+	now := time.Date(2026, 11, 26, 9, 0, 0, 0, time.UTC)
+	g := &globals{err: &b, now: func() time.Time { return now }}
+	p := newProgress(g, true, "gc", "", 0)
+	for _, s := range []checkpoint.Progress{
+		{Step: checkpoint.StepMark, Total: 4},
+		{Step: checkpoint.StepMark, Done: 2, Total: 4},
+		{Step: checkpoint.StepMark, Done: 1, Total: 4},
+		{Step: checkpoint.StepRepack, Total: 8 << 20},
+		{Step: checkpoint.StepRepack, Done: 2 << 20, Total: 8 << 20},
+	} {
+		now = now.Add(time.Second)
+		p.step(s)
+	}
+	want := `{"bytes":0,"bytes_per_second":0,"checkpoints":2,"progress":"gc mark","seconds_left":1,"share":0.5}
+{"bytes":2097152,"bytes_per_second":2097152,"progress":"gc repack","seconds_left":3,"share":0.25}
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+// TestCheckpointsLeftOut: sockets and FIFOs are named and counted.
+func TestCheckpointsLeftOut(t *testing.T) {
+	dir := t.TempDir()
+	store, source := filepath.Join(dir, "store"), filepath.Join(dir, "state")
+	put(t, filepath.Join(source, "f"), "x")
+	if err := syscall.Mkfifo(filepath.Join(source, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := mustRun(t, "checkpoints", "create", "w", "--store", store, "--source", source); !strings.Contains(out, "Not in it, for its program to make anew: pipe (pipe).") {
+		t.Errorf("create prints\n%s", out)
+	}
+	var all []forestall.Checkpoint
+	if err := json.Unmarshal([]byte(mustRun(t, "checkpoints", "create", "w", "--store", store, "--source", source, "--json")), &all); err != nil || len(all) != 1 ||
+		all[0].LeftOut.Count != 1 || len(all[0].LeftOut.First) != 1 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if all[0].Added == 0 {
+		t.Error("the manifest is not in what was added")
 	}
 }

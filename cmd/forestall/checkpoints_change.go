@@ -19,12 +19,12 @@ type checkpointsCreateCmd struct {
 
 // Help adds to the command's help.
 func (checkpointsCreateCmd) Help() string {
-	return "Without --store the workload's engine has it write its state down, and the command returns once the checkpoint counts."
+	return "Without --store the workload's engine has it write its state down, and the command returns once the checkpoint counts. Sockets, FIFOs and devices are left out: they are named, counted with --json (left_out), and change nothing about the exit status."
 }
 
 func (c checkpointsCreateCmd) Run(g *globals) error {
 	cp, err := c.create(g)
-	return show(g, c.clientFlags, []forestall.Checkpoint{cp}, err, func(v view, all []forestall.Checkpoint) { v.checkpoints(all, "") })
+	return show(g, c.clientFlags, []forestall.Checkpoint{cp}, err, view.created)
 }
 
 func (c checkpointsCreateCmd) create(g *globals) (cp forestall.Checkpoint, err error) {
@@ -43,6 +43,9 @@ func (c checkpointsCreateCmd) create(g *globals) (cp forestall.Checkpoint, err e
 		return cp, err
 	}
 	defer s.close()
+	bar := newProgress(g, c.JSON, "create", c.Workload, 0)
+	defer bar.end()
+	s.onProgress = bar.step
 	if s.dir == nil {
 		return cp, errors.New("a bucket takes checkpoints from a directory store: create it in one, then `forestall checkpoints export --to s3://...`")
 	}
@@ -173,6 +176,9 @@ func (c checkpointsGCCmd) Run(g *globals) error {
 	if c.DryRun {
 		return errors.New("--dry-run is for stores in S3")
 	}
+	bar := newProgress(g, c.JSON, "gc", "", 0)
+	s.onProgress = bar.step
 	freed, err := s.dir.GC(g.ctx)
+	bar.end()
 	return show(g, c.clientFlags, api.Collected{Freed: freed}, err, view.collected)
 }

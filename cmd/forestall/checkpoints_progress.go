@@ -35,6 +35,7 @@ type progress struct {
 	bytes int64
 	shown time.Time
 	pace  pace
+	at    checkpoint.Step
 }
 
 // newProgress begins to count up to total bytes, 0: nobody knows how many.
@@ -53,6 +54,30 @@ func newProgress(g *globals, asJSON bool, what, about string, total int64) *prog
 // add counts bytes.
 func (p *progress) add(n int) { p.count(int64(n), int64(n)) }
 
+// step takes in how far a store has come.
+func (p *progress) step(s checkpoint.Progress) {
+	if !p.json && !p.live {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.Step != p.at { // another step begins
+		p.at, p.done, p.bytes, p.pace = s.Step, 0, 0, pace{started: p.now()}
+	}
+	p.unit, p.total = "", s.Total
+	if s.Step == checkpoint.StepMark {
+		p.unit = "checkpoints"
+	}
+	more := s.Done - p.done // calls overtake each other
+	switch {
+	case more <= 0:
+	case s.Step == checkpoint.StepMark:
+		p.counted(more, 0)
+	default:
+		p.counted(more, more)
+	}
+}
+
 // count counts units, and the bytes that they were.
 func (p *progress) count(units, bytes int64) {
 	if !p.json && !p.live {
@@ -60,6 +85,11 @@ func (p *progress) count(units, bytes int64) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.counted(units, bytes)
+}
+
+// counted is count for who holds the lock.
+func (p *progress) counted(units, bytes int64) {
 	p.done += units
 	p.bytes += bytes
 	if p.total > 0 {
@@ -87,7 +117,11 @@ func (p *progress) rate(now time.Time) float64 {
 }
 
 func (p *progress) line(now time.Time) {
-	fields := map[string]any{"progress": p.what, "bytes": p.bytes, "bytes_per_second": int64(p.rate(now))}
+	what := p.what
+	if p.at != "" {
+		what += " " + string(p.at)
+	}
+	fields := map[string]any{"progress": what, "bytes": p.bytes, "bytes_per_second": int64(p.rate(now))}
 	if p.about != "" {
 		fields["about"] = p.about
 	}
@@ -110,13 +144,18 @@ func (p *progress) draw(now time.Time) {
 	line.WriteString(strings.TrimSpace(p.what+" "+p.about) + ": ")
 	switch {
 	case p.unit != "" && p.total > 0:
-		fmt.Fprintf(&line, "%d of %d %s, %s", p.done, p.total, p.unit, textBytes(p.bytes))
+		fmt.Fprintf(&line, "%d of %d %s", p.done, p.total, p.unit)
+		if p.bytes > 0 {
+			line.WriteString(", " + textBytes(p.bytes))
+		}
 	case p.total > 0:
 		fmt.Fprintf(&line, "%s of %s", textBytes(min(p.done, p.total)), textBytes(p.total))
 	default:
 		line.WriteString(textBytes(p.bytes))
 	}
-	fmt.Fprintf(&line, ", %s/s", textBytes(int64(p.rate(now))))
+	if p.bytes > 0 {
+		fmt.Fprintf(&line, ", %s/s", textBytes(int64(p.rate(now))))
+	}
 	if left, known := p.pace.left(now); known && p.total > 0 {
 		fmt.Fprintf(&line, ", %s left", textDuration(left.Round(time.Second)))
 	}

@@ -51,6 +51,19 @@ func (v view) checkpoint(d api.CheckpointDetail) {
 	}
 }
 
+func (v view) created(all []forestall.Checkpoint) {
+	v.checkpoints(all, "")
+	for _, cp := range all {
+		if n := cp.LeftOut.Count; n > 0 {
+			names := strings.Join(cp.LeftOut.First, ", ")
+			if more := n - len(cp.LeftOut.First); more > 0 {
+				names += fmt.Sprintf(" and %d more", more)
+			}
+			fmt.Fprintf(v.out, "\nNot in it, for its program to make anew: %s.\n", textClean(names))
+		}
+	}
+}
+
 // mostNames bounds what is listed of a comparison.
 const mostNames = 50
 

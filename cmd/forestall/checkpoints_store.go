@@ -72,12 +72,14 @@ func changes(yes bool) access {
 // opened is a store that the command has open.
 type opened struct {
 	checkpoint.Store
-	name   string
-	dir    *checkpoint.Dir // nil: it is in S3
-	s3     *s3.Store       // nil: it is a directory
-	keys   *seal.Keyring   // nil: not encrypted
-	fresh  *freshStore     // nil: it was there before
-	onRead func(bytes int)
+	name  string
+	dir   *checkpoint.Dir // nil: it is in S3
+	s3    *s3.Store       // nil: it is a directory
+	keys  *seal.Keyring   // nil: not encrypted
+	fresh *freshStore     // nil: it was there before
+
+	onRead     func(bytes int)
+	onProgress func(checkpoint.Progress)
 }
 
 func (f storeFlag) open(g *globals, how access) (*opened, error) {
@@ -101,7 +103,7 @@ func (f storeFlag) open(g *globals, how access) (*opened, error) {
 	}
 	opt := checkpoint.DefaultOptions()
 	opt.Logger = slog.New(storeLog{out: g.err, damage: g.damage})
-	opt.OnRead, opt.Keys = o.told, o.keys
+	opt.OnRead, opt.OnProgress, opt.Keys = o.told, o.toldStep, o.keys
 	opt.Workers = runtime.GOMAXPROCS(0) // somebody waits for this
 	open := checkpoint.OpenDir
 	if how == changing {
@@ -147,6 +149,12 @@ func (f storeFlag) open(g *globals, how access) (*opened, error) {
 func (o *opened) told(n int) {
 	if o.onRead != nil {
 		o.onRead(n)
+	}
+}
+
+func (o *opened) toldStep(p checkpoint.Progress) {
+	if o.onProgress != nil {
+		o.onProgress(p)
 	}
 }
 
