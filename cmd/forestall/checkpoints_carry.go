@@ -75,7 +75,7 @@ func sendTo(g *globals, to storeFlag, p *checkpoint.Parcel) error {
 // isStore tells a store from a file: a bucket, or a directory.
 func isStore(to string) bool {
 	fi, err := os.Stat(to)
-	return len(to) > 5 && to[:5] == "s3://" || err == nil && fi.IsDir()
+	return isBucket(to) || err == nil && fi.IsDir()
 }
 
 func gone(path string) bool {

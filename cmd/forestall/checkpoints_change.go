@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
@@ -38,6 +39,9 @@ func (c checkpointsCreateCmd) create(g *globals) (cp forestall.Checkpoint, err e
 	if c.Source == "" {
 		return cp, errors.New("--store needs --source DIR: what is to be saved")
 	}
+	if isBucket(c.Store) {
+		return cp, errors.New("a bucket takes checkpoints from a directory store: create it in one, then `forestall checkpoints export --to s3://...`")
+	}
 	s, err := c.open(g, writing)
 	if err != nil {
 		return cp, err
@@ -46,9 +50,6 @@ func (c checkpointsCreateCmd) create(g *globals) (cp forestall.Checkpoint, err e
 	bar := newProgress(g, c.JSON, "create", c.Workload, 0)
 	defer bar.end()
 	s.onProgress = bar.step
-	if s.dir == nil {
-		return cp, errors.New("a bucket takes checkpoints from a directory store: create it in one, then `forestall checkpoints export --to s3://...`")
-	}
 	epoch, err := s.dir.Fenced(c.Workload)
 	if err != nil {
 		return cp, err
@@ -106,7 +107,7 @@ func (c checkpointsDeleteCmd) Run(g *globals) error {
 				return err
 			}
 		case c.DryRun && cp.Pinned:
-			return pinnedIn(s, cp.ID, checkpoint.ErrPinned)
+			return pinnedIn(s, cp.ID, fmt.Errorf("delete checkpoint %s: %w", shortID(cp.ID), checkpoint.ErrPinned))
 		case c.DryRun:
 		case s == nil:
 			var err error
@@ -136,7 +137,15 @@ func (c checkpointsDeleteCmd) Run(g *globals) error {
 }
 
 func pinnedIn(s *opened, id string, err error) error {
-	return fmt.Errorf("%w; `forestall checkpoints unpin %s --store %s` lets it go", err, shortID(id), s.name)
+	return fmt.Errorf("%w; `forestall checkpoints unpin %s --store %s` lets it go", err, shortID(id), shellWord(s.name))
+}
+
+// shellWord quotes what a shell would take apart.
+func shellWord(s string) string {
+	if strings.ContainsAny(s, " \t\n\"'$&*?;<>|()[]{}~#`\\!") {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return s
 }
 
 type checkpointsGCCmd struct {

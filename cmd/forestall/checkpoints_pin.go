@@ -1,12 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/checkpoint"
 )
 
 // pinFlags choose what is pinned or unpinned.
@@ -57,18 +57,11 @@ func (c pinFlags) change(g *globals, on bool) (p pinned, err error) {
 		return p, err
 	}
 	defer s.close()
-	if s.dir == nil {
-		return p, errors.New("a bucket has no pins of its own: pin the checkpoint through an engine, which then keeps the copy in the bucket")
-	}
 	if p.Checkpoint, err = s.resolve(g.ctx, c.ID); err != nil {
 		return p, err
 	}
-	set := s.dir.Pin
-	if !on {
-		set = s.dir.Unpin
-	}
 	p.On = append(p.On, s.name)
-	return p, set(p.ID)
+	return p, s.Pin(g.ctx, checkpoint.Pin{ID: p.ID, On: on}, checkpoint.Claim{})
 }
 
 func (v view) pinned(p pinned) {

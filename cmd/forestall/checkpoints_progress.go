@@ -157,7 +157,7 @@ func (p *progress) draw(now time.Time) {
 		fmt.Fprintf(&line, ", %s/s", textBytes(int64(p.rate(now))))
 	}
 	if left, known := p.pace.left(now); known && p.total > 0 {
-		fmt.Fprintf(&line, ", %s left", textDuration(left.Round(time.Second)))
+		fmt.Fprintf(&line, ", %s left", textDuration(max(left.Round(time.Second), time.Second)))
 	}
 	text, columns := line.String(), p.columns()
 	if columns == 0 {

@@ -82,13 +82,15 @@ type opened struct {
 	onProgress func(checkpoint.Progress)
 }
 
+func isBucket(store string) bool { return strings.HasPrefix(store, "s3://") }
+
 func (f storeFlag) open(g *globals, how access) (*opened, error) {
 	keys, err := f.keys()
 	if err != nil {
 		return nil, err
 	}
 	o := &opened{name: f.Store, keys: keys}
-	if strings.HasPrefix(f.Store, "s3://") {
+	if isBucket(f.Store) {
 		cfg := s3.DefaultConfig()
 		if err := cfg.ParseURL(f.Store); err != nil {
 			return nil, fmt.Errorf("--store: %w", err)

@@ -75,7 +75,7 @@ func (c restoreCmd) choose(g *globals, s *opened) (cp forestall.Checkpoint, err 
 		return cp, err
 	}
 	if len(all) == 0 {
-		return cp, fmt.Errorf("%w: %s has none that the flags choose; `forestall checkpoints list --store %s` shows what there is", checkpoint.ErrNotFound, s.name, s.name)
+		return cp, fmt.Errorf("%w: %s has none that the flags choose; `forestall checkpoints list --store %s` shows what there is", checkpoint.ErrNotFound, s.name, shellWord(s.name))
 	}
 	return newestOf(all)
 }
