@@ -50,6 +50,9 @@ type aside struct {
 	saved bool           // the checkpoint has it
 	torn  atomic.Bool    // a piece could not be read while the workload went on
 
+	mapping  []byte // the file, from Precopy to Freeze
+	mappedAs ident
+
 	rested  bool // the copy is complete, and writes since have moved the file's times
 	ident   ident
 	modTime time.Time
@@ -72,6 +75,7 @@ func (s *Staged) asideOf(c *content) *aside {
 	n := int((size + pageSize - 1) / pageSize)
 	if s.pages-had+n > mostPages {
 		s.pages -= had
+		a.unmap()
 		delete(s.asides, name)
 		return nil
 	}
@@ -105,7 +109,7 @@ func (s *Staged) copyPages(ctx context.Context, list []*aside, workers int, held
 			a.settle(s.d.opt.Now(), s.stamps)
 		}
 	}
-	if err := s.eachPiece(ctx, list, workers, held, (*aside).compare); err != nil {
+	if err := s.eachPiece(ctx, list, workers, held, (*piece).compare); err != nil {
 		return err
 	}
 	var rest []*aside
@@ -115,7 +119,7 @@ func (s *Staged) copyPages(ctx context.Context, list []*aside, workers int, held
 			rest = append(rest, a)
 		}
 	}
-	if err := s.eachPiece(ctx, rest, workers, held, (*aside).complete); err != nil {
+	if err := s.eachPiece(ctx, rest, workers, held, (*piece).complete); err != nil {
 		return err
 	}
 	for _, a := range list {
@@ -126,16 +130,16 @@ func (s *Staged) copyPages(ctx context.Context, list []*aside, workers int, held
 	return nil
 }
 
-// eachPiece reads the pieces of the files and calls do for each.
-func (s *Staged) eachPiece(ctx context.Context, list []*aside, workers int, held bool, do func(a *aside, w *asideWriter, at int64, buf []byte, seed uint64) error) error {
-	type piece struct {
+// eachPiece visits the pieces of the files and calls do for each.
+func (s *Staged) eachPiece(ctx context.Context, list []*aside, workers int, held bool, do func(*piece) error) error {
+	type place struct {
 		a  *aside
 		at int64
 	}
-	var pieces []piece
+	var pieces []place
 	for _, a := range list {
 		for at := int64(0); at < a.size; at += pieceSize {
-			pieces = append(pieces, piece{a, at})
+			pieces = append(pieces, place{a, at})
 		}
 	}
 	return parallel(ctx, workers, len(pieces), func(ctx context.Context, i int) error {
@@ -146,69 +150,14 @@ func (s *Staged) eachPiece(ctx context.Context, list []*aside, workers int, held
 		defer s.d.bufs.Put(buf)
 		a := pieces[i].a
 		*buf = sized(*buf, int(min(pieceSize, a.size-pieces[i].at)))
-		err := a.read(pieces[i].at, *buf, held)
+		p := piece{a: a, at: pieces[i].at, buf: *buf, seed: s.d.pages.seed}
+		err := p.visit(held, do)
 		if err != nil && !held && errors.Is(err, ErrChanged) {
 			a.torn.Store(true) // Freeze looks again
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		w := asideWriter{a: a}
-		return errors.Join(do(a, &w, pieces[i].at, *buf, s.d.pages.seed), w.close())
+		return err
 	})
-}
-
-// read reads a piece of the file.
-func (a *aside) read(at int64, buf []byte, held bool) error {
-	f, err := openState(a.from)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrChanged, err)
-	}
-	defer f.Close()
-	if _, err := f.ReadAt(buf, at); errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: %s became shorter", ErrChanged, a.from)
-	} else if err != nil {
-		return fmt.Errorf("read state: %w", err)
-	}
-	if !held || a.info == nil {
-		return nil
-	}
-	fi, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("read state: %w", err)
-	}
-	if !(content{info: a.info}).unchanged(fi) {
-		return fmt.Errorf("%w: %s was written to; freeze the workload or let its hook write aside and rename", ErrChanged, a.from)
-	}
-	return nil
-}
-
-// asideWriter writes to the copy, which it opens when there is something to
-// write.
-type asideWriter struct {
-	a *aside
-	f *os.File
-}
-
-func (w *asideWriter) write(b []byte, at int64) (err error) {
-	if w.a.path == w.a.from {
-		return nil // a clone: it is the copy
-	}
-	if w.f == nil {
-		if w.f, err = os.OpenFile(w.a.path, os.O_WRONLY|os.O_CREATE, 0o600); err != nil {
-			return err
-		}
-	}
-	_, err = w.f.WriteAt(b, at)
-	return err
-}
-
-func (w *asideWriter) close() error {
-	if w.f == nil {
-		return nil
-	}
-	return w.f.Close()
 }
 
 // settle notes what the file looks like, and whether every write from now on will
@@ -235,50 +184,6 @@ func (a *aside) settle(now time.Time, stamps bool) {
 	}
 	a.ident, a.modTime = identOf(fi), fi.ModTime()
 	a.rested = stamps && a.ident.ctime < before.UnixNano() && fi.Size() == a.size
-}
-
-// compare copies the pages of a piece that are not what base and copy have.
-func (a *aside) compare(w *asideWriter, at int64, buf []byte, seed uint64) error {
-	first := int(at / pageSize)
-	run := -1 // where pages that differ begin
-	for off := 0; off <= len(buf); off += pageSize {
-		differs := false
-		if off < len(buf) {
-			i := first + off/pageSize
-			sum := xxh3.Hash128Seed(buf[off:min(off+pageSize, len(buf))], seed)
-			if differs = i >= a.known || sum != a.sums[i]; differs {
-				a.sums[i], a.dirty[i] = sum, true
-			}
-		}
-		switch {
-		case differs && run < 0:
-			run = off
-		case !differs && run >= 0:
-			if err := w.write(buf[run:off], at+int64(run)); err != nil {
-				return err
-			}
-			run = -1
-		}
-	}
-	if run >= 0 {
-		return w.write(buf[run:], at+int64(run))
-	}
-	return nil
-}
-
-// complete copies the pages of a piece that the copy lacks, as they are now.
-func (a *aside) complete(w *asideWriter, at int64, buf []byte, seed uint64) error {
-	for off := 0; off < len(buf); off += pageSize {
-		i := int(at/pageSize) + off/pageSize
-		if !a.dirty[i] {
-			page := buf[off:min(off+pageSize, len(buf))]
-			if err := w.write(page, at+int64(off)); err != nil {
-				return err
-			}
-			a.sums[i], a.dirty[i] = xxh3.Hash128Seed(page, seed), true
-		}
-	}
-	return nil
 }
 
 // inPlace reports whether the file was rewritten in place, so that laying its

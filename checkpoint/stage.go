@@ -81,6 +81,13 @@ func (d *Dir) prepareStage(ctx context.Context, s Snapshot) (*Staged, error) {
 const rounds = 2
 
 func (s *Staged) precopy(ctx context.Context) error {
+	defer func() {
+		for _, a := range s.asides {
+			if a.size >= fromPages {
+				a.mapIn() // comparing is quickest where the file is in memory anyhow
+			}
+		}
+	}()
 	for range rounds {
 		err := s.plan.scan(ctx, s.source, s.prev, s.d.opt.Now())
 		if errors.Is(err, ErrChanged) {
@@ -204,6 +211,7 @@ func (s *Staged) nextCopy() string {
 // and removes the copy, also when it fails. Errors are those of [Dir.Save].
 func (s *Staged) Save(ctx context.Context, pause time.Duration) (forestall.Checkpoint, error) {
 	defer s.Discard()
+	s.unmap()
 	s.plan.m.pause = max(0, pause)
 	cp, err := s.save(ctx)
 	if err != nil {
@@ -265,9 +273,16 @@ func (s *Staged) unread(e entry) bool {
 // Discard removes the copy. It may be called after Save and more than once.
 func (s *Staged) Discard() {
 	s.once.Do(func() {
+		s.unmap()
 		s.plan.end()
 		if err := os.RemoveAll(s.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.d.opt.Logger.Warn("remove stage", "error", err)
 		}
 	})
+}
+
+func (s *Staged) unmap() {
+	for _, a := range s.asides {
+		a.unmap()
+	}
 }
