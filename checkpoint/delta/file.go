@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +43,8 @@ func (s file) view(buf []byte, off, n int64) ([]byte, error) {
 	return buf[:n], s.copyOut(buf[:n], off)
 }
 
-func (s file) copyOut(p []byte, off int64) error {
+// still refuses a file that is not the one that was opened, or has another size.
+func (s file) still() error {
 	now, err := os.Stat(s.f.Name())
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRemapped, err)
@@ -53,6 +55,13 @@ func (s file) copyOut(p []byte, off int64) error {
 	}
 	if !os.SameFile(now, opened) || now.Size() != s.size {
 		return fmt.Errorf("%w: %s had %d bytes and has %d, or is another file now", ErrRemapped, s.f.Name(), s.size, now.Size())
+	}
+	return nil
+}
+
+func (s file) copyOut(p []byte, off int64) error {
+	if err := s.still(); err != nil {
+		return err
 	}
 	if _, err := s.f.ReadAt(p, off); errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: %s became shorter", ErrRemapped, s.f.Name())
@@ -69,4 +78,46 @@ func (s file) copyRanges(img []byte, ranges []Range, _ bool) error {
 		}
 	}
 	return nil
+}
+
+// open opens the file for writing.
+func (s file) open() (*os.File, error) {
+	if err := s.still(); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(s.f.Name(), os.O_RDWR, 0)
+}
+
+func (s file) mayOverwrite() error {
+	f, err := s.open()
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// overwrite writes the pieces that differ.
+func (s file) overwrite(from io.ReaderAt) (err error) {
+	f, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	want, have := make([]byte, portion), make([]byte, portion)
+	for at := int64(0); at < s.size; at += portion {
+		n := min(portion, s.size-at)
+		if got, err := from.ReadAt(want[:n], at); int64(got) < n {
+			return fmt.Errorf("%d of %d bytes: %w", at+int64(got), s.size, err)
+		}
+		if got, err := f.ReadAt(have[:n], at); int64(got) < n {
+			return err
+		}
+		if bytes.Equal(want[:n], have[:n]) {
+			continue
+		}
+		if _, err := f.WriteAt(want[:n], at); err != nil {
+			return err
+		}
+	}
+	return f.Sync()
 }

@@ -3,6 +3,7 @@ package delta
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"unsafe"
 )
@@ -61,6 +62,15 @@ func (m memory) copyRanges(img []byte, ranges []Range, still bool) error {
 	}
 	for _, r := range ranges {
 		copy(img[r.Offset:r.End()], m[r.Offset:r.End()])
+	}
+	return nil
+}
+
+func (m memory) mayOverwrite() error { return nil }
+
+func (m memory) overwrite(from io.ReaderAt) error {
+	if n, err := from.ReadAt(m, 0); n < len(m) {
+		return fmt.Errorf("%d of %d bytes: %w", n, len(m), err)
 	}
 	return nil
 }

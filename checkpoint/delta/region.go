@@ -103,27 +103,39 @@ func (r *Region) choose(opt Options, candidates ...candidate) error {
 	return fmt.Errorf("follow changes of %s: %s cannot be used for it; leave Method empty to take what works", r.name, opt.Method)
 }
 
-// MayOverwrite says why Overwrite with size bytes would be refused.
+// overwriter is a source that can be made to hold something else.
+type overwriter interface {
+	mayOverwrite() error
+	overwrite(from io.ReaderAt) error
+}
+
+// MayOverwrite says why Overwrite with size bytes would be refused. The memory of
+// another process cannot be overwritten: the error wraps [errors.ErrUnsupported].
 func (r *Region) MayOverwrite(size int64) error {
-	_, ok := r.src.(memory)
+	o, ok := r.src.(overwriter)
 	switch {
 	case !ok:
-		return fmt.Errorf("overwrite %s: %w: only memory of this process can be", r.name, errors.ErrUnsupported)
+		return fmt.Errorf("overwrite %s: %w: it is another process's", r.name, errors.ErrUnsupported)
 	case size != r.size:
 		return fmt.Errorf("overwrite %s: there are %d bytes for it", r.name, size)
+	}
+	if err := o.mayOverwrite(); err != nil {
+		return fmt.Errorf("overwrite %s: %w", r.name, err)
 	}
 	return nil
 }
 
-// Overwrite makes the region, which is memory of this process, what from holds.
-// The memory must stand still. It is refused before anything is written; a
-// failing read leaves a mixture, so from should be verified and local.
+// Overwrite makes the region, which is memory of this process or a file, what
+// from holds. It must stand still. A file is written in place, so that whoever
+// has it mapped sees it, and synced. What can be refused is refused before
+// anything is written; a failing read or write, or a crash in between, leaves a
+// mixture, so from should be verified and local.
 func (r *Region) Overwrite(from io.ReaderAt, size int64) error {
 	if err := r.MayOverwrite(size); err != nil {
 		return err
 	}
-	if n, err := from.ReadAt(r.src.(memory), 0); int64(n) < size {
-		return fmt.Errorf("overwrite %s: %d of %d bytes: %w", r.name, n, size, err)
+	if err := r.src.(overwriter).overwrite(from); err != nil {
+		return fmt.Errorf("overwrite %s: %w", r.name, err)
 	}
 	return nil
 }

@@ -15,7 +15,11 @@ import (
 // compared before the program is held and the first state is touched: until
 // then an error leaves everything as it was. Afterwards only the Restore of a
 // [State] of one's own can fail: such states come first, in the order of their
-// names, and the error says which are restored. A state that the checkpoint
+// names, and the error says which are restored. A file is overwritten in place,
+// so that whoever has it mapped sees it. The memory of another process cannot be
+// restored into: the error wraps [errors.ErrUnsupported] and nothing is touched;
+// name the other states, and write that one to a file with
+// [checkpoint.Dir.RestoreState]. A state that the checkpoint
 // lacks is an error when it was named and is left alone otherwise. Errors wrap
 // [checkpoint.ErrNotFound] and [checkpoint.ErrCorrupt].
 func (m *Manager) Restore(ctx context.Context, id string, names ...string) error {
@@ -53,6 +57,9 @@ func (m *Manager) restore(ctx context.Context, id string, names []string) error 
 			return err
 		}
 		apply, err := m.states[name].prepare(ctx, f, size)
+		if errors.Is(err, errors.ErrUnsupported) {
+			return fmt.Errorf("state %q: %w; name the other states to restore those, and write this one to a file with RestoreState of the store", name, err)
+		}
 		if err != nil {
 			return fmt.Errorf("state %q: %w", name, err)
 		}
