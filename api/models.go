@@ -21,6 +21,7 @@ type ModelStatus struct {
 	SHA256     string               `json:"sha256" doc:"of the card, which holds that of the trees"`
 	Horizon    float64              `json:"horizon_seconds"`
 	Lead       float64              `json:"lead_seconds,omitempty" doc:"what comes sooner is not predicted"`
+	HandMade   bool                 `json:"hand_made,omitempty" doc:"nothing was trained: it came with Forestall"`
 	Roles      forestall.ModelRoles `json:"roles" doc:"as the ledger has them; a champion without sha256 is the model that forestall.toml names"`
 	Trouble    string               `json:"trouble,omitempty" doc:"why this node does not run what the ledger says"`
 	Thresholds []AlarmThreshold     `json:"thresholds" doc:"probabilities from which a grade applies"`
@@ -104,9 +105,10 @@ type Intervention struct {
 
 // ModelFiles is a model to propose.
 type ModelFiles struct {
-	Card    string   `json:"card" doc:"the text of card.json"`
-	Trees   string   `json:"trees" doc:"the text of model.txt"`
-	Reasons []string `json:"reasons,omitempty" maxItems:"20" doc:"in words, for the audit"`
+	Card           string   `json:"card" doc:"the text of card.json"`
+	Trees          string   `json:"trees" doc:"the text of model.txt"`
+	Reasons        []string `json:"reasons,omitempty" maxItems:"20" doc:"in words, for the audit"`
+	AnotherHorizon bool     `json:"another_horizon,omitempty" doc:"it may predict over another lead and horizon than a trained champion"`
 }
 
 // ModelChange asks for a step in the life of a kind's models.

@@ -69,9 +69,10 @@ func newJudgement(p PolicyConfig, horizon time.Duration, now func() time.Time, l
 	return j
 }
 
-// work says which models judge a kind from now on. What was known of them before
-// a restart is taken up.
-func (j *judgement) work(champion, shadow *lane) {
+// work says which models judge a kind from now on, and which of the two is the
+// newer one, over whose lead and horizon both are compared. What was known of them
+// before a restart is taken up.
+func (j *judgement) work(champion, shadow, newer *lane) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	kind := champion.kind
@@ -86,7 +87,7 @@ func (j *judgement) work(champion, shadow *lane) {
 		if t := j.memory.Trials[kind]; w.shadow == "" {
 			delete(j.memory.Trials, kind)
 		} else if !t.Of(w.champion, w.shadow) {
-			j.memory.Trials[kind] = predict.NewTrial(w.champion, w.shadow, lead)
+			j.memory.Trials[kind] = predict.NewTrial(w.champion, w.shadow, time.Duration(newer.model.Card.Lead), time.Duration(newer.model.Card.Horizon))
 		}
 	}
 	for _, l := range []*lane{champion, shadow} {

@@ -21,7 +21,7 @@ func judgementAt(t *testing.T, file string, now *time.Time) *judgement {
 	j := newJudgement(p, time.Hour, func() time.Time { return *now }, slog.New(slog.DiscardHandler))
 	j.file = file
 	for _, kind := range []forestall.Kind{forestall.KindGPU, forestall.KindNode} {
-		j.work(builtinLane(t, kind), nil)
+		j.work(builtinLane(t, kind), nil, nil)
 	}
 	if f, err := os.Open(file); err == nil {
 		defer f.Close()

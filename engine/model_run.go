@@ -59,7 +59,11 @@ func (e *Engine) runModel(ctx context.Context, kind forestall.Kind) {
 		return
 	}
 	e.telemetry.put(ctx, next, beside)
-	e.telemetry.judged.work(next, beside)
+	newer := next
+	if roles.Candidate != nil {
+		newer = beside
+	}
+	e.telemetry.judged.work(next, beside, newer)
 	e.telemetry.setThresholds()
 	with := "none"
 	if beside != nil {

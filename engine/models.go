@@ -31,7 +31,7 @@ func (v view) modelStatus(l *lane) api.ModelStatus {
 	roles, _ := v.modelRoles(l.kind)
 	return api.ModelStatus{
 		Kind: l.kind, Name: card.Name, Version: card.Version, SHA256: l.digest, Horizon: time.Duration(card.Horizon).Seconds(), Lead: time.Duration(card.Lead).Seconds(),
-		Roles: roles, Trouble: v.models.trouble(l.kind),
+		Roles: roles, Trouble: v.models.trouble(l.kind), HandMade: card.Training.HandMade(),
 		Thresholds: v.telemetry.judged.alarmThresholds(l.kind),
 		Recent:     predictionScores(v.telemetry.judged.accuracy.RecentOf(l.kind, card.Version)),
 		Drift:      v.modelDrift(l), Trial: v.modelTrial(l, roles),
@@ -118,6 +118,14 @@ func (v view) ProposeModel(ctx context.Context, files api.ModelFiles) (ref fores
 	if _, err := newLane(kind, m, v.scoring, v.extra(kind)); err != nil {
 		return invalid(err)
 	}
+	champion, _ := v.telemetry.lanes.of(kind)
+	said, err := sameQuestion(m, champion, files.AnotherHorizon)
+	if err != nil {
+		return invalid(err)
+	}
+	if said != "" {
+		files.Reasons = append(files.Reasons, said)
+	}
 	if ref, err = v.models.save([]byte(files.Trees), m.Card); err != nil {
 		return ref, err
 	}
@@ -128,6 +136,26 @@ func (v view) ProposeModel(ctx context.Context, files api.ModelFiles) (ref fores
 		return invalid(errors.New("it is the model that forestall.toml names"))
 	}
 	return ref, v.agreeOnModel(ctx, &migrate.ModelStep{Kind: kind, Step: forestall.ModelProposed, Model: ref, By: v.name + ", asked for", Reasons: files.Reasons})
+}
+
+// sameQuestion refuses a model that predicts over another lead and horizon than
+// the one that judges, unless that is wanted or the other is hand-made: what
+// alarms mean would change with a promotion. It says what the two are compared
+// over.
+func sameQuestion(m *model.Model, champion *lane, wanted bool) (said string, err error) {
+	if champion == nil || champion.model == nil {
+		return "", nil
+	}
+	own, other := &m.Card, &champion.model.Card
+	if own.Horizon == other.Horizon && own.Lead == other.Lead {
+		return "", nil
+	}
+	question := func(c *model.Card) string { return fmt.Sprintf("the %s after a lead of %s", c.Horizon, c.Lead) }
+	if !wanted && !other.Training.HandMade() {
+		return "", fmt.Errorf("it predicts failures of %s, and the model that judges %s those of %s: alarms and probabilities would mean something else; train it with --horizon %s --lead %s, or propose it with --another-horizon",
+			question(own), m.Card.Kind, question(other), other.Horizon, other.Lead)
+	}
+	return fmt.Sprintf("it predicts failures of %s, the model that judges now those of %s: both are compared over the former", question(own), question(other)), nil
 }
 
 // ChangeModel has a promotion, a rejection or a rollback agreed on.

@@ -84,7 +84,7 @@ func (e *Engine) openTelemetry() (err error) {
 	}
 	for _, kind := range laneKinds {
 		champion, _ := t.lanes.of(kind)
-		t.judged.work(champion, nil)
+		t.judged.work(champion, nil, nil)
 	}
 	t.setThresholds()
 	if e.cfg.FaultTolerance.PredictionEnabled {

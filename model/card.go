@@ -52,6 +52,9 @@ type Training struct {
 	Notes      string    `json:"notes,omitempty"`       // in words; "hand-made" when nothing was trained
 }
 
+// HandMade reports whether nothing was trained.
+func (t Training) HandMade() bool { return strings.HasPrefix(t.Notes, "hand-made") }
+
 // Thresholds are the probabilities from which a component is suspect and
 // failing.
 type Thresholds struct {

@@ -157,7 +157,7 @@ func FuzzMemory(f *testing.F) {
 		b.Add([]float64{1})
 		b.Add([]float64{2})
 		drift := &Drift{of: b.Distribution([]int{0}), names: []string{"x"}, weight: []float64{1}, cfg: DefaultDriftConfig()}
-		trial, fleet := NewTrial("a", "b", 0), NewFleet()
+		trial, fleet := NewTrial("a", "b", 0, 0), NewFleet()
 		watch, err := anomaly.NewWatch(anomaly.DefaultLearnConfig())
 		if err != nil {
 			t.Fatal(err)

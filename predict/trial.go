@@ -16,10 +16,14 @@ import (
 // one of an [Accuracy], by the logarithmic score. Pairs of which one is Unknown
 // are none; where the challenger's is, the champion speaks alone, which is counted.
 //
+// Both answer one question: whether a component fails within a horizon after a
+// lead. The probability of a model whose horizon is another is brought to that
+// one at a constant hazard, 1-(1-p)^(H/h).
+//
 // Its methods may be called concurrently. Times are those of the arguments.
 type Trial struct {
 	champion, challenger string // digests of the models' cards
-	lead                 time.Duration
+	lead, horizon        time.Duration
 
 	mu     sync.Mutex
 	from   time.Time
@@ -66,10 +70,12 @@ type pairSum struct {
 }
 
 // NewTrial returns one that has seen nothing, of two models by the digests of
-// their cards. lead is that of both.
-func NewTrial(champion, challenger string, lead time.Duration) *Trial {
+// their cards, and over which lead and horizon both are judged: those of the
+// newer of the two, because they are what it was made for. A zero horizon is that
+// of each of the champion's predictions.
+func NewTrial(champion, challenger string, lead, horizon time.Duration) *Trial {
 	return &Trial{
-		champion: champion, challenger: challenger, lead: lead,
+		champion: champion, challenger: challenger, lead: lead, horizon: horizon,
 		tracks: map[forestall.Component]*pairTrack{}, sums: map[forestall.Component]*pairSum{},
 	}
 }
@@ -104,8 +110,10 @@ func (t *Trial) Predict(champion, challenger forestall.Risk) {
 	if t.from.IsZero() {
 		t.from = champion.Time
 	}
-	// The champion's horizon judges both: that is what the answer is used for.
-	h := champion.Horizon
+	h := t.horizon
+	if h == 0 {
+		h = champion.Horizon
+	}
 	if challenger.Grade == forestall.Unknown {
 		if champion.Time.Sub(track.Alone) >= h/pendingPerHorizon {
 			track.Alone = champion.Time
@@ -114,8 +122,17 @@ func (t *Trial) Predict(champion, challenger forestall.Risk) {
 		return
 	}
 	if n := len(track.Pending); n == 0 || champion.Time.Sub(track.Pending[n-1].At) >= h/pendingPerHorizon {
-		track.Pending = append(track.Pending, pair{champion.Time, champion.Time.Add(t.lead + h), champion.Probability, challenger.Probability})
+		track.Pending = append(track.Pending, pair{champion.Time, champion.Time.Add(t.lead + h), over(champion, h), over(challenger, h)})
 	}
+}
+
+// over returns a risk's probability brought to another horizon at a constant
+// hazard.
+func over(r forestall.Risk, horizon time.Duration) float64 {
+	if r.Horizon <= 0 || r.Horizon == horizon {
+		return r.Probability
+	}
+	return 1 - math.Pow(1-r.Probability, horizon.Seconds()/r.Horizon.Seconds())
 }
 
 // Fail takes a failure, as [Accuracy.Fail] does.

@@ -17,7 +17,7 @@ import (
 // and shows two models what they see of it.
 func world(seed uint64, components int, days float64, p, q func(danger bool, noise float64) float64) (*Trial, time.Time) {
 	random := rand.New(rand.NewPCG(seed, 1))
-	t := NewTrial("champion", "challenger", 0)
+	t := NewTrial("champion", "challenger", 0, 0)
 	const step = 10 * time.Minute
 	danger := make([]int, components) // steps left
 	now := t0
@@ -80,6 +80,52 @@ func TestTrialFindsTheBetter(t *testing.T) {
 	}
 }
 
+// TestTrialOverAnotherHorizon: a model that says who fails in five minutes to an
+// hour is found better than a hand-made one with a horizon of two minutes, which
+// says the base rate always, and is not taken for the better one when it is the
+// champion.
+func TestTrialOverAnotherHorizon(t *testing.T) {
+	const lead, horizon, step, gpus = 5 * time.Minute, time.Hour, time.Minute, 40
+	random := rand.New(rand.NewPCG(7, 7))
+	next := make([]time.Time, gpus) // when each fails
+	fail := func(now time.Time) time.Time {
+		return now.Add(time.Duration(random.ExpFloat64() * float64(3*day)))
+	}
+	for g := range next {
+		next[g] = fail(t0)
+	}
+	forward, back := NewTrial("builtin", "oracle", lead, horizon), NewTrial("oracle", "builtin", lead, horizon)
+	now := t0
+	for range 4 * 24 * 60 {
+		now = now.Add(step)
+		for g := range next {
+			c := forestall.GPU("n", g)
+			builtin, oracle := score(c, now, 0.0005), score(c, now, 0.001)
+			builtin.Horizon, oracle.Horizon = 2*time.Minute, horizon
+			if left := next[g].Sub(now); left > lead && left <= lead+horizon {
+				oracle.Probability = 0.99
+			}
+			forward.Predict(builtin, oracle)
+			back.Predict(oracle, builtin)
+			if next[g].Sub(now) < step {
+				f := forestall.Failure{Component: c, Time: next[g]}
+				forward.Fail(f)
+				back.Fail(f)
+				next[g] = fail(now)
+			}
+		}
+		forward.Mature(now)
+		back.Mature(now)
+	}
+	rule := DefaultTrialRule()
+	if v, why := rule.Judge(forward.Result(), now); v != Better {
+		t.Errorf("%s: %q", v, why)
+	}
+	if v, why := rule.Judge(back.Result(), now); v == Better {
+		t.Errorf("the hand-made one is %s: %q", v, why)
+	}
+}
+
 // TestTrialUncalibrated: a challenger that ranks better and is off by far is not
 // promoted.
 func TestTrialUncalibrated(t *testing.T) {
@@ -96,7 +142,7 @@ func TestTrialUncalibrated(t *testing.T) {
 	if v, why := rule.Judge(s, t0.Add(5*day)); v != Undecided {
 		t.Errorf("%s: %q", v, why)
 	}
-	trial := NewTrial("a", "b", 0)
+	trial := NewTrial("a", "b", 0, 0)
 	for m := range 120 {
 		now := t0.Add(time.Duration(m) * time.Minute)
 		trial.Predict(score(forestall.GPU("n", 0), now, 0.1), forestall.UnknownRisk(forestall.GPU("n", 0), now, "thin"))
@@ -110,8 +156,8 @@ func TestTrialUncalibrated(t *testing.T) {
 // add up to the result of one engine that has all.
 func TestTrialAddsUp(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		whole := NewTrial("a", "b", 0)
-		parts := []*Trial{NewTrial("a", "b", 0), NewTrial("a", "b", 0)}
+		whole := NewTrial("a", "b", 0, 0)
+		parts := []*Trial{NewTrial("a", "b", 0, 0), NewTrial("a", "b", 0, 0)}
 		for s := range rapid.IntRange(1, 60).Draw(rt, "steps") {
 			now := t0.Add(time.Duration(s) * 10 * time.Minute)
 			for g := range 4 {
@@ -141,7 +187,7 @@ func TestTrialAddsUp(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		again, other := NewTrial("a", "b", 0), NewTrial("a", "c", 0)
+		again, other := NewTrial("a", "b", 0, 0), NewTrial("a", "c", 0, 0)
 		for _, x := range []*Trial{again, other} {
 			if err := (&Memory{Trials: map[forestall.Kind]*Trial{forestall.KindGPU: x}}).Read(bytes.NewReader(b)); err != nil {
 				rt.Fatal(err)

@@ -55,17 +55,18 @@ func (c modelHistoryCmd) Run(g *globals) error {
 
 type modelProposeCmd struct {
 	apiFlag
-	Dir    string   `arg:"" type:"existingdir" help:"Directory of the model, with model.txt and card.json."`
-	Reason []string `placeholder:"TEXT" help:"Why, for the audit."`
+	Dir            string   `arg:"" type:"existingdir" help:"Directory of the model, with model.txt and card.json."`
+	Reason         []string `placeholder:"TEXT" help:"Why, for the audit."`
+	AnotherHorizon bool     `help:"It may predict over another lead and horizon than the trained model that judges now."`
 }
 
 func (c modelProposeCmd) Run(g *globals) error {
-	return proposeModel(g, c.apiFlag, c.Dir, c.Reason)
+	return proposeModel(g, c.apiFlag, c.Dir, api.ModelFiles{Reasons: c.Reason, AnotherHorizon: c.AnotherHorizon})
 }
 
-// proposeModel sends a model's files to an engine.
-func proposeModel(g *globals, f apiFlag, dir string, reasons []string) error {
-	var files api.ModelFiles
+// proposeModel adds a model's files to what is said of it and sends all to an
+// engine.
+func proposeModel(g *globals, f apiFlag, dir string, files api.ModelFiles) error {
 	for name, to := range map[string]*string{model.CardFile: &files.Card, model.TreesFile: &files.Trees} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -73,7 +74,6 @@ func proposeModel(g *globals, f apiFlag, dir string, reasons []string) error {
 		}
 		*to = string(b)
 	}
-	files.Reasons = reasons
 	ref, err := f.client().ProposeModel(g.ctx, files)
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ type retrainCmd struct {
 	Days          float64         `default:"30" help:"Train on the last so many days of the telemetry (${default})."`
 	HalfLife      float64         `placeholder:"DAYS" help:"The weight of a row halves with each so many days that it is older than the newest; with it --days may reach far back. By default all count the same."`
 	Members       int             `default:"1" placeholder:"N" help:"Train N models, each without a part of the components; their mean score is the model's (${default})."`
-	Horizon       time.Duration   `placeholder:"DURATION" help:"By default that of the model that judges now."`
+	Horizon       time.Duration   `placeholder:"DURATION" help:"By default that of the model that judges now, if it was trained."`
 	Lead          time.Duration   `placeholder:"DURATION" help:"Notice that acting needs; by default that of the model that judges now."`
 	Recovery      time.Duration   `default:"1h" help:"How long after an incident's end the telemetry is not yet normal (${default})."`
 	Interval      time.Duration   `default:"1m" help:"Between the rows of a component (${default})."`
@@ -41,6 +41,8 @@ type retrainCmd struct {
 	Train         []string        `placeholder:"FLAG" help:"Further flags of 'forestall train', one each: --train=--trees=300 --train=--max-step=1." sep:"none"`
 	Propose       bool            `default:"true" negatable:"" help:"Propose the model to the cluster; --no-propose only writes it."`
 	serverFlags
+
+	AnotherHorizon bool `help:"The model may predict over another lead and horizon than the trained one that judges now."`
 }
 
 // Help adds to the command's help.
@@ -98,7 +100,7 @@ func (c retrainCmd) Run(g *globals) error {
 	if !c.Propose {
 		return nil
 	}
-	return proposeModel(g, c.apiFlag, c.Out, []string{why})
+	return proposeModel(g, c.apiFlag, c.Out, api.ModelFiles{Reasons: []string{why}, AnotherHorizon: c.AnotherHorizon})
 }
 
 // fetchPrometheus records what the Prometheus server has kept of the last days, where one is
@@ -134,6 +136,9 @@ func (c *retrainCmd) likeChampion(ctx context.Context, kind forestall.Kind) erro
 	i := slices.IndexFunc(all, func(m api.ModelStatus) bool { return m.Kind == kind })
 	if i < 0 {
 		return fmt.Errorf("no model judges %s yet; give --horizon", kind)
+	}
+	if h := time.Duration(all[i].Horizon * float64(time.Second)); all[i].HandMade {
+		return fmt.Errorf("the model that judges %s now is hand-made, and its horizon of %s leaves nobody time to act: give --horizon and --lead, such as --horizon 1h --lead 5m", kind, h)
 	}
 	c.Horizon = time.Duration(all[i].Horizon * float64(time.Second))
 	if c.Lead == 0 {

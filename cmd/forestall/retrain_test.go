@@ -70,6 +70,10 @@ func TestRetrainTakesAfterTheChampion(t *testing.T) {
 	if m.Card.Horizon != model.Duration(2*time.Minute) || m.Card.Lead != model.Duration(10*time.Second) {
 		t.Errorf("horizon %s, lead %s", m.Card.Horizon, m.Card.Lead)
 	}
+	champion[1].HandMade = true
+	first := answering(t, map[string]any{"/v1/models": champion})
+	fails(t, "is hand-made, and its horizon of 2m0s leaves nobody time to act: give --horizon and --lead", append(args, "--api", first)...)
+	champion[1].HandMade = false
 	none := answering(t, map[string]any{"/v1/models": champion, "/v1/incidents": []forestall.Incident{}, "/v1/migrations": []forestall.Migration{}, "/v1/status": api.Status{}})
 	fails(t, "there is nothing to learn from", append(args, "--api", none)...)
 	nobody := answering(t, map[string]any{"/v1/models": []api.ModelStatus{}})
