@@ -36,21 +36,65 @@ func (v view) fleet() predict.FleetRisk {
 	return predict.FleetOf(risks, failed, v.domains())
 }
 
-// hardware returns the risks of nodes and GPUs, and what has failed. A node that
-// no model judges does not count.
+// hardware returns the risks of nodes and GPUs, and what has failed: also the GPUs
+// of a node that crashed, of which nobody hears. A node that no model judges does
+// not count.
 func (v view) hardware() (risks []forestall.Risk, failed func(forestall.Component) bool) {
 	judged := func(kind forestall.Kind) bool {
 		l, _ := v.telemetry.lanes.of(kind)
 		return l != nil && l.model != nil
 	}
-	open := map[forestall.Component]bool{}
+	var down []forestall.Incident
+	gpus := map[string]int{}
 	v.ledger.View(func(s *migrate.State) {
 		for _, i := range s.Incidents {
-			open[i.Component] = i.Kind != forestall.NetworkPartition
+			if i.Kind != forestall.NetworkPartition {
+				down = append(down, i.Incident)
+			}
+		}
+		for name, n := range s.Nodes {
+			gpus[name] = n.GPUs
 		}
 	})
-	risks = slices.DeleteFunc(v.Risks(), func(r forestall.Risk) bool { return !judged(r.Component.Kind) })
+	risks, open := withCrashed(v.Risks(), down, gpus)
+	risks = slices.DeleteFunc(risks, func(r forestall.Risk) bool { return !judged(r.Component.Kind) })
 	return risks, func(c forestall.Component) bool { return open[c] }
+}
+
+// withCrashed returns what has failed by the open incidents. A crashed node takes
+// its GPUs along, unless something else than its engine reads them; those that no
+// one has told of, as after a change of the leader, are added to the risks. gpus
+// says how many each node has.
+func withCrashed(risks []forestall.Risk, down []forestall.Incident, gpus map[string]int) ([]forestall.Risk, map[forestall.Component]bool) {
+	open, known := map[forestall.Component]bool{}, map[forestall.Component]bool{}
+	for _, r := range risks {
+		known[r.Component] = r.Grade != forestall.Unknown
+	}
+	add := func(c forestall.Component, i forestall.Incident) {
+		if _, listed := known[c]; !listed {
+			risks = append(risks, forestall.UnknownRisk(c, i.Start, "its node has crashed"))
+		}
+		open[c] = true
+	}
+	for _, i := range down {
+		open[i.Component] = true
+		if i.Kind != forestall.NodeCrash {
+			continue
+		}
+		node := i.Component.NodeName()
+		add(i.Component, i)
+		for g := range gpus[node] {
+			if c := forestall.GPU(node, g); !known[c] {
+				add(c, i)
+			}
+		}
+		for _, r := range risks { // those with other names, such as MIG devices
+			if r.Component.NodeName() == node && !known[r.Component] {
+				open[r.Component] = true
+			}
+		}
+	}
+	return risks, open
 }
 
 // domains tells what components share causes with: their node's zone where it
