@@ -57,7 +57,9 @@ type Estimate struct {
 }
 
 // Evaluation is how good a model is on a table. Its intervals come from drawing
-// whole components, or rows where those are not told, with replacement.
+// whole components, or rows where those are not told, with replacement; that of the
+// rate of false alarms is the wider of that one and the exact one of a Poisson
+// process (Garwood 1936), at each end.
 type Evaluation struct {
 	Rows, Positives int
 	Components      int     // 0: not told
@@ -107,6 +109,14 @@ func Evaluate(s *Scores, opt EvaluateOptions) (*Evaluation, error) {
 	})
 	if opt.Bootstrap > 0 {
 		e.set(nil, resampled)
+		// Resamples know nothing of what was not seen: without a false alarm all
+		// of them have none.
+		for i := range e.Alarms {
+			if a := &e.Alarms[i]; e.Exposure > 0 {
+				exact, scale := poissonInterval(a.FalseAlarms), 1000/e.Exposure
+				a.Rate.Interval = a.Rate.widen(Interval{scale * exact.Low, scale * exact.High})
+			}
+		}
 	}
 	if opt.Detail > 0 {
 		e.Detail = m.detail(opt.Detail, workers)
