@@ -30,7 +30,7 @@ func (e *Engine) openTelemetry() (err error) {
 		gone:   map[forestall.Component]bool{}, broken: map[forestall.Component]bool{}, failing: map[string]bool{},
 		failed:    func(f forestall.Failure) { e.outbox.add(failureReport{Failure: f}) },
 		incidents: e.knownIncidents,
-		past:      &past{read: e.ledgerPast},
+		past:      &past{read: e.ledgerPast, now: e.now},
 	}
 	e.telemetry = t
 	if err := e.openGPUs(t); err != nil {

@@ -15,9 +15,10 @@ import (
 // knows at each time what the engine knew then, and no more.
 type past struct {
 	read func() ledgerPast
+	now  func() time.Time // the times of scrapes go back and forth, as with remote write
 
 	mu       sync.Mutex
-	asked    time.Time
+	asked    time.Time // by now
 	own      map[forestall.Component]int
 	node     map[string]int // by name, its GPUs' included
 	zone     map[string]int
@@ -100,12 +101,14 @@ func (p *past) append(samples []forestall.Sample, c forestall.Component, at time
 	return samples
 }
 
-// refresh counts the ledger's incidents anew. The caller holds mu.
+// refresh counts the ledger's incidents until a scrape's time anew, when the last
+// count is too old. The caller holds mu.
 func (p *past) refresh(now time.Time) {
-	if age := now.Sub(p.asked); !p.asked.IsZero() && age >= 0 && age < pastFresh {
+	clock := p.now()
+	if age := clock.Sub(p.asked); !p.asked.IsZero() && age >= 0 && age < pastFresh {
 		return
 	}
-	p.asked = now
+	p.asked = clock
 	known := p.read()
 	p.zones = map[string]string{}
 	for name, place := range known.places {

@@ -101,7 +101,8 @@ func (d *Drift) observe(row []float64, at time.Time) {
 		d.half = [2]driftHalf{}
 	}
 	if h := &d.half[0]; h.Rows == 0 || since >= d.cfg.Window/2 {
-		if h.Rows > 0 {
+		d.half[1] = driftHalf{}
+		if h.Rows > 0 && since < d.cfg.Window { // else it is from before a long time without rows
 			d.half[1] = d.half[0]
 		}
 		d.half[0] = driftHalf{From: at, Counts: make([]uint32, d.bins())}
@@ -166,6 +167,10 @@ func (d *Drift) Report(now time.Time) DriftReport {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := DriftReport{Rows: d.half[0].Rows + d.half[1].Rows, Since: d.half[0].From, Weight: math.NaN(), Largest: math.NaN()}
+	if now.Sub(d.half[0].From) >= d.cfg.Window { // a restart after long, and no row since
+		r.Rows, r.Since = 0, time.Time{}
+		return r
+	}
 	if d.half[1].Rows > 0 {
 		r.Since = d.half[1].From
 	}

@@ -108,6 +108,16 @@ func TestDriftReport(t *testing.T) {
 			if after := fresh.Report(now); after.Rows != before.Rows || after.Largest != before.Largest {
 				t.Errorf("%+v after a restart, %+v before", after, before)
 			}
+			// A month later they say nothing of today, not with the first new row either.
+			later := now.Add(30 * 24 * time.Hour)
+			if r := fresh.Report(later); r.Judged || r.Rows != 0 {
+				t.Errorf("a month later: %+v", r)
+			}
+			later = push(t, w, int(later.Sub(start)/time.Second), 20, 50)
+			again.Score(card0, later, w)
+			if r := fresh.Report(later); r.Judged || r.Rows != 1 {
+				t.Errorf("a month later, with one row: %+v", r)
+			}
 		})
 	}
 }

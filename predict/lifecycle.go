@@ -116,12 +116,14 @@ func (s TrialResult) calibrated() bool {
 // CalibrationLost reports whether failures come more or less often than a
 // model's probabilities say, by more than a factor of two and more than chance
 // explains: failures are taken to come as a Poisson process, whose square root
-// has a standard deviation of 1/2, and 2.58 of those are asked for, 1 % in both
-// directions together. expected is the number of failures, not of predictions
+// has a standard deviation of 1/2, and 3.4 of those are asked for. The counts are
+// those of the last 30 days and looked at all the time: within 30 days chance brings
+// such a deviation, in either direction, in about 2 % (a simulation with 12 expected,
+// in the tests; for many 1 %, Slepian 1961). expected is the number of failures, not of predictions
 // ([Scores.ExpectedFailures]).
 func CalibrationLost(failures int, expected float64) (bool, string) {
 	o := float64(failures)
 	said := fmt.Sprintf("%d failures came where %.3g were expected", failures, expected)
 	chance := 2 * math.Abs(math.Sqrt(o)-math.Sqrt(expected))
-	return (o > 2*expected || o < expected/2) && chance >= 2.58, said
+	return (o > 2*expected || o < expected/2) && chance >= 3.4, said
 }

@@ -199,12 +199,43 @@ func TestTrialAddsUp(t *testing.T) {
 	})
 }
 
+// TestCalibrationLostByChance: of 2,000 months of a model that is right, watched
+// every hour, few lose its calibration.
+func TestCalibrationLostByChance(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	const hours, rate = 30 * 24, 12.0 / 30 / 24 // failures in an hour
+	lost := 0
+	for range 2000 {
+		var came [2 * hours]bool
+		n, bad := 0, false
+		for h := range came {
+			if came[h] = random.Float64() < rate; came[h] {
+				n++
+			}
+			if h >= hours {
+				if came[h-hours] {
+					n--
+				}
+				now, _ := CalibrationLost(n, rate*hours)
+				bad = bad || now
+			}
+		}
+		if bad {
+			lost++
+		}
+	}
+	t.Logf("%d of 2000", lost)
+	if lost > 60 {
+		t.Errorf("%d of 2000 months lost a calibration that was right; some 40 are expected", lost)
+	}
+}
+
 func TestCalibrationLost(t *testing.T) {
 	for _, c := range []struct {
 		failures int
 		expected float64
 		lost     bool
-	}{{0, 0, false}, {0, 1, false}, {0, 5, true}, {1, 0.1, false}, {4, 0.5, true}, {10, 6, false}, {30, 20, false}, {50, 20, true}, {8, 20, true}, {12, 20, false}} {
+	}{{0, 0, false}, {0, 1, false}, {0, 5, true}, {1, 0.1, false}, {4, 0.5, false}, {6, 0.5, true}, {10, 6, false}, {30, 20, false}, {50, 20, true}, {8, 20, false}, {7, 20, true}, {12, 20, false}} {
 		if lost, why := CalibrationLost(c.failures, c.expected); lost != c.lost {
 			t.Errorf("%s: lost %v", why, lost)
 		}
