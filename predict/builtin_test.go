@@ -122,3 +122,27 @@ func TestBuiltin(t *testing.T) {
 		})
 	}
 }
+
+// TestBuiltinAtScrapeIntervals: errors that count up are seen, a job is not taken
+// for a fault, and heat that runs away is seen, whether a GPU is read every second
+// or every half minute.
+func TestBuiltinAtScrapeIntervals(t *testing.T) {
+	for _, step := range []int{1, 5, 10, 15, 30} {
+		for name, c := range map[string]struct {
+			with   readings
+			lo, hi float64
+		}{
+			"errors": {readings{"gpu_ecc_sbe_total": rises(0, 5), "gpu_nvlink_errors_total": rises(0, 20)}, 0.8, 1},
+			"a job that began two minutes ago": {readings{
+				"gpu_temperature_celsius":        func(s int) float64 { return 80 - 45*math.Exp(-max(0, float64(s-180))/40) },
+				"gpu_memory_temperature_celsius": func(s int) float64 { return 86 - 48*math.Exp(-max(0, float64(s-180))/40) },
+				"gpu_power_watts":                func(s int) float64 { return map[bool]float64{true: 650, false: 70}[s >= 180] },
+			}, 0, 0.02},
+			"a fan that stands": {readings{"gpu_temperature_celsius": func(s int) float64 { return 60 + max(0, float64(s-240))*0.6 }, "gpu_power_watts": is(600)}, 0.5, 1},
+		} {
+			if r := judge(t, forestall.KindGPU, 300, step, c.with); !(r.Probability >= c.lo && r.Probability <= c.hi) {
+				t.Errorf("%s, read every %d s: probability %v is not in [%v, %v]: %q", name, step, r.Probability, c.lo, c.hi, texts(r))
+			}
+		}
+	}
+}

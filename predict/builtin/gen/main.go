@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stratoswarm/forestall/model"
@@ -24,6 +25,7 @@ func main() {
 // generate writes each model into its kind's directory below dir.
 func generate(dir string) error {
 	for _, m := range []table{gpuTable, nodeTable} {
+		m.rules = slices.Concat(m.rules, thin(m.rules))
 		text, card, err := m.build()
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.kind, err)
@@ -57,11 +59,47 @@ type condition struct {
 	feature string
 	above   bool // feature > value; otherwise feature <= value
 	value   float64
+	missing bool // the feature has no value; above and value don't count
 }
 
-func above(feature string, value float64) condition  { return condition{feature, true, value} }
-func atMost(feature string, value float64) condition { return condition{feature, false, value} }
+func above(feature string, value float64) condition {
+	return condition{feature: feature, above: true, value: value}
+}
+
+func atMost(feature string, value float64) condition {
+	return condition{feature: feature, value: value}
+}
+
 func when(add float64, conditions ...condition) rule { return rule{add, conditions} }
+
+// thin returns the same rules over a minute where a window of 10 s holds too few
+// readings to tell rates and slopes: at a scrape interval of 10 s and more. A slope
+// over a minute takes in how a job begins, so twice as much is asked of it.
+func thin(rules []rule) (all []rule) {
+	for _, r := range rules {
+		var coarse []condition
+		for _, c := range r.when {
+			_, statistic, _ := strings.Cut(c.feature, "_10s_")
+			if coarse == nil && (statistic == "rate" || statistic == "slope" || statistic == "delta") {
+				coarse = append(coarse, condition{feature: c.feature, missing: true})
+			}
+		}
+		if coarse == nil {
+			continue
+		}
+		for _, c := range r.when {
+			if metric, statistic, short := strings.Cut(c.feature, "_10s_"); short {
+				c.feature = metric + "_1m_" + statistic
+				if statistic == "slope" || statistic == "delta" {
+					c.value *= 2
+				}
+			}
+			coarse = append(coarse, c)
+		}
+		all = append(all, rule{r.add, coarse})
+	}
+	return all
+}
 
 // The rows that a tree is taken to have been made from, for its explanations:
 // a condition holds for one in rarity of those that came as far.
@@ -130,6 +168,9 @@ func (t table) monotone() map[string]int {
 	mixed := map[string]bool{}
 	for _, r := range t.rules {
 		for _, c := range r.when {
+			if c.missing {
+				continue
+			}
 			sign := -1
 			if c.above == (r.add > 0) {
 				sign = 1
@@ -153,6 +194,9 @@ func (r rule) tree(features []string) model.Tree {
 		holds := left / rarity
 		f, _ := slices.BinarySearch(features, c.feature)
 		s := model.Split{Feature: f, Threshold: c.value, Missing: model.MissingNaN, DefaultLeft: c.above}
+		if c.missing { // only what is missing is on the left of this
+			s.Threshold, s.DefaultLeft = -1e300, true
+		}
 		next, fails := i+1, ^(i + 1)
 		if i == len(r.when)-1 {
 			next = ^0
