@@ -56,6 +56,8 @@ type Cluster interface {
 	Migrations() []forestall.Migration
 	Incidents() []forestall.Incident
 	Interventions() []Intervention
+	// Targets returns the pages that this engine scrapes.
+	Targets() []Target
 	// CloseIncident ends the open incident of a GPU that an operator knows to work
 	// again. One without is ErrNotFound, a cluster that does not agree in time
 	// ErrUnavailable.

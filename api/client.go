@@ -92,6 +92,11 @@ func (c *Client) Migrations(ctx context.Context) ([]forestall.Migration, error) 
 	return get[[]forestall.Migration](ctx, c, "/v1/migrations")
 }
 
+// Targets returns the pages that the engine scrapes.
+func (c *Client) Targets(ctx context.Context) ([]Target, error) {
+	return get[[]Target](ctx, c, "/v1/targets")
+}
+
 // Incidents returns established failures, the newest first.
 func (c *Client) Incidents(ctx context.Context) ([]forestall.Incident, error) {
 	return get[[]forestall.Incident](ctx, c, "/v1/incidents")

@@ -56,6 +56,11 @@ func (s *Server) registerCluster(api huma.API) {
 		return nil, nil
 	})
 
+	op = operation(http.MethodGet, "/v1/targets", "list-targets", "Exposition pages that this engine scrapes, and what came of the last reading")
+	huma.Register(api, op, func(context.Context, *struct{}) (*list[Target], error) {
+		return listOf(s.backend.Cluster.Targets()), nil
+	})
+
 	op = operation(http.MethodGet, "/v1/interventions", "list-interventions", "What was done about components without moving them, and what was held out, the newest first")
 	huma.Register(api, op, func(context.Context, *struct{}) (*list[Intervention], error) {
 		all := s.backend.Cluster.Interventions()

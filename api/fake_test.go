@@ -182,6 +182,10 @@ func (f *fake) Migrations() []forestall.Migration {
 	return append([]forestall.Migration(nil), f.migrations...)
 }
 
+func (f *fake) Targets() []Target {
+	return []Target{{Section: "features.target[0]", URL: "http://n1:9400/metrics", Error: "500"}}
+}
+
 func (f *fake) Incidents() []forestall.Incident {
 	return append([]forestall.Incident(nil), f.incidents...)
 }

@@ -31,6 +31,18 @@ type Status struct {
 	Notes                []string                  `json:"notes,omitempty" doc:"what an operator should know, in words"`
 }
 
+// Target is an exposition page that an engine scrapes.
+type Target struct {
+	Section    string    `json:"section" doc:"of the configuration" example:"features.target[0]"`
+	URL        string    `json:"url"`
+	Preset     string    `json:"preset,omitempty" doc:"which series are which metrics"`
+	Up         bool      `json:"up" doc:"the last reading was good"`
+	Read       time.Time `json:"read,omitzero" doc:"the last good reading; absent: none since the engine started"`
+	Tried      time.Time `json:"tried,omitzero" doc:"the last reading"`
+	Components int       `json:"components" doc:"that the last good reading described"`
+	Error      string    `json:"error,omitempty" doc:"of the last reading"`
+}
+
 // FleetShort is a [FleetStatus] in one line.
 type FleetShort struct {
 	Health   *float64 `json:"health" doc:"share of the components that is expected to work through the horizon; null: nothing is known"`

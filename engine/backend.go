@@ -154,6 +154,9 @@ func (v view) notes() []string {
 	if note := v.telemetry.refilled.note(v.started, v.now()); note != "" {
 		notes = append(notes, note)
 	}
+	if note := targetNote(v.Targets()); note != "" {
+		notes = append(notes, note)
+	}
 	if v.noLease.Load() && !v.alone() {
 		notes = append(notes, "no leader grants leases; workloads here stop when theirs run out")
 	}

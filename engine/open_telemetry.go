@@ -94,7 +94,7 @@ func (e *Engine) openTelemetry() (err error) {
 	if t.remote != nil {
 		e.registry.MustRegister(t.remote)
 	}
-	e.registry.MustRegister(t.lanes, t.judged.accuracy, modelStanding{e}, fleetStanding{e})
+	e.registry.MustRegister(t.lanes, t.judged.accuracy, modelStanding{e}, fleetStanding{e}, sourceUp{t})
 	return nil
 }
 

@@ -52,6 +52,7 @@ type page struct {
 	away    time.Time // since when discovery does not know it; zero: it is scraped
 	next    time.Time // when it is scraped; zero: it has no turn yet
 	busy    bool      // it is being scraped
+	state   pageState // under targets.mu
 }
 
 // openTargets makes the pages of the configuration; discovery has not been

@@ -247,13 +247,17 @@ func (t *telemetry) pushMissing(c forestall.Component, at time.Time, latency tim
 }
 
 func (t *telemetry) scrapePage(ctx context.Context, p *page) {
-	groups, latency, err := p.scraper.Scrape(ctx, t.now())
+	at := t.now()
+	groups, latency, err := p.scraper.Scrape(ctx, at)
 	for _, samples := range groups {
 		if taken := t.claim(samples[0].Component, p.id, func() bool { return t.targets.scraped(p) }); taken != nil {
 			err = errors.Join(err, taken)
 			continue
 		}
 		t.push(samples, latency)
+	}
+	if ctx.Err() == nil {
+		t.targets.read(p, at, len(groups), err)
 	}
 	t.sourceState(p.url, err)
 	t.take(p.url, p.scraper.Events())
@@ -339,7 +343,7 @@ func (t *telemetry) sourceState(source string, err error) {
 	case err != nil:
 		t.metrics.scrapeErrors.WithLabelValues(source).Inc()
 		if !was {
-			t.log.Warn("cannot read telemetry; its components will show as unknown", "source", source, "error", err)
+			t.log.Warn("cannot read telemetry; the components that it described will show as unknown", "source", source, "error", err)
 		}
 	case was:
 		t.log.Info("telemetry can be read again", "source", source)

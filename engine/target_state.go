@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/stratoswarm/forestall/api"
+)
+
+// pageState is what came of reading a page.
+type pageState struct {
+	read       time.Time // the last good reading; zero: none yet
+	tried      time.Time
+	components int // that the last good reading described
+	err        string
+}
+
+// read takes note of what a reading of a page came to.
+func (t *targets) read(p *page, at time.Time, components int, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.state.tried = at; err != nil {
+		p.state.err = err.Error()
+		return
+	}
+	p.state.read, p.state.components, p.state.err = at, components, ""
+}
+
+// states returns every page that is scraped, by section and URL.
+func (t *targets) states() (all []api.Target) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, g := range t.groups {
+		for _, p := range g.pages {
+			if !p.away.IsZero() {
+				continue
+			}
+			s := p.state
+			all = append(all, api.Target{
+				Section: g.key, URL: p.url, Preset: g.cfg.Preset, Up: s.err == "" && !s.read.IsZero(),
+				Read: s.read, Tried: s.tried, Components: s.components, Error: s.err,
+			})
+		}
+	}
+	slices.SortFunc(all, func(a, b api.Target) int {
+		return cmp.Or(cmp.Compare(a.Section, b.Section), cmp.Compare(a.URL, b.URL))
+	})
+	return all
+}
+
+// Targets returns the pages that this engine scrapes.
+func (v view) Targets() []api.Target { return v.telemetry.targets.states() }
+
+// targetNote says how many pages cannot be read, and of one why: what such a page
+// never described is in no list of components.
+func targetNote(all []api.Target) string {
+	var down, silent int
+	var first api.Target
+	for _, t := range all {
+		if t.Error == "" {
+			continue
+		}
+		if down++; down == 1 {
+			first = t
+		}
+		if t.Read.IsZero() {
+			silent++
+		}
+	}
+	if down == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d targets cannot be read, %d of them have not been since the engine started, so that their components are in no list; see `forestall targets`. One is %s: %s", down, len(all), silent, first.URL, first.Error)
+}
+
+// sourceUp collects whether each target can be read.
+type sourceUp struct{ *telemetry }
+
+var sourceUpDesc = prometheus.NewDesc("fault_tolerance_source_up", "1 if the last reading of a target was good, 0 if it was not or there was none yet.", []string{"source"}, nil)
+
+// Describe implements [prometheus.Collector].
+func (sourceUp) Describe(ch chan<- *prometheus.Desc) { ch <- sourceUpDesc }
+
+// Collect implements [prometheus.Collector].
+func (s sourceUp) Collect(ch chan<- prometheus.Metric) {
+	up := map[string]float64{} // a URL may be in two sections
+	for _, t := range s.targets.states() {
+		v := 0.0
+		if t.Up {
+			v = 1
+		}
+		if old, twice := up[t.URL]; !twice || v < old {
+			up[t.URL] = v
+		}
+	}
+	for url, v := range up {
+		ch <- prometheus.MustNewConstMetric(sourceUpDesc, prometheus.GaugeValue, v, url)
+	}
+}
