@@ -57,7 +57,7 @@ func TestEngineHangingGPU(t *testing.T) {
 	c := testConfig(dir)
 	c.GPU.Source = "nvml"
 	c.Features.Host = false
-	c.Features.ScrapeTimeout = Duration{900 * time.Millisecond}
+	c.Features.ScrapeInterval, c.Features.ScrapeTimeout = Duration{time.Second}, Duration{900 * time.Millisecond}
 	var log bytes.Buffer
 	e, err := New(c, Options{Shim: []string{os.Args[0], "shim"}, NVML: []string{os.Args[0], "hanging-nvml", hang}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {

@@ -177,7 +177,7 @@ func TestTrainOnTelemetryErrors(t *testing.T) {
 	fails(t, "--telemetry needs --horizon", "train", "--telemetry", hour, "--incidents", hourIncidents, "--out", out)
 	fails(t, "lead and horizon, 2h0m0s together, do not fit into the telemetry", "train", "--telemetry", hour, "--incidents", hourIncidents, "--horizon", "1h", "--lead", "1h", "--out", out)
 	fails(t, "--interval 3m0s is longer than the horizon", append(trainHour(hour, out), "--interval", "3m")...)
-	fails(t, "--telemetry needs --incidents", "train", "--telemetry", hour, "--horizon", "2m", "--out", out)
+	fails(t, "need --incidents", "train", "--telemetry", hour, "--horizon", "2m", "--out", out)
 	fails(t, "--label is for a --table", trainHour(hour, out, "--label", "x")...)
 	fails(t, "--windows: feature schema", trainHour(hour, out, "--windows", "1h,1m")...)
 	fails(t, `--sets: "detail" is not one of the sets of metrics details, context, history`, trainHour(hour, out, "--sets", "detail")...)
