@@ -22,11 +22,15 @@ const (
 	demoFailureOver = 30 * time.Second
 )
 
-// demoFresh is how old the victim's newest checkpoint may be when its GPU
-// begins to fail. The alarm comes 19 to 23 s later, two to three intervals: when
-// a good part of an interval is unsaved, so that a preemptive checkpoint is
-// worth its pause. Right after a periodic one the policy would rightly take none.
-const demoFresh = time.Second
+// demoFresh and demoStale bound how old the victim's newest checkpoint is when
+// its GPU begins to fail. The alarm comes 19 to 23 s later, and periodic
+// checkpoints each 9 to 10 s: it comes when a good part of an interval is
+// unsaved, so that a preemptive checkpoint is worth its pause, and a second
+// before the next periodic one. Right after one the policy rightly takes none.
+const (
+	demoFresh = 2300 * time.Millisecond
+	demoStale = 3300 * time.Millisecond
+)
 
 // errNoVictim is wrapped when nothing fits to let it fail.
 var errNoVictim = errors.New("no victim")
@@ -64,7 +68,11 @@ func (s *demoShow) degradeGPU(ctx context.Context) error {
 	}
 	err := s.await(ctx, "a fresh checkpoint of "+victim.Name, patience, func(d demoSight) (bool, string) {
 		victim = d.workload(victim.Name)
-		return victim.Head != nil && len(victim.GPUs) > 0 && d.at.Sub(victim.Head.Time) < demoFresh, "its newest one is older than " + demoFresh.String()
+		if victim.Head == nil || len(victim.GPUs) == 0 {
+			return false, "it has none"
+		}
+		age := d.at.Sub(victim.Head.Time)
+		return age >= demoFresh && age < demoStale, "its newest one is never seen at an age of " + demoFresh.String() + " to " + demoStale.String()
 	})
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	demoCheckpointInterval = 8 * time.Second
+	demoCheckpointInterval = 10 * time.Second
 	demoStepEvery          = 50 * time.Millisecond
 	demoStateKiB           = 512
 )
