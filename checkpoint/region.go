@@ -277,16 +277,22 @@ func (d *Dir) baseRegions(ctx context.Context, id string, b *batch) (map[string]
 // returns its size. Errors wrap [ErrNotFound], also when the checkpoint has no
 // such file, and [ErrCorrupt]; after one, what w holds is not defined.
 func (d *Dir) ReadFile(ctx context.Context, id, name string, w io.WriterAt) (int64, error) {
-	m, unpin, err := d.pinManifest(id)
+	h := d.newHold()
+	defer h.release()
+	r, err := d.loadRoot(id)
 	if err != nil {
 		return 0, fmt.Errorf("read %q: %w", name, err)
 	}
-	defer unpin()
-	i := slices.IndexFunc(m.entries, func(e entry) bool { return e.kind == kindFile && e.path == name })
-	if i < 0 {
-		return 0, fmt.Errorf("%w: checkpoint %.12s of %s has no file %.200q", ErrNotFound, id, m.workload, name)
+	if err := h.checkpoint(id, r); err != nil {
+		return 0, fmt.Errorf("read %q: %w", name, err)
 	}
-	e := m.entries[i]
+	e, ok, err := r.findFile(name, d.readChunk)
+	if err != nil {
+		return 0, fmt.Errorf("read %q: manifest %s: %w", name, d.manifestPath(id), err)
+	}
+	if !ok {
+		return 0, fmt.Errorf("%w: checkpoint %.12s of %s has no file %.200q", ErrNotFound, id, r.workload, name)
+	}
 	uses := usesOf([]entry{e})
 	err = parallel(ctx, d.opt.Workers, len(uses), func(ctx context.Context, i int) error {
 		return d.writeUse(ctx, uses[i], func(_ int, b []byte, at int64) error {
@@ -295,7 +301,7 @@ func (d *Dir) ReadFile(ctx context.Context, id, name string, w io.WriterAt) (int
 		})
 	})
 	if err != nil {
-		return 0, fmt.Errorf("read file %q of checkpoint %.12s of %s: %w", name, id, m.workload, err)
+		return 0, fmt.Errorf("read file %q of checkpoint %.12s of %s: %w", name, id, r.workload, err)
 	}
 	return e.size, nil
 }

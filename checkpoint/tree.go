@@ -2,7 +2,9 @@ package checkpoint
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 )
 
 // root is what a manifest file holds: the header, and where the tree begins.
@@ -56,23 +58,23 @@ func indexCut(below []ref) int {
 	return len(below)
 }
 
-// loadTree reads the blocks below a root, in order. read appends a chunk's
-// content to dst[:0].
-func loadTree(r root, read func(dst []byte, h hash) ([]byte, error)) (entries []entry, blocks []hash, err error) {
-	var (
-		br  blockReader
-		buf []byte
-	)
-	var visit func(level int, refs []ref) error
-	visit = func(level int, refs []ref) error {
+// errEnough ends the walk through a tree before its end.
+var errEnough = errors.New("enough was read")
+
+// walkTree passes each block below a root to visit, in order, those of indexes
+// before what they list. read appends a chunk's content to dst[:0]; a block is
+// valid until visit returns, which may return errEnough.
+func walkTree(r root, read func(dst []byte, h hash) ([]byte, error), visit func(level int, f ref, block []byte) error) error {
+	var buf []byte
+	var walk func(level int, refs []ref) error
+	walk = func(level int, refs []ref) (err error) {
 		for _, f := range refs {
 			if buf, err = readBlock(buf, f, read); err != nil {
 				return err
 			}
-			blocks = append(blocks, f.hash)
-			if level == 0 {
-				if err := br.add(buf); err != nil {
-					return fmt.Errorf("%w: tree block %s: %w", ErrCorrupt, f.hash, err)
+			if err := visit(level, f, buf); err != nil || level == 0 {
+				if err != nil {
+					return err
 				}
 				continue
 			}
@@ -80,16 +82,76 @@ func loadTree(r root, read func(dst []byte, h hash) ([]byte, error)) (entries []
 			if err != nil {
 				return corrupt("tree block "+f.hash.String(), "%v", err)
 			}
-			if err := visit(level-1, below); err != nil {
+			if err := walk(level-1, below); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	if err := visit(r.level, r.top); err != nil {
+	if err := walk(r.level, r.top); !errors.Is(err, errEnough) {
+		return err
+	}
+	return nil
+}
+
+// loadTree reads the blocks below a root, in order.
+func loadTree(r root, read func(dst []byte, h hash) ([]byte, error)) (entries []entry, blocks []hash, err error) {
+	var br blockReader
+	err = walkTree(r, read, func(level int, f ref, block []byte) error {
+		blocks = append(blocks, f.hash)
+		return br.addOf(level, f, block)
+	})
+	if err != nil {
 		return nil, nil, err
 	}
 	return br.entries, blocks, nil
+}
+
+// addOf decodes a block if it is one of entries.
+func (br *blockReader) addOf(level int, f ref, block []byte) error {
+	if level > 0 {
+		return nil
+	}
+	if err := br.add(block); err != nil {
+		return fmt.Errorf("%w: tree block %s: %w", ErrCorrupt, f.hash, err)
+	}
+	return nil
+}
+
+// findFile returns the entry of a file below a root. It holds one block at a
+// time, however large the tree is.
+func (r root) findFile(name string, read func(dst []byte, h hash) ([]byte, error)) (found entry, ok bool, err error) {
+	is := func(e entry) bool { return e.kind == kindFile && e.path == name }
+	if r.entries != nil {
+		if i := slices.IndexFunc(r.entries, is); i >= 0 {
+			return r.entries[i], true, nil
+		}
+		return entry{}, false, nil
+	}
+	var br blockReader
+	err = walkTree(r, read, func(level int, f ref, block []byte) error {
+		if err := br.addOf(level, f, block); err != nil || level > 0 {
+			return err
+		}
+		n := len(br.entries)
+		// The last may go on in the next block; nothing else of before does.
+		if i := slices.IndexFunc(br.entries, is); i >= 0 && i < n-1 {
+			br.entries = br.entries[:i+1]
+			return errEnough
+		}
+		if n > 1 {
+			br.entries = append(br.entries[:1], br.entries[n-1])
+			br.extents = len(br.entries[1].extents)
+		}
+		return nil
+	})
+	if err != nil {
+		return entry{}, false, err
+	}
+	if n := len(br.entries); n > 0 && is(br.entries[n-1]) {
+		return br.entries[n-1], true, nil
+	}
+	return entry{}, false, nil
 }
 
 func readBlock(buf []byte, f ref, read func(dst []byte, h hash) ([]byte, error)) ([]byte, error) {
