@@ -90,6 +90,13 @@ func TestTargetsComeAndGo(t *testing.T) {
 
 	list("n1", "n2")
 	refresh(0)
+	ended, end := context.WithCancel(context.Background())
+	end()
+	for _, p := range tel.targets.list() {
+		if tel.scrapePage(ended, p); tel.failing[p.url] {
+			t.Errorf("%s cannot be read because the engine ended", p.url)
+		}
+	}
 	check("two listed", []string{srv.URL + "/n1", srv.URL + "/n2"}, both)
 	list("n1")
 	refresh(time.Minute)

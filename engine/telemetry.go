@@ -181,6 +181,9 @@ func (t *telemetry) hostEvents() []forestall.Event {
 // each other.
 func (t *telemetry) scrapeGPUs(ctx context.Context) {
 	devices, err := t.gpus.Devices(ctx)
+	if err != nil && ctx.Err() != nil {
+		return // the engine ends
+	}
 	t.sourceState("gpu", err)
 	if err != nil {
 		return
@@ -249,6 +252,9 @@ func (t *telemetry) pushMissing(c forestall.Component, at time.Time, latency tim
 func (t *telemetry) scrapePage(ctx context.Context, p *page) {
 	at := t.now()
 	groups, latency, err := p.scraper.Scrape(ctx, at)
+	if err != nil && ctx.Err() != nil {
+		return // the engine ends, which tells nothing of the page
+	}
 	for _, samples := range groups {
 		if taken := t.claim(samples[0].Component, p.id, func() bool { return t.targets.scraped(p) }); taken != nil {
 			err = errors.Join(err, taken)
@@ -256,9 +262,7 @@ func (t *telemetry) scrapePage(ctx context.Context, p *page) {
 		}
 		t.push(samples, latency)
 	}
-	if ctx.Err() == nil {
-		t.targets.read(p, at, len(groups), err)
-	}
+	t.targets.read(p, at, len(groups), err)
 	t.sourceState(p.url, err)
 	t.take(p.url, p.scraper.Events())
 	t.undescribed(p.id, p.scraper.Forgotten())
