@@ -17,7 +17,7 @@ import (
 type Keeper interface {
 	// CreateCheckpoint has the node that runs the workload take a checkpoint and
 	// returns it once it counts.
-	CreateCheckpoint(ctx context.Context, workload, label string) (forestall.Checkpoint, error)
+	CreateCheckpoint(ctx context.Context, workload string, r CheckpointRequest) (forestall.Checkpoint, error)
 	// DeleteCheckpoint drops a checkpoint, also a damaged one, from this node, its
 	// live peers and the off-site store, once the cluster has agreed. One that is
 	// pinned or that a recovery would need is refused: ErrInvalid. A dry run only
@@ -67,9 +67,10 @@ type StoreStats struct {
 	Damaged []DamagedCheckpoint `json:"damaged,omitempty" doc:"checkpoints whose manifest is lost or cannot be read: they are not listed, and the garbage collection waits until each is deleted or fetched from a replica"`
 }
 
-// createBody is what a new checkpoint is to be called.
-type createBody struct {
-	Label string `json:"label,omitempty" maxLength:"1024" doc:"free text, shown in lists"`
+// CheckpointRequest says what checkpoint is wanted.
+type CheckpointRequest struct {
+	Label  string `json:"label,omitempty" maxLength:"1024" doc:"free text, shown in lists"`
+	Verify bool   `json:"verify,omitempty" doc:"have every chunk that the checkpoint shares with earlier ones read and verified in the store of the workload's node; what is damaged is written anew"`
 }
 
 func (s *Server) registerKeeper(api huma.API) {
@@ -85,13 +86,13 @@ func (s *Server) registerKeeper(api huma.API) {
 		http.StatusNotFound, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
 	huma.Register(api, long(op), func(ctx context.Context, in *struct {
 		Name string `path:"name" doc:"of the workload, without its kind" example:"train-7"`
-		Body createBody
+		Body CheckpointRequest
 	},
 	) (*one[forestall.Checkpoint], error) {
 		if err := forestall.CheckName(in.Name); err != nil {
 			return nil, answer(err)
 		}
-		cp, err := s.backend.Keeper.CreateCheckpoint(ctx, in.Name, in.Body.Label)
+		cp, err := s.backend.Keeper.CreateCheckpoint(ctx, in.Name, in.Body)
 		if err != nil {
 			return nil, answer(err)
 		}
@@ -152,11 +153,11 @@ func (s *Server) registerKeeper(api huma.API) {
 
 // CreateCheckpoint has a workload's node take a checkpoint and returns it once
 // it counts; the context alone limits the time.
-func (c *Client) CreateCheckpoint(ctx context.Context, workload, label string) (forestall.Checkpoint, error) {
+func (c *Client) CreateCheckpoint(ctx context.Context, workload string, r CheckpointRequest) (forestall.Checkpoint, error) {
 	if err := forestall.CheckName(workload); err != nil {
 		return forestall.Checkpoint{}, err
 	}
-	return patient[forestall.Checkpoint](ctx, c, http.MethodPost, "/v1/workloads/"+workload+"/checkpoint", createBody{label})
+	return patient[forestall.Checkpoint](ctx, c, http.MethodPost, "/v1/workloads/"+workload+"/checkpoint", r)
 }
 
 // DeleteCheckpoint drops a checkpoint wherever it is held.

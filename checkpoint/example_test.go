@@ -172,7 +172,7 @@ func ExampleManager_Create() {
 	if err != nil {
 		panic(err)
 	}
-	if _, err := m.Create(context.Background(), "train-7", "before the upgrade", false); err != nil {
+	if _, err := m.Create(context.Background(), checkpoint.Request{Workload: "train-7", Label: "before the upgrade"}); err != nil {
 		panic(err)
 	}
 	// Output: head: train-7 1 [n1]

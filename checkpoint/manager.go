@@ -127,29 +127,37 @@ func NewManager(d *Dir, r *Replicator, cfg ManagerConfig, hooks Hooks) (*Manager
 	return &Manager{store: d, repl: r, cfg: cfg, hooks: hooks, costs: make(map[string]time.Duration)}, nil
 }
 
+// Request asks for a checkpoint.
+type Request struct {
+	Workload string
+	Label    string
+	Final    bool // the workload is left standing still
+	Verify   bool // as in [Snapshot], on this node
+}
+
 // Create takes a checkpoint of a workload that runs on this node and returns
 // once it counts: copy what has changed, quiesce, copy what has changed since, let
 // go on, save, push, commit. After a final one the workload is left standing still; when a final one fails it goes on.
 // One at a time per workload, further calls wait. Errors are those of Quiesce,
 // [Dir.Save], [Replicator.Push] and Commit; a checkpoint that did not count may
 // be left in the local store, where retention finds it.
-func (m *Manager) Create(ctx context.Context, workload, label string, final bool) (forestall.Checkpoint, error) {
+func (m *Manager) Create(ctx context.Context, r Request) (forestall.Checkpoint, error) {
 	began := m.cfg.Now()
-	unlock, err := m.busy.lock(ctx, workload)
+	unlock, err := m.busy.lock(ctx, r.Workload)
 	if err != nil {
-		return forestall.Checkpoint{}, fmt.Errorf("checkpoint %s: another one is under way: %w", workload, err)
+		return forestall.Checkpoint{}, fmt.Errorf("checkpoint %s: another one is under way: %w", r.Workload, err)
 	}
 	defer unlock()
-	cp, step, err := m.create(ctx, workload, label, final, began)
-	m.cfg.Metrics.created(workload, step, cp)
+	cp, step, err := m.create(ctx, r, began)
+	m.cfg.Metrics.created(r.Workload, step, cp)
 	if err != nil {
-		return forestall.Checkpoint{}, fmt.Errorf("checkpoint %s: %s: %w", workload, step, err)
+		return forestall.Checkpoint{}, fmt.Errorf("checkpoint %s: %s: %w", r.Workload, step, err)
 	}
 	m.paid(cp)
 	if n := cp.LeftOut.Count; n > 0 {
-		m.cfg.Logger.Info("sockets, pipes and devices are not in the checkpoint", "workload", workload, "left_out", n, "first", cp.LeftOut.First)
+		m.cfg.Logger.Info("sockets, pipes and devices are not in the checkpoint", "workload", r.Workload, "left_out", n, "first", cp.LeftOut.First)
 	}
-	m.cfg.Logger.Debug("checkpoint", "workload", workload, "id", cp.ID, "epoch", cp.Epoch, "sequence", cp.Sequence,
+	m.cfg.Logger.Debug("checkpoint", "workload", r.Workload, "id", cp.ID, "epoch", cp.Epoch, "sequence", cp.Sequence,
 		"size", cp.Size, "added", cp.Added, "pause", cp.Pause, "took", cp.Took, "replicas", cp.Replicas)
 	return cp, nil
 }
@@ -164,23 +172,23 @@ const (
 	stepCommit  = "commit"
 )
 
-func (m *Manager) create(ctx context.Context, workload, label string, final bool, began time.Time) (cp forestall.Checkpoint, step string, err error) {
-	t, err := m.target(workload)
+func (m *Manager) create(ctx context.Context, r Request, began time.Time) (cp forestall.Checkpoint, step string, err error) {
+	t, err := m.target(r.Workload)
 	if err != nil {
 		return cp, stepTarget, err
 	}
-	staged, err := m.store.Precopy(ctx, m.snapshot(t, label))
+	staged, err := m.store.Precopy(ctx, m.snapshot(t, r))
 	if err != nil {
 		return cp, stepSave, err
 	}
 	defer staged.Discard()
-	release, err := m.hooks.Quiesce(ctx, workload, final)
+	release, err := m.hooks.Quiesce(ctx, r.Workload, r.Final)
 	if err != nil {
 		return cp, stepQuiesce, err
 	}
 	still := m.cfg.Now()
 	counted := false
-	if final {
+	if r.Final {
 		defer func() {
 			if !counted {
 				release()
@@ -189,7 +197,7 @@ func (m *Manager) create(ctx context.Context, workload, label string, final bool
 	}
 	var pause time.Duration
 	err = staged.Freeze(ctx, still)
-	if !final {
+	if !r.Final {
 		pause = release()
 	}
 	if err != nil {
@@ -204,7 +212,7 @@ func (m *Manager) create(ctx context.Context, workload, label string, final bool
 	measure := func() {
 		now := m.cfg.Now()
 		cp.Took = now.Sub(began)
-		if final {
+		if r.Final {
 			cp.Pause = now.Sub(still)
 		}
 	}
@@ -229,14 +237,15 @@ func (m *Manager) target(workload string) (Target, error) {
 }
 
 // snapshot says what to save of a target.
-func (m *Manager) snapshot(t Target, label string) Snapshot {
+func (m *Manager) snapshot(t Target, r Request) Snapshot {
 	newest, _ := m.store.newest(t.Workload)
 	return Snapshot{
 		Workload: t.Workload,
 		Epoch:    t.Epoch,
 		Sequence: max(newest.Sequence, t.Sequence) + 1,
-		Label:    label,
+		Label:    r.Label,
 		Source:   t.StateDir,
 		Level:    t.Level,
+		Verify:   r.Verify,
 	}
 }

@@ -85,7 +85,7 @@ func TestCreate(t *testing.T) {
 	metrics := must[*Metrics](t)(NewMetrics(reg, time.Now))
 	e := &fakeEngine{targets: []Target{{Workload: "w", Epoch: 3, StateDir: state(t), Sequence: 41}}}
 	m := newManager(t, e, metrics)
-	cp := must[forestall.Checkpoint](t)(m.Create(t.Context(), "w", "mine", false))
+	cp := must[forestall.Checkpoint](t)(m.Create(t.Context(), Request{Workload: "w", Label: "mine"}))
 	if cp.Sequence != 42 || cp.Epoch != 3 || cp.Label != "mine" || cp.Pause != 20*time.Millisecond || cp.Took <= 0 || !slices.Equal(cp.Replicas, []string{"n1"}) {
 		t.Errorf("checkpoint %+v", cp)
 	}
@@ -96,7 +96,7 @@ func TestCreate(t *testing.T) {
 		t.Errorf("the manifest says pause %v", got.Pause)
 	}
 
-	last := must[forestall.Checkpoint](t)(m.Create(t.Context(), "w", "", true))
+	last := must[forestall.Checkpoint](t)(m.Create(t.Context(), Request{Workload: "w", Final: true}))
 	if !e.still || e.finals != 1 || last.Sequence != 43 || last.Pause <= 0 {
 		t.Errorf("after a final checkpoint: still %v, %+v", e.still, last)
 	}
@@ -131,7 +131,7 @@ func TestCreateThatDoesNotCount(t *testing.T) {
 				e := &fakeEngine{targets: []Target{{Workload: "w", Epoch: 3, StateDir: state(t)}}}
 				m := newManager(t, e, nil)
 				c.change(e)
-				if _, err := m.Create(t.Context(), "w", "", final); err == nil || !strings.Contains(err.Error(), c.says) {
+				if _, err := m.Create(t.Context(), Request{Workload: "w", Final: final}); err == nil || !strings.Contains(err.Error(), c.says) {
 					t.Errorf("error %v, want one saying %q", err, c.says)
 				}
 				if e.still {
@@ -152,11 +152,11 @@ func TestCreateOneAtATime(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := m.Create(ctx, "w", "", false); !errors.Is(err, context.Canceled) {
+	if _, err := m.Create(ctx, Request{Workload: "w"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("while another is under way: %v", err)
 	}
 	unlock()
-	must[forestall.Checkpoint](t)(m.Create(t.Context(), "w", "", false))
+	must[forestall.Checkpoint](t)(m.Create(t.Context(), Request{Workload: "w"}))
 }
 
 // TestRunKeepsTheInterval runs a day of a workload in virtual time.
@@ -260,7 +260,7 @@ func TestManagerRemovesNothingItStages(t *testing.T) {
 	before := readTree(t, src)
 	e := &fakeEngine{targets: []Target{{Workload: "w", Epoch: 3, StateDir: src}}}
 	m := newManager(t, e, nil)
-	must[forestall.Checkpoint](t)(m.Create(t.Context(), "w", "", false))
+	must[forestall.Checkpoint](t)(m.Create(t.Context(), Request{Workload: "w"}))
 	sameTree(t, before, readTree(t, src))
 	if left := must[[]os.DirEntry](t)(os.ReadDir(filepath.Join(m.store.path, stageDir))); len(left) != 0 {
 		t.Errorf("left in the stage: %v", left)

@@ -186,7 +186,7 @@ func (m *Manager) Run(ctx context.Context) error {
 func (m *Manager) automatic(ctx context.Context, t Target) (state time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
-	cp, err := m.Create(ctx, t.Workload, "", false)
+	cp, err := m.Create(ctx, Request{Workload: t.Workload})
 	if err != nil {
 		m.cfg.Logger.Error("automatic checkpoint did not count", "workload", t.Workload, "error", err)
 	}

@@ -26,7 +26,7 @@ func TestCheckpointOrders(t *testing.T) {
 	var ids []string
 	for len(ids) < 4 {
 		ids = append(ids, await(t, "a checkpoint", func(ctx context.Context) (forestall.Checkpoint, error) {
-			return client.CreateCheckpoint(ctx, "w", "")
+			return client.CreateCheckpoint(ctx, "w", api.CheckpointRequest{})
 		}, func(cp forestall.Checkpoint) bool { return cp.ID != "" }).ID)
 	}
 	stop()

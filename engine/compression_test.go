@@ -42,7 +42,7 @@ hook = {kind = "command", command = ["test", "-e", "ready"], timeout = "5s"}
 	})
 	for name, most := range map[string]int64{"raw": 1 << 30, "small": 20_000, "as-store": 1 << 30} {
 		cp := await(t, "a checkpoint of "+name, func(ctx context.Context) (forestall.Checkpoint, error) {
-			return client.CreateCheckpoint(ctx, name, "")
+			return client.CreateCheckpoint(ctx, name, api.CheckpointRequest{})
 		}, func(cp forestall.Checkpoint) bool { return cp.ID != "" })
 		if raw := cp.Added >= 400_000; cp.Size < 400_000 || raw != (most > 400_000) {
 			t.Errorf("%s: %d bytes of state took %d", name, cp.Size, cp.Added)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/checkpoint"
 	"github.com/stratoswarm/forestall/migrate"
 	"github.com/stratoswarm/forestall/workload"
 )
@@ -17,13 +18,14 @@ type checkpointOrder struct {
 	Workload string          `json:"workload"`
 	Epoch    forestall.Epoch `json:"epoch"`
 	Label    string          `json:"label"`
+	Verify   bool            `json:"verify,omitempty"`
 }
 
 func (e *Engine) checkpointNow(ctx context.Context, o checkpointOrder) (forestall.Checkpoint, error) {
 	if err := e.runsEpoch(o.Workload, o.Epoch); err != nil {
 		return forestall.Checkpoint{}, err
 	}
-	return e.manager.Create(ctx, o.Workload, o.Label, false)
+	return e.manager.Create(ctx, checkpoint.Request{Workload: o.Workload, Label: o.Label, Verify: o.Verify})
 }
 
 // decide shows the policy what is known and has its decisions carried out or,
@@ -103,7 +105,7 @@ func (e *Engine) preempt(ctx context.Context, d forestall.Decision) {
 	if !ok {
 		return
 	}
-	c, err := order(limit, e, w.Node, "/peer/order/checkpoint", checkpointOrder{d.Workload, w.Epoch, "preemptive: " + d.Component.String()}, e.checkpointNow)
+	c, err := order(limit, e, w.Node, "/peer/order/checkpoint", checkpointOrder{Workload: d.Workload, Epoch: w.Epoch, Label: "preemptive: " + d.Component.String()}, e.checkpointNow)
 	if err != nil {
 		if ctx.Err() == nil {
 			e.log.Warn("preemptive checkpoint not taken", "workload", d.Workload, "error", err)

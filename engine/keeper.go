@@ -18,7 +18,7 @@ type keeper struct{ *Engine }
 
 var _ api.Keeper = keeper{}
 
-func (k keeper) CreateCheckpoint(ctx context.Context, name, label string) (cp forestall.Checkpoint, err error) {
+func (k keeper) CreateCheckpoint(ctx context.Context, name string, r api.CheckpointRequest) (cp forestall.Checkpoint, err error) {
 	w, ok := k.workloadState(name)
 	if !ok {
 		return cp, fmt.Errorf("workload %q: %w; see `forestall workloads`", name, api.ErrNotFound)
@@ -26,7 +26,7 @@ func (k keeper) CreateCheckpoint(ctx context.Context, name, label string) (cp fo
 	if !w.Running {
 		return cp, fmt.Errorf("workload %s does not run, its state cannot change: %w", name, api.ErrInvalid)
 	}
-	return order(ctx, k.Engine, w.Node, "/peer/order/checkpoint", checkpointOrder{name, w.Epoch, label}, k.checkpointNow)
+	return order(ctx, k.Engine, w.Node, "/peer/order/checkpoint", checkpointOrder{name, w.Epoch, r.Label, r.Verify}, k.checkpointNow)
 }
 
 func (k keeper) DeleteCheckpoint(ctx context.Context, id string, dry bool) (done api.Deleted, err error) {

@@ -50,7 +50,7 @@ func (e *Engine) save(ctx context.Context, o saveOrder) (forestall.Checkpoint, e
 	if c, saved, err := e.holds.begin(o); saved || err != nil {
 		return c, err
 	}
-	c, err := e.manager.Create(ctx, o.Workload, "before migration "+o.Migration, true)
+	c, err := e.manager.Create(ctx, checkpoint.Request{Workload: o.Workload, Label: "before migration " + o.Migration, Final: true})
 	if err != nil {
 		return c, fmt.Errorf("final checkpoint of %s: %w", o.Workload, err)
 	}

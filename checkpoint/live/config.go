@@ -34,6 +34,7 @@ type Config struct {
 	// Push brings a checkpoint to other machines and returns who holds it, as
 	// [checkpoint.Replicator.Push] does; nil: the store alone has it.
 	Push   func(ctx context.Context, id string) (replicas []string, err error)
+	Verify bool           // as [checkpoint.Regions.Verify], at every checkpoint
 	Rounds delta.Rounds   // of copying before the hold
 	Jitter func() float64 // in [0,1): spreads programs that were started together
 	Now    func() time.Time

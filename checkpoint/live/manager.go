@@ -151,7 +151,7 @@ func (m *Manager) create(ctx context.Context, label string) (cp forestall.Checkp
 		return cp, err
 	}
 	cp, err = m.store.SaveRegions(ctx, checkpoint.Regions{
-		Workload: m.cfg.Workload, Epoch: m.cfg.Epoch, Label: label, Time: at, Pause: pause, Base: m.base, Regions: regions,
+		Workload: m.cfg.Workload, Epoch: m.cfg.Epoch, Label: label, Time: at, Pause: pause, Base: m.base, Regions: regions, Verify: m.cfg.Verify,
 	})
 	if err != nil {
 		return cp, err

@@ -15,6 +15,7 @@ type checkpointsCreateCmd struct {
 	storeFlag
 	Workload string `arg:"" help:"The workload's name, without its kind: train-7."`
 	Label    string `placeholder:"TEXT" help:"Free text, shown in lists."`
+	Verify   bool   `help:"Have what the checkpoint shares with earlier ones read and verified; what is damaged is written anew. It takes as long as reading that."`
 	Source   string `type:"existingdir" placeholder:"DIR" help:"With --store: the directory to save; nothing may write to it meanwhile."`
 }
 
@@ -34,7 +35,7 @@ func (c checkpointsCreateCmd) create(g *globals) (cp forestall.Checkpoint, err e
 			return cp, errors.New("--source needs --store: an engine knows its workloads' state directories")
 		}
 		defer waitFor(g, c.JSON, "create", c.Workload)()
-		return c.client().CreateCheckpoint(g.ctx, c.Workload, c.Label)
+		return c.client().CreateCheckpoint(g.ctx, c.Workload, api.CheckpointRequest{Label: c.Label, Verify: c.Verify})
 	}
 	if c.Source == "" {
 		return cp, errors.New("--store needs --source DIR: what is to be saved")
@@ -57,7 +58,7 @@ func (c checkpointsCreateCmd) create(g *globals) (cp forestall.Checkpoint, err e
 	if newest, err := s.List(g.ctx, c.Workload); err == nil && len(newest) > 0 {
 		epoch = max(epoch, newest[0].Epoch)
 	}
-	return s.dir.Save(g.ctx, checkpoint.Snapshot{Workload: c.Workload, Epoch: epoch, Label: c.Label, Source: c.Source})
+	return s.dir.Save(g.ctx, checkpoint.Snapshot{Workload: c.Workload, Epoch: epoch, Label: c.Label, Source: c.Source, Verify: c.Verify})
 }
 
 type checkpointsDeleteCmd struct {

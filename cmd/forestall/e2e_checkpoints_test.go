@@ -34,7 +34,7 @@ func TestE2ECheckpointCommands(t *testing.T) {
 		return mustRun(t, append(append([]string{"checkpoints"}, args...), "--api", "http://"+c.API.Address)...)
 	}
 	awaitLone(t, "the workload to answer its hook", func(ctx context.Context) (forestall.Checkpoint, error) {
-		return client.CreateCheckpoint(ctx, name, "first")
+		return client.CreateCheckpoint(ctx, name, api.CheckpointRequest{Label: "first"})
 	}, func(cp forestall.Checkpoint) bool { return cp.ID != "" })
 	if out := ask("create", name, "--label", "by hand"); !strings.Contains(out, "by hand") {
 		t.Errorf("create prints\n%s", out)
@@ -120,7 +120,7 @@ func TestE2EOffsite(t *testing.T) {
 	}
 	client, log := startLone(t, c, data)
 	awaitLone(t, "a checkpoint", func(ctx context.Context) (forestall.Checkpoint, error) {
-		return client.CreateCheckpoint(ctx, "w", "off-site")
+		return client.CreateCheckpoint(ctx, "w", api.CheckpointRequest{Label: "off-site"})
 	}, func(cp forestall.Checkpoint) bool { return cp.ID != "" })
 	store := "s3://offsite?endpoint=http://" + address + "&region=us-east-1"
 	awaitLone(t, "a copy off-site", func(context.Context) (string, error) {

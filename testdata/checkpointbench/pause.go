@@ -111,7 +111,7 @@ func (b *bench) pauseDirectory() error {
 	if err != nil {
 		return err
 	}
-	if _, err := m.Create(b.ctx, "bench", "", false); err != nil {
+	if _, err := m.Create(b.ctx, checkpoint.Request{Workload: "bench"}); err != nil {
 		return err
 	}
 	n := 20
@@ -131,7 +131,7 @@ func (b *bench) pauseDirectory() error {
 			break
 		}
 		var cp forestall.Checkpoint
-		if cp, err = m.Create(b.ctx, "bench", "", false); err != nil {
+		if cp, err = m.Create(b.ctx, checkpoint.Request{Workload: "bench"}); err != nil {
 			break
 		}
 		pauses, whole = append(pauses, cp.Pause), append(whole, cp.Took)
@@ -143,7 +143,7 @@ func (b *bench) pauseDirectory() error {
 		return err
 	}
 	b.pauseRow(fmt.Sprintf("pause of a directory workload through Manager.Create (each took %s)", seconds(middleOf(whole))), pauses)
-	cp, err := m.Create(b.ctx, "bench", "", false)
+	cp, err := m.Create(b.ctx, checkpoint.Request{Workload: "bench"})
 	if err != nil {
 		return err
 	}
