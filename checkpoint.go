@@ -18,14 +18,14 @@ type Checkpoint struct {
 	Pause    time.Duration `json:"pause_ns"`    // how long the workload stood still for it
 	Replicas []string      `json:"replicas,omitempty"`
 	Pinned   bool          `json:"pinned,omitempty"`  // retention and deletion leave it; as the store that was asked knows
-	LeftOut  LeftOut       `json:"left_out,omitzero"` // only from whoever took it; a store does not keep it
+	LeftOut  LeftOut       `json:"left_out,omitzero"` // in lists without names
 }
 
 // LeftOut is what of a state directory no checkpoint can hold: sockets, pipes
 // and devices.
 type LeftOut struct {
 	Count int      `json:"count"`
-	First []string `json:"first"` // the first few: "run/agent.sock (socket)"
+	First []string `json:"first,omitempty"` // the first few: "run/agent.sock (socket)"
 }
 
 // NewerThan reports whether c is a later state of the same workload than d:

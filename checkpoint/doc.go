@@ -23,7 +23,7 @@
 // is what [Hooks].Commit says. It keeps regular files, directories and symbolic
 // links with their permissions and modification times; owners, extended
 // attributes and hard-link identity are not kept; sockets, pipes and devices are
-// left out, counted and named in the result.
+// left out, counted and named.
 //
 // The file formats are described in docs/format/checkpoint.md, the reasons in
 // DESIGN.md beside this file.

@@ -77,6 +77,7 @@ func TestLeftOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	var ids []string
 	for i := range 2 {
 		var cp forestall.Checkpoint
 		if s := (Snapshot{Workload: "w", Source: src}); i == 0 {
@@ -86,6 +87,25 @@ func TestLeftOut(t *testing.T) {
 		}
 		if cp.LeftOut.Count != 2 || len(cp.LeftOut.First) != 2 || cp.LeftOut.First[0] != "a/queue (pipe)" || !strings.HasPrefix(cp.LeftOut.First[1], "agent.sock (") {
 			t.Errorf("left out: %+v", cp.LeftOut)
+		}
+		ids = append(ids, cp.ID)
+	}
+	// The store knows it later, and elsewhere.
+	closeDir(t, d)
+	d = must[*Dir](t)(OpenDir(d.path, small()))
+	defer closeDir(t, d)
+	other := openDir(t, small())
+	for _, id := range ids {
+		if err := Copy(t.Context(), Local(other), Local(d), id); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range []*Dir{d, other} {
+			if cp := must[forestall.Checkpoint](t)(d.Get(id)); cp.LeftOut.Count != 2 {
+				t.Errorf("listed: %+v", cp.LeftOut)
+			}
+			if l := must[forestall.LeftOut](t)(d.LeftOut(id)); l.Count != 2 || len(l.First) != 2 || l.First[0] != "a/queue (pipe)" {
+				t.Errorf("read: %+v", l)
+			}
 		}
 	}
 }

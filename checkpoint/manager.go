@@ -218,7 +218,7 @@ func (m *Manager) create(ctx context.Context, r Request, began time.Time) (cp fo
 	}
 	measure()
 	agreed := cp
-	agreed.LeftOut = forestall.LeftOut{} // is for whoever asked
+	agreed.LeftOut.First = nil // the manifest has the names
 	if err := m.hooks.Commit(ctx, agreed); err != nil {
 		return cp, stepCommit, err
 	}

@@ -39,6 +39,7 @@ type header struct {
 	added    int64         // bytes of the chunk files written for it
 	took     time.Duration // until the manifest was written
 	pause    time.Duration
+	left     int64 // sockets, pipes and devices that are not in it; 0 before version 3
 }
 
 // entry is one directory, file or symbolic link.
@@ -75,6 +76,7 @@ func (h header) checkpoint(id string) forestall.Checkpoint {
 		Added:    h.added,
 		Took:     h.took,
 		Pause:    h.pause,
+		LeftOut:  forestall.LeftOut{Count: int(h.left)},
 	}
 }
 
@@ -150,8 +152,8 @@ func (h header) validate() error {
 	if len(h.label) > maxLabel {
 		return fmt.Errorf("label has %d bytes, at most %d are allowed", len(h.label), maxLabel)
 	}
-	if h.size < 0 || h.added < 0 || h.took < 0 || h.pause < 0 {
-		return fmt.Errorf("size, added, took or pause is negative")
+	if h.size < 0 || h.added < 0 || h.took < 0 || h.pause < 0 || h.left < 0 {
+		return fmt.Errorf("size, added, took, pause or the number of what was left out is negative")
 	}
 	return nil
 }

@@ -14,11 +14,11 @@ import (
 
 // A manifest file is, in this order: magic, version (1 byte), header length
 // (4 bytes, little endian), header, CRC-32C of all before, level and list of the
-// tree's topmost blocks, BLAKE3-256 of all before. docs/format/checkpoint.md has
-// the fields.
+// tree's topmost blocks, in version 3 the names of what was left out, BLAKE3-256 of
+// all before. docs/format/checkpoint.md has the fields.
 const (
 	manifestMagic   = "FCKPTMAN"
-	manifestVersion = 2
+	manifestVersion = 3
 	headerStart     = len(manifestMagic) + 1 + 4
 	maxHeader       = 4 << 10
 	maxManifest     = 256 << 20
@@ -27,10 +27,24 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encode writes a manifest file of the present version.
+// encode writes a manifest file: version 3 where something was left out, else
+// version 2, which older programs read too.
 func (r root) encode(keys *seal.Keyring) []byte {
-	b := r.front(manifestVersion)
+	if r.left > 0 {
+		return r.encodeAs(3, keys)
+	}
+	return r.encodeAs(2, keys)
+}
+
+func (r root) encodeAs(version byte, keys *seal.Keyring) []byte {
+	b := r.front(version)
 	tree := appendRefs([]byte{byte(r.level)}, r.top)
+	if version >= 3 {
+		tree = binary.AppendUvarint(tree, uint64(len(r.names)))
+		for _, name := range r.names {
+			tree = appendString(tree, name)
+		}
+	}
 	if keys != nil {
 		b = append(b, sealedTree)
 		b = keys.Seal(b, tree, b)
@@ -43,7 +57,7 @@ func (r root) encode(keys *seal.Keyring) []byte {
 
 // front is a manifest file up to and with the header's checksum.
 func (h header) front(version byte) []byte {
-	fields := h.encode()
+	fields := h.encode(version)
 	b := make([]byte, 0, headerStart+len(fields)+4)
 	b = append(b, manifestMagic...)
 	b = append(b, version)
@@ -52,7 +66,7 @@ func (h header) front(version byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-func (h header) encode() []byte {
+func (h header) encode(version byte) []byte {
 	b := appendString(nil, h.workload)
 	b = binary.AppendUvarint(b, uint64(h.epoch))
 	b = binary.AppendUvarint(b, h.sequence)
@@ -60,6 +74,9 @@ func (h header) encode() []byte {
 	b = appendString(b, h.label)
 	for _, v := range []int64{h.size, h.added, int64(h.took), int64(h.pause)} {
 		b = binary.AppendUvarint(b, uint64(v))
+	}
+	if version >= 3 {
+		b = binary.AppendUvarint(b, uint64(h.left))
 	}
 	return b
 }
@@ -74,8 +91,9 @@ func decodeHeader(b []byte) (h header, rest []byte, err error) {
 	if len(b) < headerStart || string(b[:len(manifestMagic)]) != manifestMagic {
 		return h, nil, errors.New("is not a manifest: the magic is missing")
 	}
-	if v := b[len(manifestMagic)]; v < 1 || v > manifestVersion {
-		return h, nil, fmt.Errorf("has manifest version %d; this program reads 1 to %d", v, manifestVersion)
+	version := b[len(manifestMagic)]
+	if version < 1 || version > manifestVersion {
+		return h, nil, fmt.Errorf("has manifest version %d; this program reads 1 to %d", version, manifestVersion)
 	}
 	end := headerStart + int(binary.LittleEndian.Uint32(b[headerStart-4:]))
 	if end > maxHeader-4 || end+4 > len(b) {
@@ -94,6 +112,11 @@ func decodeHeader(b []byte) (h header, rest []byte, err error) {
 	h.added = int64(r.uvarint())
 	h.took = time.Duration(r.uvarint())
 	h.pause = time.Duration(r.uvarint())
+	if version >= 3 {
+		if h.left = int64(r.uvarint()); h.left == 0 {
+			r.fail()
+		}
+	}
 	if r.bad || len(r.b) > 0 {
 		return h, nil, errors.New("header is malformed")
 	}
@@ -129,8 +152,17 @@ func (c *codec) decodeRoot(b []byte) (r root, err error) {
 		r.level = int(level[0])
 	}
 	r.top = in.refs()
+	if r.left > 0 {
+		n := in.uvarint()
+		if n > firstLeftOut || n > uint64(r.left) {
+			in.fail()
+		}
+		for range n {
+			r.names = append(r.names, in.string())
+		}
+	}
 	if in.bad || len(in.b) > 0 || r.level > maxLevel || len(r.top) == 0 {
-		return r, errors.New("list of tree blocks is malformed")
+		return r, errors.New("list of tree blocks, or of what was left out, is malformed")
 	}
 	return r, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/klauspost/compress/zstd"
+	"github.com/stratoswarm/forestall/checkpoint/seal"
 	"github.com/zeebo/blake3"
 )
 
@@ -179,6 +180,55 @@ func TestManifestRefusesDamage(t *testing.T) {
 	}
 }
 
+// What was left out is in version 3, whose header has the number and whose sealed
+// part the names; without it older programs can read the file.
+func TestManifestLeftOut(t *testing.T) {
+	plain, _ := packed(t, sample())
+	if v := plain[len(manifestMagic)]; v != 2 {
+		t.Errorf("version %d where nothing was left out", v)
+	}
+	want := root{header: sample().header, top: []ref{{hash{1}, 9}}, names: []string{"a/queue (pipe)", "agent.sock (socket)"}}
+	want.left = 3
+	keys, _ := aKeyring(t)
+	for name, k := range map[string]*seal.Keyring{"clear": nil, "sealed": keys} {
+		b := want.encode(k)
+		if v := b[len(manifestMagic)]; v != 3 {
+			t.Errorf("%s: version %d", name, v)
+		}
+		if sealed := k != nil; bytes.Contains(b, []byte("agent.sock")) == sealed {
+			t.Errorf("%s: the names are in clear text: %v", name, !sealed)
+		}
+		got, err := (&codec{keys: k}).decodeRoot(b)
+		if err != nil || got.left != 3 || !slices.Equal(got.names, want.names) {
+			t.Errorf("%s: %d, %q, %v", name, got.left, got.names, err)
+		}
+	}
+	b := want.encode(nil)
+	for i := range b {
+		c := slices.Clone(b)
+		c[i] ^= 0x10
+		if _, err := new(codec).decodeRoot(c); err == nil {
+			t.Errorf("a flipped bit in byte %d was accepted", i)
+		}
+	}
+	for name, bad := range map[string]root{
+		"more names than there are": {left(1), 0, want.top, nil, false, want.names},
+		"too many names":            {left(100), 0, want.top, nil, false, make([]string, firstLeftOut+1)},
+		"none left out":             {left(0), 0, want.top, nil, false, nil},
+		"a negative number":         {left(-1), 0, want.top, nil, false, nil},
+	} {
+		if _, err := new(codec).decodeRoot(bad.encodeAs(3, nil)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func left(n int64) header {
+	h := sample().header
+	h.left = n
+	return h
+}
+
 // reseal makes both checksums of a changed manifest right again.
 func reseal(b []byte) []byte {
 	b = slices.Clone(b)
@@ -195,12 +245,13 @@ func reseal(b []byte) []byte {
 
 // FuzzManifest feeds the reader of manifest files anything, with its checksums
 // made right: it must not panic, what it accepts of version 1 must come back
-// byte for byte, and of version 2 the same.
+// byte for byte, and of later ones the same.
 func FuzzManifest(f *testing.F) {
 	b, _ := packed(f, sample())
 	f.Add(b)
 	f.Add(sample().encodeV1())
 	f.Add((&manifest{header: header{workload: "w"}, entries: []entry{{path: ".", kind: kindDir}}}).encodeV1())
+	f.Add(root{header: left(3), top: []ref{{hash{1}, 9}}, names: []string{"a.sock (socket)", ""}}.encode(nil))
 	f.Add([]byte(manifestMagic))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = reseal(b)
@@ -210,7 +261,7 @@ func FuzzManifest(f *testing.F) {
 		}
 		if r.entries == nil {
 			again, err := new(codec).decodeRoot(r.encode(nil))
-			if err != nil || !slices.Equal(again.top, r.top) || again.header != r.header || again.level != r.level {
+			if err != nil || !slices.Equal(again.top, r.top) || again.header != r.header || again.level != r.level || !slices.Equal(again.names, r.names) {
 				t.Fatalf("an accepted manifest comes back otherwise: %v", err)
 			}
 			return

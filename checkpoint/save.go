@@ -224,7 +224,8 @@ func (d *Dir) finish(ctx context.Context, p *plan) (_ forestall.Checkpoint, err 
 		return forestall.Checkpoint{}, err
 	}
 	p.m.took = max(0, d.opt.Now().Sub(p.began))
-	r := root{header: p.m.header, level: level, top: top}
+	p.m.left = int64(p.left.Count)
+	r := root{header: p.m.header, level: level, top: top, names: p.left.First}
 	b := r.encodeWith(p.batch.bytes, d.opt.Keys)
 	cp, err := d.commit(manifestID(b), b, r.header, d.admitNew)
 	cp.LeftOut = p.left

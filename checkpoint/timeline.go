@@ -116,3 +116,20 @@ func (m *manifest) states() []StateInfo {
 	slices.SortFunc(states, func(a, b StateInfo) int { return strings.Compare(a.Name, b.Name) })
 	return states
 }
+
+// LeftOut returns what of the workload's directory a checkpoint does not hold.
+// Errors are those of [Dir.States].
+func (d *Dir) LeftOut(id string) (forestall.LeftOut, error) {
+	r, err := d.loadRoot(id)
+	return r.leftOut(), err
+}
+
+// LeftOutOf is LeftOut for a checkpoint that another store holds.
+func (d *Dir) LeftOutOf(p *Parcel) (forestall.LeftOut, error) {
+	r, err := d.decodeRoot("manifest "+p.ID, p.Manifest)
+	return r.leftOut(), err
+}
+
+func (r root) leftOut() forestall.LeftOut {
+	return forestall.LeftOut{Count: int(r.left), First: r.names}
+}

@@ -14,6 +14,7 @@ type root struct {
 	top     []ref   // in order
 	entries []entry // of version 1, which has no blocks
 	sealed  bool
+	names   []string // the first of what was left out
 }
 
 // writeTree keeps the entries as blocks and returns the root of their tree.

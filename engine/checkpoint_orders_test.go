@@ -20,7 +20,7 @@ import (
 func TestCheckpointOrders(t *testing.T) {
 	c := testConfig(t.TempDir())
 	c.FaultTolerance.CheckpointInterval = Duration{time.Hour}
-	c.Workloads = []WorkloadConfig{{Name: "w", Kind: "service", Command: []string{"sh", "-c", "echo x > $FORESTALL_STATE_DIR/f; exec sleep 1000"}}}
+	c.Workloads = []WorkloadConfig{{Name: "w", Kind: "service", Command: []string{"sh", "-c", "mkfifo $FORESTALL_STATE_DIR/pipe; echo x > $FORESTALL_STATE_DIR/f; exec sleep 1000"}}}
 	client, _, stop := runEngine(t, c)
 	pid := await(t, "the workload to run", client.Workloads, func(l []api.WorkloadStatus) bool { return len(l) == 1 && l[0].PID > 0 })[0].PID
 	var ids []string
@@ -45,7 +45,7 @@ func TestCheckpointOrders(t *testing.T) {
 	if d, err := client.Checkpoint(t.Context(), lost); err != nil || d.ID != lost || !strings.Contains(d.Damage, "n1: ") {
 		t.Errorf("the damaged one: %+v, %v", d, err)
 	}
-	if d, err := client.Checkpoint(t.Context(), head); err != nil || d.Damage != "" || len(d.States) != 1 || d.States[0].Name != "f" || len(d.Replicas) == 0 {
+	if d, err := client.Checkpoint(t.Context(), head); err != nil || d.Damage != "" || len(d.States) != 1 || d.States[0].Name != "f" || len(d.Replicas) == 0 || len(d.LeftOut.First) != 1 {
 		t.Errorf("the head: %+v, %v", d, err)
 	}
 	if _, err := client.CollectGarbage(t.Context()); err == nil {
@@ -74,6 +74,9 @@ func TestCheckpointOrders(t *testing.T) {
 		t.Fatalf("%d checkpoints, %v; want 3", len(all), err)
 	}
 	for _, cp := range all {
+		if cp.LeftOut.Count != 1 {
+			t.Errorf("%s: left out %+v", short(cp.ID), cp.LeftOut)
+		}
 		if cp.Pinned != (cp.ID == pinned) {
 			t.Errorf("%s: pinned %v", short(cp.ID), cp.Pinned)
 		}

@@ -86,7 +86,10 @@ func (v view) Checkpoint(ctx context.Context, id string) (api.CheckpointDetail, 
 	case !found:
 		d.Checkpoint, d.Damage = head, "no node that answers holds it"
 	case isHead:
-		d.Checkpoint = head // with its replicas
+		left := d.LeftOut
+		if d.Checkpoint = head; left.Count > 0 { // head has its replicas, and no names of what was left out
+			d.LeftOut = left
+		}
 	}
 	d.Pinned = v.isPinned(id) || d.Pinned
 	return d, nil
@@ -108,6 +111,9 @@ func (e *Engine) detail(_ context.Context, o detailOrder) (d api.CheckpointDetai
 	}
 	if err != nil {
 		d.Damage = e.name + ": " + err.Error()
+	}
+	if left, err := e.chunks.LeftOut(o.ID); err == nil {
+		d.LeftOut = left
 	}
 	for _, s := range states {
 		d.States = append(d.States, api.CheckpointState(s))

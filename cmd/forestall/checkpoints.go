@@ -195,12 +195,15 @@ func (c checkpointsShowCmd) detail(g *globals) (d api.CheckpointDetail, err erro
 // detail looks into a checkpoint of the store.
 func (o *opened) detail(ctx context.Context, cp forestall.Checkpoint) (d api.CheckpointDetail, err error) {
 	d = api.CheckpointDetail{Checkpoint: cp, States: []api.CheckpointState{}}
-	states, err := o.states(ctx, cp.ID)
+	states, left, err := o.inside(ctx, cp.ID)
 	if err != nil && !errors.Is(err, checkpoint.ErrCorrupt) {
 		return d, err
 	}
 	if err != nil {
 		d.Damage = err.Error()
+	}
+	if left.Count > 0 {
+		d.LeftOut = left
 	}
 	for _, s := range states {
 		d.States = append(d.States, api.CheckpointState(s))

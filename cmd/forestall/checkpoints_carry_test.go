@@ -159,4 +159,17 @@ func TestCheckpointsLeftOut(t *testing.T) {
 	if all[0].Added == 0 {
 		t.Error("the manifest is not in what was added")
 	}
+	id, target := all[0].ID[:12], filepath.Join(dir, "target")
+	for what, args := range map[string][]string{
+		"not in it pipe (pipe)":   {"checkpoints", "show", id},
+		`"pipe (pipe)"`:           {"checkpoints", "show", id, "--json"},
+		`"left_out": {`:           {"checkpoints", "list", "--json"},
+		"make anew: pipe (pipe).": {"restore", id, "--to", target},
+		`"first": [`:              {"restore", id, "--to", target, "--json"},
+		"program to make anew":    {"restore", id, "--to", target, "--dry-run"},
+	} {
+		if out := mustRun(t, append(args, "--store", store)...); !strings.Contains(out, what) {
+			t.Errorf("%s lacks %q:\n%s", strings.Join(args, " "), what, out)
+		}
+	}
 }

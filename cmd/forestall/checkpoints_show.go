@@ -41,6 +41,9 @@ func (v view) checkpoint(d api.CheckpointDetail) {
 	if len(d.Replicas) > 0 {
 		v.field("replicas", "%s", strings.Join(d.Replicas, " "))
 	}
+	if d.LeftOut.Count > 0 {
+		v.field("not in it", "%s", leftOutNames(d.LeftOut))
+	}
 	if len(d.States) > 0 {
 		fmt.Fprintln(v.out)
 		t := textTable{header: []string{"STATE", ">FILES", ">SIZE"}}
@@ -54,14 +57,23 @@ func (v view) checkpoint(d api.CheckpointDetail) {
 func (v view) created(all []forestall.Checkpoint) {
 	v.checkpoints(all, "")
 	for _, cp := range all {
-		if n := cp.LeftOut.Count; n > 0 {
-			names := strings.Join(cp.LeftOut.First, ", ")
-			if more := n - len(cp.LeftOut.First); more > 0 {
-				names += fmt.Sprintf(" and %d more", more)
-			}
-			fmt.Fprintf(v.out, "\nNot in it, for its program to make anew: %s.\n", textClean(names))
+		if cp.LeftOut.Count > 0 {
+			fmt.Fprintf(v.out, "\nNot in it, for its program to make anew: %s.\n", textClean(leftOutNames(cp.LeftOut)))
 		}
 	}
+}
+
+// leftOutNames names what is not in a checkpoint.
+func leftOutNames(l forestall.LeftOut) string {
+	names := strings.Join(l.First, ", ")
+	more := l.Count - len(l.First)
+	switch {
+	case more <= 0:
+		return names
+	case names == "":
+		return textCount(l.Count, "special file")
+	}
+	return fmt.Sprintf("%s and %d more", names, more)
 }
 
 // mostNames bounds what is listed of a comparison.

@@ -221,22 +221,30 @@ func (o *opened) local(ctx context.Context, ids ...string) (*checkpoint.Dir, fun
 	return d, done, nil
 }
 
-// states looks into a checkpoint; from a bucket it reads no more than its tree.
-func (o *opened) states(ctx context.Context, id string) ([]checkpoint.StateInfo, error) {
+// inside looks into a checkpoint; from a bucket it reads no more than its tree.
+func (o *opened) inside(ctx context.Context, id string) (states []checkpoint.StateInfo, left forestall.LeftOut, err error) {
 	dir, done, err := o.local(ctx)
 	if err != nil {
-		return nil, err
+		return nil, left, err
 	}
 	defer done()
 	if o.dir != nil {
-		return dir.States(id)
+		if left, err = dir.LeftOut(id); err != nil {
+			return nil, left, err
+		}
+		states, err = dir.States(id)
+		return states, left, err
 	}
 	p, err := o.Open(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, left, err
 	}
 	defer p.Close()
-	return dir.StatesOf(ctx, p)
+	if left, err = dir.LeftOutOf(p); err != nil {
+		return nil, left, err
+	}
+	states, err = dir.StatesOf(ctx, p)
+	return states, left, err
 }
 
 func (o *opened) verify(ctx context.Context, id string) error {

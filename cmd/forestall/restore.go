@@ -90,6 +90,9 @@ func (c restoreCmd) carryOut(g *globals, s *opened, r *restored) error {
 	if r.Size, err = sizeOf(d, r.Checkpoint, c.State); err != nil {
 		return err
 	}
+	if r.Checkpoint.LeftOut, err = d.LeftOut(id); err != nil {
+		return err
+	}
 	if c.DryRun {
 		changes, err := d.Preview(g.ctx, id, c.State, c.To)
 		r.Changes = &changes
@@ -127,6 +130,7 @@ func (v view) restored(r restored) {
 		v.changes(*c)
 		fmt.Fprintf(v.out, "Every byte of %s is whole. Restoring it to %s would add %d, change %d and remove %d; %d stay as they are.\n",
 			textClean(what), textClean(r.To), len(c.Added), len(c.Changed), len(c.Removed), c.Same)
+		v.notRestored(r)
 		return
 	}
 	to := r.To
@@ -134,4 +138,11 @@ func (v view) restored(r restored) {
 		to = filepath.Join(to, r.State)
 	}
 	fmt.Fprintf(v.out, "%s is %s: %s, verified.\n", textClean(to), textClean(what), textBytes(r.Size))
+	v.notRestored(r)
+}
+
+func (v view) notRestored(r restored) {
+	if l := r.Checkpoint.LeftOut; l.Count > 0 && r.State == "" {
+		fmt.Fprintf(v.out, "Not in the checkpoint, for its program to make anew: %s.\n", textClean(leftOutNames(l)))
+	}
 }
