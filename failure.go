@@ -33,7 +33,7 @@ type Incident struct {
 	End       time.Time   `json:"end,omitzero"`
 	Agreed    time.Time   `json:"agreed,omitzero"` // when the cluster wrote it down, by the leader's clock; zero: it didn't tell
 	Evidence  []string    `json:"evidence,omitempty"`
-	Closed    string      `json:"closed,omitempty"` // by whom and why, where an operator ended it
+	Closed    string      `json:"closed,omitempty"` // by whom and why, where more than that the node is back or the workload recovered ended it
 }
 
 // Intervention is something Forestall did about a component. Rows of telemetry

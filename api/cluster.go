@@ -43,7 +43,7 @@ func (s *Server) registerCluster(api huma.API) {
 		return listOf(s.incidents()), nil
 	})
 
-	op = operation(http.MethodPost, "/v1/incidents/close", "close-incident", "End the open incident of a GPU that works again, where no engine can tell: of one that is scraped from afar", http.StatusNotFound, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
+	op = operation(http.MethodPost, "/v1/incidents/close", "close-incident", "End the open incident of a GPU that works again, without waiting for policy.probation", http.StatusNotFound, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
 	op.DefaultStatus = http.StatusNoContent
 	huma.Register(api, op, func(ctx context.Context, in *struct{ Body IncidentEnd }) (*struct{}, error) {
 		c, err := forestall.ParseComponent(in.Body.Component)

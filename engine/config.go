@@ -102,6 +102,9 @@ type PolicyConfig struct {
 	SuspectBudget float64 `toml:"suspect_budget"`
 	Hysteresis    float64 `toml:"hysteresis"`
 	HoldOut       float64 `toml:"hold_out"`
+	// How long a GPU that failed gives good readings until its incident ends by
+	// itself; 0: it does not.
+	Probation Duration `toml:"probation"`
 }
 
 // GPUConfig chooses where GPU telemetry comes from.
@@ -191,7 +194,7 @@ func DefaultConfig() Config {
 		CircuitBreaker: BreakerConfig{FailureThreshold: 5, ResetTimeout: Duration{time.Minute}, HalfOpenRequests: 3},
 		Policy: PolicyConfig{
 			Checkpoint: forestall.Observe, Migrate: forestall.Observe, Drain: forestall.Observe,
-			SuspectAt: 0.2, FailingAt: 0.6, Hysteresis: 0.2,
+			SuspectAt: 0.2, FailingAt: 0.6, Hysteresis: 0.2, Probation: Duration{time.Hour},
 		},
 		Features:  FeaturesConfig{ScrapeInterval: Duration{5 * time.Second}, ForgetAfter: Duration{6 * time.Hour}, Windows: []Duration{{time.Minute}, {5 * time.Minute}}, Host: true, RemoteWrite: defaultRemoteWrite()},
 		Telemetry: defaultTelemetry(),

@@ -112,6 +112,10 @@ func (c Config) Validate() error {
 		bad("policy.hold_out", "%g is not a share of alarms between 0 and 1", p.HoldOut)
 	}
 
+	if p.Probation.Duration < 0 {
+		bad("policy.probation", "%s is negative; 0: no incident of a GPU ends by time alone", p.Probation)
+	}
+
 	positive("features.scrape_interval", c.Features.ScrapeInterval)
 	c.Features.check(bad)
 	c.Telemetry.check(bad)

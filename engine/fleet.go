@@ -40,10 +40,6 @@ func (v view) fleet() predict.FleetRisk {
 // of a node that crashed, of which nobody hears. A node that no model judges does
 // not count.
 func (v view) hardware() (risks []forestall.Risk, failed func(forestall.Component) bool) {
-	judged := func(kind forestall.Kind) bool {
-		l, _ := v.telemetry.lanes.of(kind)
-		return l != nil && l.model != nil
-	}
 	var down []forestall.Incident
 	gpus := map[string]int{}
 	v.ledger.View(func(s *migrate.State) {
@@ -57,7 +53,7 @@ func (v view) hardware() (risks []forestall.Risk, failed func(forestall.Componen
 		}
 	})
 	risks, open := withCrashed(v.Risks(), down, gpus)
-	risks = slices.DeleteFunc(risks, func(r forestall.Risk) bool { return !judged(r.Component.Kind) })
+	risks = slices.DeleteFunc(risks, func(r forestall.Risk) bool { return !v.telemetry.lanes.judged(r.Component.Kind) })
 	return risks, func(c forestall.Component) bool { return open[c] }
 }
 

@@ -30,7 +30,6 @@ func (t *telemetry) drop(components []forestall.Component) {
 	defer t.mu.Unlock()
 	for _, c := range components {
 		delete(t.gone, c)
-		delete(t.broken, c)
 		for _, source := range []string{c.String(), windowsOf(c)} {
 			delete(t.failing, source)
 			t.metrics.scrapeErrors.DeleteLabelValues(source)

@@ -45,7 +45,7 @@ func TestChurningPageIsForgotten(t *testing.T) {
 	}
 	tel := &telemetry{
 		node: "n0", targets: list, owners: owners{of: map[forestall.Component]owner{}}, now: func() time.Time { return now }, log: log, metrics: newMetrics(prometheus.NewRegistry()),
-		lanes: gpuLanes(t), failing: map[string]bool{}, gone: map[forestall.Component]bool{}, broken: map[forestall.Component]bool{},
+		lanes: gpuLanes(t), failing: map[string]bool{}, gone: map[forestall.Component]bool{},
 		judged: newJudgement(DefaultConfig().Policy, time.Minute, time.Now, log),
 	}
 	for pod = range 200 {

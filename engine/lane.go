@@ -83,6 +83,12 @@ func (l *lanes) of(kind forestall.Kind) (champion, shadow *lane) {
 	return l.champion[kind], l.shadow[kind]
 }
 
+// judged reports whether a model judges a kind.
+func (l *lanes) judged(kind forestall.Kind) bool {
+	champion, _ := l.of(kind)
+	return champion != nil && champion.model != nil
+}
+
 func (l *lanes) set(champion, shadow *lane) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

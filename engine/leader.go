@@ -110,10 +110,12 @@ func (e *Engine) takeReport(ctx context.Context, q report) (reportReply, error) 
 			return reportReply{}, err
 		}
 	}
-	for _, c := range q.Healed {
-		if err := e.propose(ctx, "", &migrate.IncidentClose{Component: c, Kind: forestall.GPUFailure}); err != nil {
+	for c, why := range q.Recovered {
+		if err := e.propose(ctx, "", &migrate.IncidentClose{Component: c, Kind: forestall.GPUFailure, Closed: why}); err != nil {
 			e.log.Debug("incident not closed", "component", c, "error", err)
+			continue
 		}
+		e.log.Info("incident over", "component", c, "why", why)
 	}
 	reply := reportReply{Leader: e.name, Lacks: e.reports.take(q, now)}
 	risks := e.reports.risks(now, e.timing.fresh)

@@ -27,7 +27,7 @@ func (e *Engine) openTelemetry() (err error) {
 		now:         e.now, log: e.log, metrics: e.metrics,
 		lanes:  newLanes(),
 		owners: owners{of: map[forestall.Component]owner{}},
-		gone:   map[forestall.Component]bool{}, broken: map[forestall.Component]bool{}, failing: map[string]bool{},
+		gone:   map[forestall.Component]bool{}, failing: map[string]bool{},
 		failed:    func(f forestall.Failure) { e.outbox.add(failureReport{Failure: f}) },
 		incidents: e.knownIncidents,
 		past:      &past{read: e.ledgerPast, now: e.now},
@@ -64,6 +64,7 @@ func (e *Engine) openTelemetry() (err error) {
 	}
 	e.extra = mappings.Extra
 	e.scoring = e.scoringConfig(t)
+	t.recovering = &recoveries{probation: e.cfg.Policy.Probation.Duration, stale: e.scoring.Stale, of: map[forestall.Component]*recovery{}}
 	for kind, where := range map[forestall.Kind]string{forestall.KindGPU: e.cfg.Model.GPU, forestall.KindNode: e.cfg.Model.Node, forestall.KindAgent: "none", forestall.KindService: "none"} {
 		m, err := loadModel(kind, where)
 		if err != nil {

@@ -17,15 +17,15 @@ import (
 // report is what a node tells the leader at every report interval, and at once
 // when something failed.
 type report struct {
-	Self     migrate.Join                     `json:"self"`
-	Scored   uint64                           `json:"scored"`            // counts the node's scorings
-	Models   map[forestall.Kind]modelReport   `json:"models,omitempty"`  // with Risks
-	Risks    []forestall.Risk                 `json:"risks,omitempty"`   // of the newest, if the leader lacks it
-	Alarms   map[string]predict.AlarmCounts   `json:"alarms,omitempty"`  // that thresholds would have raised; with Risks
-	Known    string                           `json:"known,omitempty"`   // version of the cluster's risks that the node has
-	Members  map[string]forestall.MemberState `json:"members,omitempty"` // as gossip shows them from there
-	Failures []failureReport                  `json:"failures,omitempty"`
-	Healed   []forestall.Component            `json:"healed,omitempty"` // devices with an open incident that answer again
+	Self      migrate.Join                     `json:"self"`
+	Scored    uint64                           `json:"scored"`            // counts the node's scorings
+	Models    map[forestall.Kind]modelReport   `json:"models,omitempty"`  // with Risks
+	Risks     []forestall.Risk                 `json:"risks,omitempty"`   // of the newest, if the leader lacks it
+	Alarms    map[string]predict.AlarmCounts   `json:"alarms,omitempty"`  // that thresholds would have raised; with Risks
+	Known     string                           `json:"known,omitempty"`   // version of the cluster's risks that the node has
+	Members   map[string]forestall.MemberState `json:"members,omitempty"` // as gossip shows them from there
+	Failures  []failureReport                  `json:"failures,omitempty"`
+	Recovered map[forestall.Component]string   `json:"recovered,omitempty"` // GPUs with an open incident that work again, and why that is believed
 }
 
 // failureReport is a failure that the leader has not confirmed yet. Epoch is
@@ -97,7 +97,7 @@ func (e *Engine) reportOnce(ctx context.Context) {
 	defer cancel()
 	failures := e.outbox.pending()
 	scored, risks := e.telemetry.scored()
-	r := report{Self: e.self(), Scored: scored, Members: e.gossip(), Failures: failures, Healed: e.healed()}
+	r := report{Self: e.self(), Scored: scored, Members: e.gossip(), Failures: failures, Recovered: e.recovered()}
 	e.mu.Lock()
 	r.Known = e.cluster.version
 	if e.cluster.lacks || e.cluster.sent != scored {
@@ -167,20 +167,4 @@ func hostMemory() int64 {
 		return 0
 	}
 	return int64(info.Totalram) * int64(info.Unit)
-}
-
-// healed returns this node's GPUs that have an open incident, of which this
-// engine has seen no failure since it started, and whose last reading was good:
-// repaired or replaced.
-func (e *Engine) healed() []forestall.Component {
-	var list []forestall.Component
-	e.ledger.View(func(s *migrate.State) {
-		for _, incident := range s.Incidents {
-			c := incident.Component
-			if c.Kind == forestall.KindGPU && c.NodeName() == e.name && e.telemetry.answers(c, e.started) {
-				list = append(list, c)
-			}
-		}
-	})
-	return list
 }

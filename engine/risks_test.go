@@ -89,17 +89,18 @@ func TestRefilledIsNoAnswer(t *testing.T) {
 	next := newWatched(t, watchedConfig(w.cfg.Engine.DataDir), w.now.Add(time.Second))
 	defer next.close()
 	gpu := forestall.GPU("n1", 0)
+	works := watchFailed(next.Engine, gpu)
 	next.telemetry.refill(t.Context(), next.telemetry.recorder.dir)
-	if len(next.telemetry.lanes.components()) != 1 || next.telemetry.answers(gpu, next.started) {
-		t.Errorf("components %v, it answers before it was asked: %v", next.telemetry.lanes.components(), next.telemetry.answers(gpu, next.started))
+	if len(next.telemetry.lanes.components()) != 1 || works(gpu) {
+		t.Errorf("components %v, it answers before it was asked: %v", next.telemetry.lanes.components(), works(gpu))
 	}
 	next.minutes(t, 1, nil)
-	if !next.telemetry.answers(gpu, next.started) {
+	if !works(gpu) {
 		t.Error("it was read and does not answer")
 	}
 }
 
-// TestCloseIncident: an operator ends what no engine can see the end of.
+// TestCloseIncident: an operator ends an incident at once.
 func TestCloseIncident(t *testing.T) {
 	c := testConfig(t.TempDir())
 	c.GPU.Source, c.Features.Host = "none", false

@@ -19,21 +19,22 @@ import (
 // them. What cannot be read is reported as such and goes stale; it is never
 // taken for a value.
 type telemetry struct {
-	node     string
-	gpus     gpu.Source // nil: this node has none that can be read
-	siblings features.Siblings
-	host     *features.Host
-	targets  *targets
-	remote   *remoteWrite // nil: remote writes are not received
-	owners   owners
-	lanes    *lanes
-	judged   *judgement
-	unusual  *unusual  // nil: nothing is watched for what is unlike its past
-	recorder *recorder // nil: nothing is recorded
-	refilled refill
-	filling  filling
-	past     *past // nil: nothing is known
-	twins    twins
+	node       string
+	gpus       gpu.Source // nil: this node has none that can be read
+	siblings   features.Siblings
+	host       *features.Host
+	targets    *targets
+	remote     *remoteWrite // nil: remote writes are not received
+	owners     owners
+	lanes      *lanes
+	judged     *judgement
+	unusual    *unusual  // nil: nothing is watched for what is unlike its past
+	recorder   *recorder // nil: nothing is recorded
+	refilled   refill
+	filling    filling
+	past       *past // nil: nothing is known
+	twins      twins
+	recovering *recoveries // nil: no failure's end is looked for
 
 	silent      map[forestall.Component]bool // GPUs that report nothing while siblings do, scoreAll's
 	kernelLost  uint64                       // records of the kernel's log, scrapeHost's
@@ -52,8 +53,7 @@ type telemetry struct {
 	scorings uint64
 	risks    []forestall.Risk
 	gone     map[forestall.Component]bool
-	broken   map[forestall.Component]bool // an event proved its failure
-	failing  map[string]bool              // sources whose last read went wrong, to log the change only
+	failing  map[string]bool // sources whose last read went wrong, to log the change only
 }
 
 // Run scrapes and scores until ctx ends. Scoring many components takes long;
@@ -244,6 +244,7 @@ func (t *telemetry) pushMissing(c forestall.Component, at time.Time, latency tim
 		t.log.Warn("reading rejected", "component", c, "error", err)
 		return
 	}
+	t.recovering.spoil(c, "it reports nothing")
 	t.filling.keepMissing(c, at, latency)
 	t.unusual.scrape(c, at, nil)
 	t.recorder.scrape(c, at, nil, latency)
@@ -311,6 +312,7 @@ func (t *telemetry) push(samples []forestall.Sample, latency time.Duration) {
 	if err != nil {
 		return
 	}
+	t.recovering.read(samples[0].Component, t.now(), samples)
 	t.filling.keep(samples, latency)
 	t.unusual.scrape(samples[0].Component, samples[0].Time, samples)
 	t.recorder.scrape(samples[0].Component, samples[0].Time, samples, latency)
@@ -329,9 +331,7 @@ func (t *telemetry) take(source string, events []forestall.Event) {
 		t.past.event(e)
 		t.log.Info("event", "component", e.Component, "kind", e.Kind, "code", e.Code, "detail", e.Detail)
 		if f, ok := detect.EventFailure(e); ok {
-			t.mu.Lock()
-			t.broken[f.Component] = true
-			t.mu.Unlock()
+			t.recovering.fail(f.Component, t.now(), f)
 			t.failed(f)
 		}
 	}
@@ -380,6 +380,7 @@ func (t *telemetry) scoreAll() {
 	for _, c := range t.collapsed(risks) {
 		t.take("risks", []forestall.Event{{Component: c, Kind: forestall.EventTelemetryCollapse, Time: now, Detail: "it reports nothing while its siblings answer"}})
 	}
+	t.recovering.judge(risks, t.lanes.judged)
 	incidents, current := t.incidents()
 	t.judged.take(now, risks, shadows, incidents, current)
 	t.setThresholds()
@@ -410,16 +411,4 @@ func (t *telemetry) scored() (uint64, []forestall.Risk) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.scorings, t.risks
-}
-
-// answers reports whether the component's last reading was good and nothing
-// has proved a failure of it since this engine started. A window that was refilled
-// and not scraped since says nothing.
-func (t *telemetry) answers(c forestall.Component, started time.Time) bool {
-	t.mu.Lock()
-	gone := t.gone[c] || t.broken[c] || t.failing[c.String()]
-	t.mu.Unlock()
-	scraped := false
-	t.lanes.with(c, func(w *features.Window) { scraped = !w.Last().Before(started.Truncate(time.Millisecond)) })
-	return !gone && scraped
 }

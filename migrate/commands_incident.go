@@ -75,7 +75,7 @@ func failedAt(f forestall.Failure, at stamp) time.Time {
 type IncidentClose struct {
 	Component forestall.Component   `json:"component"`
 	Kind      forestall.FailureKind `json:"kind"`
-	Closed    string                `json:"closed,omitempty"` // by whom and why, where an operator asked for it
+	Closed    string                `json:"closed,omitempty"` // by whom and why
 }
 
 func (*IncidentClose) kind() string { return "incident_close" }

@@ -157,7 +157,7 @@ func (c membersCmd) Run(g *globals) error {
 // incidentsCmd looks at failures.
 type incidentsCmd struct {
 	List  incidentsListCmd  `cmd:"" default:"withargs" help:"List failures, open and closed (the default command)."`
-	Close incidentsCloseCmd `cmd:"" help:"End the open incident of a GPU that was repaired, where no engine can tell."`
+	Close incidentsCloseCmd `cmd:"" help:"End the open incident of a GPU that was repaired, at once."`
 }
 
 type incidentsListCmd struct {
@@ -173,7 +173,7 @@ type incidentsCloseCmd struct {
 
 // Help adds to the command's help.
 func (incidentsCloseCmd) Help() string {
-	return "The incident of a GPU that its own node's engine reads ends by itself once that engine was restarted and the GPU answers. Of one that is scraped from afar (a target, remote write) nobody knows that it was repaired: say so with this command. If it fails again, that is another incident."
+	return "The incident of a GPU ends by itself once it has given good readings for policy.probation, or its node was rebooted and it answers, but never while a row remap or a retired page waits for a reset. This command ends it at once. If it fails again, that is another incident."
 }
 
 func (c incidentsCloseCmd) Run(g *globals) error {
