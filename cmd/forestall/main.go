@@ -80,6 +80,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Description("Forestall predicts failures of nodes, GPUs, agents and services, saves and moves their work before they happen, and recovers it when the prediction missed."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { code = status }),
+		kong.Help(printHelp),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.ShortUsageOnError(),
 		kong.Vars{"default_config": defaultConfigFile, "version": "forestall " + version},
