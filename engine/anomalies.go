@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/predict"
 	"github.com/stratoswarm/forestall/predict/anomaly"
 	"github.com/stratoswarm/forestall/recording"
@@ -69,6 +70,11 @@ func (t *telemetry) apply(risks []forestall.Risk, now time.Time) {
 		if !ok {
 			continue
 		}
+		t.lanes.with(r.Component, func(w *features.Window) { // whose source may have had nothing new since
+			if heard := now.Add(-w.Gap(now)); w.Last().Equal(s.Last) && heard.After(s.Last) {
+				s.Last = heard
+			}
+		})
 		a := predict.AnomalyOf(s, cfg, now, u.stale)
 		r.Anomaly = &a
 		u.tell(t, r.Component, a)

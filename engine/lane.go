@@ -154,6 +154,13 @@ func (l *lanes) pushMissing(c forestall.Component, at time.Time, latency time.Du
 	return err
 }
 
+// hear says that a component's source answered and had nothing new.
+func (l *lanes) hear(c forestall.Component, at time.Time) {
+	for _, store := range l.stores(c.Kind) {
+		store.Hear(c, at)
+	}
+}
+
 func (l *lanes) forget(c forestall.Component) {
 	for _, store := range l.stores(c.Kind) {
 		store.Forget(c)

@@ -201,9 +201,19 @@ func (r *remoteWrite) flush(t *telemetry, now time.Time) {
 	refused := map[string]error{} // by source; nil where all was taken
 	for _, s := range scrapes {
 		source := remoteSource(s.Target)
-		err := t.claim(s.Samples[0].Component, source, func() bool { return t.now().Sub(r.writer.Heard(s.Target)) < r.forget })
-		if err == nil {
-			t.push(s.Samples, s.Latency)
+		claim := func(c forestall.Component) error {
+			return t.claim(c, source, func() bool { return t.now().Sub(r.writer.Heard(s.Target)) < r.forget })
+		}
+		err := s.Err
+		if len(s.Samples) > 0 {
+			if err = claim(s.Samples[0].Component); err == nil {
+				t.push(s.Samples, s.Latency)
+			}
+		}
+		for _, c := range s.Repeated {
+			if claim(c) == nil {
+				t.lanes.hear(c, s.Time)
+			}
 		}
 		refused[source] = errors.Join(refused[source], err)
 	}

@@ -263,7 +263,13 @@ func (t *telemetry) scrapePage(ctx context.Context, p *page) {
 		}
 		t.push(samples, latency)
 	}
-	t.targets.read(p, at, len(groups), err)
+	repeated := p.scraper.Repeated()
+	for _, c := range repeated {
+		if t.claim(c, p.id, func() bool { return t.targets.scraped(p) }) == nil {
+			t.lanes.hear(c, at)
+		}
+	}
+	t.targets.read(p, at, len(groups)+len(repeated), err)
 	t.sourceState(p.url, err)
 	t.take(p.url, p.scraper.Events())
 	t.undescribed(p.id, p.scraper.Forgotten())

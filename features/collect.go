@@ -39,6 +39,9 @@ type collector struct {
 	events []forestall.Event
 	gone   []forestall.Component // forgotten since Forgotten was called
 
+	pace     pace
+	repeated bool // the newest scrape brought nothing new
+
 	siblings Siblings
 }
 
@@ -177,11 +180,17 @@ func (c *collector) abort() {
 var errNothingKnown = errors.New("none of its series is known")
 
 // end completes the scrape: what needs two readings is derived, new XIDs are
-// noted, and a component that the scrape did not describe has no values now.
+// noted, and a component that the scrape did not describe has no values now. One
+// that brought nothing new leaves the readings before it, and repeated says so.
 func (c *collector) end(now time.Time) error {
 	if len(c.fresh) == 0 {
 		return errNothingKnown
 	}
+	if c.repeated = c.repeats(); c.repeated {
+		c.abort()
+		return nil
+	}
+	c.pace.fresh(now, len(c.fresh))
 	for _, r := range c.fresh {
 		if !r.known {
 			r.known = true
@@ -299,9 +308,22 @@ func (c *collector) Events() []forestall.Event {
 	return events
 }
 
+// Repeated returns the components that the newest scrape described with nothing
+// new: the source answers, and has not collected anew. Do not modify it.
+func (c *collector) Repeated() []forestall.Component {
+	if c.repeated {
+		return c.seen
+	}
+	return nil
+}
+
 // samples returns one group for each component that is remembered: a sample of every
-// metric that the mapping gives, and what [Context] has of the component.
+// metric that the mapping gives, and what [Context] has of the component; none
+// after a scrape that brought nothing new.
 func (c *collector) samples(now time.Time) [][]forestall.Sample {
+	if c.repeated {
+		return nil
+	}
 	out := make([][]forestall.Sample, len(c.seen))
 	for i, component := range c.seen {
 		out[i] = c.group(c.state[component], now)

@@ -25,6 +25,7 @@ type Mapping struct {
 	formulas []computed        // in the order of the table
 	details  []int             // slots that are told only of components that have had them
 	counting []int             // slots that are sums of counters, each aware of its resets
+	pulses   []int             // slots that move whenever the source collects
 	extra    []Metric          // those that the kind's list lacks
 }
 

@@ -24,9 +24,8 @@ type MapRow struct {
 	Preset string `toml:"preset,omitempty"` // that the row adds to or begins
 
 	// The first row of a new preset gives these, no other row does.
-	Kind        string    `toml:"kind,omitempty"`   // node, gpu, agent or service
-	Labels      MapLabels `toml:"labels,omitempty"` // that name the component
-	NoValueFrom *float64  `toml:"no_value_from,omitempty"`
+	Kind   string    `toml:"kind,omitempty"`   // node, gpu, agent or service
+	Labels MapLabels `toml:"labels,omitempty"` // that name the component
 
 	Series        string   `toml:"series,omitempty"`
 	Match         []string `toml:"match,omitempty"` // all hold: "mode=idle", "device!~(loop|ram).*"; as in PromQL, without quotes
@@ -39,6 +38,8 @@ type MapRow struct {
 	Join          string   `toml:"join,omitempty"`   // of several series of one component: max (default), sum, min, count
 	Bits          uint64   `toml:"bits,omitempty"`   // 1 where one of these bits is set, else 0
 	ZeroIsMissing bool     `toml:"zero_is_missing,omitempty"`
+	NoValueFrom   *float64 `toml:"no_value_from,omitempty"` // values from here on mean "no value"; in a preset's first row: of its other rows too
+	Pulse         bool     `toml:"pulse,omitempty"`         // the value moves whenever the source collects
 }
 
 // MapLabels names the labels that say whose series one is.
@@ -205,11 +206,14 @@ func compileTable(rows []numbered) (*Mapping, error) {
 	}
 	var helpers []string
 	for i, row := range rows {
-		if i > 0 && (row.Kind != "" && row.Kind != m.kind.String() || len(row.Labels.Node)+len(row.Labels.GPU)+len(row.Labels.Name) > 0 || row.NoValueFrom != nil) {
-			return nil, fmt.Errorf("%s: preset %s describes a %s and says already how: kind, labels and no_value_from stand in its first row only", row.at, m.name, m.kind)
+		if i > 0 && (row.Kind != "" && row.Kind != m.kind.String() || len(row.Labels.Node)+len(row.Labels.GPU)+len(row.Labels.Name) > 0) {
+			return nil, fmt.Errorf("%s: preset %s describes a %s and says already how: kind and labels stand in its first row only", row.at, m.name, m.kind)
 		}
 		if err := row.check(m.kind); err != nil {
 			return nil, fmt.Errorf("%s: %w", row.at, err)
+		}
+		if i > 0 && row.NoValueFrom != nil && (row.Formula != "" || row.Event != "") {
+			return nil, fmt.Errorf("%s: no_value_from is of rows with series and metric, and of a preset's first", row.at)
 		}
 		if row.Metric == "" {
 			continue
@@ -285,8 +289,8 @@ func (row *MapRow) check(kind forestall.Kind) error {
 		return errors.New("give one of series and formula")
 	case row.Series != "" && !model.LegacyValidation.IsValidMetricName(row.Series):
 		return fmt.Errorf("series: %q is not the name of a series", row.Series)
-	case (row.Formula != "" || row.Event != "") && (len(row.Match) > 0 || row.Scale != 0 || row.Join != "" || row.Bits != 0 || row.ZeroIsMissing):
-		return errors.New("match, scale, join, bits and zero_is_missing are of rows with series and metric")
+	case (row.Formula != "" || row.Event != "") && (len(row.Match) > 0 || row.Scale != 0 || row.Join != "" || row.Bits != 0 || row.ZeroIsMissing || row.Pulse):
+		return errors.New("match, scale, join, bits, zero_is_missing and pulse are of rows with series and metric")
 	case !finite(row.Scale):
 		return fmt.Errorf("scale: %g is not a finite number", row.Scale)
 	case row.Join != "" && !slices.Contains(joinNames, row.Join):
@@ -315,6 +319,12 @@ func (m *Mapping) addRow(row *MapRow, limit float64) error {
 	r := rule{slot: slot, scale: row.Scale, bits: row.Bits, nonzero: row.ZeroIsMissing, limit: limit}
 	if r.scale == 0 {
 		r.scale = 1
+	}
+	if row.NoValueFrom != nil {
+		r.limit = *row.NoValueFrom
+	}
+	if row.Pulse && !slices.Contains(m.pulses, slot) {
+		m.pulses = append(m.pulses, slot)
 	}
 	if row.Join != "" {
 		r.join = join(slices.Index(joinNames, row.Join))

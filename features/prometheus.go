@@ -67,7 +67,7 @@ type Scrape struct {
 // From+Step, ... would have given, in the order of time and, within one, of
 // targets (job, instance) and components. As for a scrape, a component that its
 // target did not report has NaN for every metric, and a target that did not
-// answer (up = 0) gives nothing. The latency is scrape_duration_seconds. Of two
+// answer (up = 0), or on which no pulse has moved, gives nothing. The latency is scrape_duration_seconds. Of two
 // targets that describe one component at one time the first counts.
 //
 // The server is asked in chunks of time and metric names, each below its limit

@@ -113,10 +113,15 @@ func (s *remoteScrape) put(series remoteSeries, v remoteValue) (added bool) {
 	return true
 }
 
-// RemoteScrape is a scrape that was put together.
+// RemoteScrape is a scrape that was put together. One that brought nothing new, as
+// of a [Scraper], has no samples and says of which components it is; where its
+// source has stopped collecting, it has an error in their place.
 type RemoteScrape struct {
 	Scrape
-	Target string // job and instance
+	Target   string // job and instance
+	Time     time.Time
+	Repeated []forestall.Component
+	Err      error
 }
 
 // NewRemoteWriter checks cfg.
@@ -435,12 +440,19 @@ func (t *remoteTarget) flush(s *remoteScrape, at time.Time, out []RemoteScrape) 
 	if err := t.collect.end(at); err != nil {
 		return out // there are values: it cannot fail
 	}
+	if t.collect.repeated {
+		one := RemoteScrape{Target: t.key.String(), Time: at, Err: t.collect.pace.check(at)}
+		if one.Err == nil {
+			one.Repeated = slices.Clone(t.collect.seen)
+		}
+		return append(out, one)
+	}
 	latency := notMeasured
 	if s.duration >= 0 {
 		latency = time.Duration(s.duration * float64(time.Second))
 	}
 	for _, group := range t.collect.samples(at) {
-		out = append(out, RemoteScrape{Scrape{group, latency}, t.key.String()})
+		out = append(out, RemoteScrape{Scrape: Scrape{group, latency}, Target: t.key.String(), Time: at})
 	}
 	return out
 }

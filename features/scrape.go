@@ -92,10 +92,12 @@ func (s *Scraper) Labels() map[string]string { return s.cfg.Labels }
 // Scrape reads the page once and returns, for each component seen there,
 // one sample of every metric of its kind, stamped now: NaN for what the page
 // does not report, also when the whole component is gone from it. The latency
-// is that of the request and the page, parsing excluded.
+// is that of the request and the page, parsing excluded. A page on which none of
+// the mapping's pulses has moved gives no samples; [Scraper.Repeated] says whose it is.
 //
-// A target that can't be reached, is too slow or answers anything but a page of
-// the preset's metrics gives an error that wraps [ErrScrape], no samples, and an
+// A target that can't be reached, is too slow, answers anything but a page of
+// the preset's metrics, or has collected nothing new for three of its intervals
+// (2 minutes at least, 10 at most) gives an error that wraps [ErrScrape], no samples, and an
 // event for [Scraper.Events].
 func (s *Scraper) Scrape(ctx context.Context, now time.Time) ([][]forestall.Sample, time.Duration, error) {
 	page, ok := s.cfg.Buffers.Get().(*bytes.Buffer)
@@ -110,7 +112,11 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) ([][]forestall.Samp
 	if err == nil {
 		err = s.take(page.Bytes(), contentType, now)
 	}
+	if err == nil && s.repeated {
+		err = s.pace.check(now)
+	}
 	if err != nil {
+		s.repeated = false
 		err = fmt.Errorf("%w %s: %w", ErrScrape, s.cfg.URL, err)
 		if ctx.Err() == nil {
 			var node forestall.Component
@@ -179,6 +185,7 @@ func (s *Scraper) get(ctx context.Context, page *bytes.Buffer) (contentType stri
 func (s *Scraper) take(page []byte, contentType string, now time.Time) error {
 	text := isText(page, contentType)
 	s.begin()
+	s.repeated = false
 	if text && s.known.read(page, s.add) && s.end(now) == nil {
 		return nil
 	}

@@ -119,7 +119,7 @@ func TestScrapeDCGM(t *testing.T) {
 	}
 
 	// GPU 1 throws an XID, then vanishes; GPU 0's memory sensor goes blank.
-	page = strings.Replace(page, `DCGM_FI_DRIVER_VERSION="550.127.05"} 63`, `DCGM_FI_DRIVER_VERSION="550.127.05"} 79`, 1)
+	page = strings.NewReplacer(`DCGM_FI_DRIVER_VERSION="550.127.05"} 63`, `DCGM_FI_DRIVER_VERSION="550.127.05"} 79`, "912345678901", "912345999999").Replace(page)
 	srv.page(page)
 	scrapeOnce(t, s, epoch.Add(time.Second))
 	want := []forestall.Event{{Component: forestall.GPU("n3", 1), Kind: forestall.EventXID, Time: epoch.Add(time.Second), Code: 79, Detail: "last XID that " + srv.URL + "/metrics reports"}}
@@ -134,6 +134,7 @@ func TestScrapeDCGM(t *testing.T) {
 		if strings.HasPrefix(line, "DCGM_FI_DEV_MEMORY_TEMP") {
 			line = strings.Replace(line, "} 58", "} 2147483632", 1)
 		}
+		line = strings.Replace(line, "912345999999", "912346999999", 1)
 		rest = append(rest, line)
 	}
 	srv.page(strings.Join(rest, "\n"))

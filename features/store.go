@@ -136,6 +136,12 @@ func (s *Store) push(c forestall.Component, t time.Time, samples []forestall.Sam
 	return nil
 }
 
+// Hear says that the source of c answered at t and had nothing new. A component
+// without a window gets none by it.
+func (s *Store) Hear(c forestall.Component, t time.Time) {
+	s.With(c, func(w *Window) { w.Hear(t) })
+}
+
 // Schema returns the schema of a kind of component, nil if there is none.
 func (s *Store) Schema(kind forestall.Kind) *Schema { return s.schemas[kind] }
 

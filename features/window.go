@@ -46,6 +46,7 @@ type Window struct {
 	first    int64 // ms, start of the coverage: see Ready
 	last     int64 // ms, newest scrape
 	previous int64 // ms, the scrape before
+	heard    int64 // ms, when its source answered last: see Hear
 	pushes   int64
 	latency  float64 // seconds, of the newest scrape; NaN = not measured
 }
@@ -93,7 +94,7 @@ func (w *Window) push(t time.Time, values []float64, latency float64) error {
 	if w.pushes == 0 || now-w.last > w.longest() {
 		w.first = now
 	}
-	w.previous, w.last, w.latency = w.last, now, latency
+	w.previous, w.last, w.heard, w.latency = w.last, now, now, latency
 	w.pushes++
 	for i := range w.rings {
 		w.rings[i].push(now, values, w.seenAt)
@@ -140,12 +141,17 @@ func (w *Window) Last() time.Time {
 	return time.UnixMilli(w.last).UTC()
 }
 
-// Gap returns how long before now the newest scrape was, -1 before the first.
+// Hear says that the component's source answered at t and had nothing new. No
+// feature tells of it, only Gap does.
+func (w *Window) Hear(t time.Time) { w.heard = t.UnixMilli() }
+
+// Gap returns how long before now the newest scrape was, or the newest answer of
+// the source, -1 before the first scrape.
 func (w *Window) Gap(now time.Time) time.Duration {
 	if w.pushes == 0 {
 		return -1
 	}
-	return now.Sub(w.Last())
+	return now.Sub(time.UnixMilli(w.heard))
 }
 
 // Schema returns the schema that the window was made for.
