@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stratoswarm/forestall/internal/parallel"
 	"github.com/zeebo/xxh3"
 )
 
@@ -142,7 +143,7 @@ func (s *Staged) eachPiece(ctx context.Context, list []*aside, workers int, held
 			pieces = append(pieces, place{a, at})
 		}
 	}
-	return parallel(ctx, workers, len(pieces), func(ctx context.Context, i int) error {
+	return parallel.Do(ctx, workers, len(pieces), func(ctx context.Context, i int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/durable"
 	"github.com/zeebo/blake3"
 )
 
@@ -98,7 +99,7 @@ func decodeCatalogue(b []byte) (records []record, damaged int, err error) {
 // catalogue is the open file.
 type catalogue struct {
 	mu   sync.Mutex
-	f    storeFile
+	f    durable.File
 	size int64
 	gone map[hash]bool // dropped since it was written anew
 }

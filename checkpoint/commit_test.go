@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // failing is a file system on which an operation on what lies in one of the
 // store's directories does not work.
-func failing(op, dir string) fileSystem {
-	return hookedFS{osFS{}, func(did, path string) error {
+func failing(op, dir string) durable.FS {
+	return hookedFS{durable.OS{}, func(did, path string) error {
 		if did == op && (filepath.Base(path) == dir || filepath.Base(filepath.Dir(path)) == dir) {
 			return syscall.EIO
 		}
@@ -32,7 +33,7 @@ func TestFailedCommitStaysAway(t *testing.T) {
 	if _, err := d.Save(t.Context(), Snapshot{Workload: "w", Epoch: 1, Source: src}); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("save: %v", err)
 	}
-	d.fs = osFS{}
+	d.fs = durable.OS{}
 	if err := d.Fence(t.Context(), "w", 2); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,7 @@ func TestCommitInDoubt(t *testing.T) {
 			t.Fatal("saved")
 		}
 	}
-	d.fs = osFS{}
+	d.fs = durable.OS{}
 	if err := d.Fence(t.Context(), "w", 2); !errors.Is(err, ErrReadOnly) || !strings.Contains(err.Error(), "take back checkpoint") {
 		t.Errorf("fence: %v", err)
 	}
@@ -81,7 +82,7 @@ func TestFailedDelete(t *testing.T) {
 	if err := d.Delete(t.Context(), cp.ID); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("delete: %v", err)
 	}
-	d.fs = osFS{}
+	d.fs = durable.OS{}
 	if err := d.Pin(cp.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -123,23 +124,5 @@ func TestRepackPastRot(t *testing.T) {
 	}
 	if names := must[[]os.DirEntry](t)(os.ReadDir(rot)); len(names) != 0 {
 		t.Errorf("put aside a month ago: %v", names)
-	}
-}
-
-// The directories that opening makes are durable, one in the other.
-func TestMakeDir(t *testing.T) {
-	t.Parallel()
-	deep := filepath.Join(t.TempDir(), "a", "b", "c")
-	for range 2 {
-		if err := makeDir(deep); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if fi := must[os.FileInfo](t)(os.Stat(deep)); !fi.IsDir() {
-		t.Error("it is no directory")
-	}
-	writeFiles(t, deep, map[string]string{"file": "x"})
-	if err := makeDir(filepath.Join(deep, "file", "d")); err == nil {
-		t.Error("a directory below a file was made")
 	}
 }

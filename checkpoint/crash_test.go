@@ -22,6 +22,7 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/checkpoint/seal"
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 const (
@@ -36,7 +37,7 @@ func crashChild(dir string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	var fsys fileSystem = osFS{}
+	var fsys durable.FS = durable.OS{}
 	if at, err := strconv.ParseInt(os.Getenv(crashAtEnv), 10, 64); err == nil {
 		k := killFS{fsys, new(atomic.Int64)}
 		k.left.Store(at)
@@ -207,7 +208,7 @@ func checkState(t *testing.T, d *Dir, cp forestall.Checkpoint) {
 
 // killFS kills the process before its file operation number at.
 type killFS struct {
-	fileSystem
+	durable.FS
 	left *atomic.Int64
 }
 
@@ -218,32 +219,32 @@ func (k killFS) step() {
 	}
 }
 
-func (k killFS) Create(path string) (storeFile, error) {
+func (k killFS) Create(path string) (durable.File, error) {
 	k.step()
-	f, err := k.fileSystem.Create(path)
+	f, err := k.FS.Create(path)
 	return killFile{f, k}, err
 }
 
-func (k killFS) Open(path string) (storeFile, error) {
+func (k killFS) Open(path string) (durable.File, error) {
 	k.step()
-	f, err := k.fileSystem.Open(path)
+	f, err := k.FS.Open(path)
 	return killFile{f, k}, err
 }
-func (k killFS) Rename(from, to string) error { k.step(); return k.fileSystem.Rename(from, to) }
-func (k killFS) Remove(path string) error     { k.step(); return k.fileSystem.Remove(path) }
-func (k killFS) SyncDir(path string) error    { k.step(); return k.fileSystem.SyncDir(path) }
+func (k killFS) Rename(from, to string) error { k.step(); return k.FS.Rename(from, to) }
+func (k killFS) Remove(path string) error     { k.step(); return k.FS.Remove(path) }
+func (k killFS) SyncDir(path string) error    { k.step(); return k.FS.SyncDir(path) }
 
 type killFile struct {
-	storeFile
+	durable.File
 	k killFS
 }
 
 func (f killFile) WriteAt(b []byte, at int64) (int, error) {
 	f.k.step()
-	return f.storeFile.WriteAt(b, at)
+	return f.File.WriteAt(b, at)
 }
-func (f killFile) Sync() error  { f.k.step(); return f.storeFile.Sync() }
-func (f killFile) Close() error { f.k.step(); return f.storeFile.Close() }
+func (f killFile) Sync() error  { f.k.step(); return f.File.Sync() }
+func (f killFile) Close() error { f.k.step(); return f.File.Close() }
 
 // TestKilledAtEveryOperation kills a process that saves and prunes before its
 // first file operation, its second, and so on, each time in the store that the

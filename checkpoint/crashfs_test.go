@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 var errPowerLoss = errors.New("the power went")
@@ -70,13 +71,13 @@ func (c *crashFS) change(path string, f func(names map[string]*crashInode)) {
 	c.pending[dir] = append(c.pending[dir], f)
 }
 
-func (c *crashFS) Create(path string) (storeFile, error) {
+func (c *crashFS) Create(path string) (durable.File, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.step(); err != nil {
 		return nil, err
 	}
-	f, err := osFS{}.Create(path)
+	f, err := durable.OS{}.Create(path)
 	if err != nil {
 		return nil, err
 	}
@@ -85,18 +86,18 @@ func (c *crashFS) Create(path string) (storeFile, error) {
 	return &crashFile{c: c, f: f, ino: ino}, nil
 }
 
-func (c *crashFS) Open(path string) (storeFile, error) {
+func (c *crashFS) Open(path string) (durable.File, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.step(); err != nil {
 		return nil, err
 	}
-	f, err := osFS{}.Open(path)
+	f, err := durable.OS{}.Open(path)
 	return &crashFile{c: c, f: f, ino: c.files[path]}, err
 }
 
 // OpenRead is not counted: what has been written is read as it is.
-func (c *crashFS) OpenRead(path string) (readableFile, error) { return osFS{}.OpenRead(path) }
+func (c *crashFS) OpenRead(path string) (durable.ReadFile, error) { return durable.OS{}.OpenRead(path) }
 
 func (c *crashFS) Rename(from, to string) error {
 	c.mu.Lock()
@@ -157,7 +158,7 @@ func (c *crashFS) SyncDir(path string) error {
 
 type crashFile struct {
 	c   *crashFS
-	f   storeFile
+	f   durable.File
 	ino *crashInode
 }
 

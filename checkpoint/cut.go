@@ -12,6 +12,7 @@ import (
 
 	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
 	_ "github.com/PlakarKorp/go-cdc-chunkers/chunkers/fastcdc" // registers the algorithm
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // Files are cut at places that their content decides, so that what is inserted
@@ -151,7 +152,7 @@ func (d *Dir) readAll(ctx context.Context, p *plan) error {
 	}
 	done := d.progress(StepRead, total)
 	workers := min(d.opt.Workers, d.chunksOf(p))
-	err := parallel(ctx, workers, workers, func(ctx context.Context, w int) error {
+	err := parallel.Do(ctx, workers, workers, func(ctx context.Context, w int) error {
 		buf := d.bufs.Get().(*[]byte)
 		defer d.bufs.Put(buf)
 		patch := patcher{d: d, b: p.batch}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // The layout of a store.
@@ -48,7 +49,8 @@ type Dir struct {
 	lock  *os.File
 	temps atomic.Uint64
 	bufs  sync.Pool
-	fs    fileSystem
+	fs    durable.FS
+	aim   durable.FS // on which restores make their targets
 
 	index index
 	packs packSet
@@ -85,9 +87,9 @@ type Dir struct {
 // manifests are logged and left out. Errors wrap [ErrLocked] when another
 // process, named, has it open, and [ErrNotStore] when the directory holds
 // something else. The caller closes it.
-func OpenDir(path string, opt Options) (*Dir, error) { return openDirOn(osFS{}, path, opt) }
+func OpenDir(path string, opt Options) (*Dir, error) { return openDirOn(durable.OS{}, path, opt) }
 
-func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
+func openDirOn(fsys durable.FS, path string, opt Options) (*Dir, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
@@ -95,7 +97,7 @@ func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint store: %w", err)
 	}
-	if err := makeDir(path); err != nil {
+	if _, err := durable.MakeDirs(durable.OS{}, path, 0o700); err != nil {
 		return nil, fmt.Errorf("create checkpoint store: %w", err)
 	}
 	version, damaged, err := inspect(path)
@@ -116,9 +118,9 @@ func openDirOn(fsys fileSystem, path string, opt Options) (*Dir, error) {
 	return d, nil
 }
 
-func newDir(fsys fileSystem, path string, opt Options) *Dir {
+func newDir(fsys durable.FS, path string, opt Options) *Dir {
 	d := &Dir{
-		path: path, opt: opt, fs: fsys,
+		path: path, opt: opt, fs: fsys, aim: durable.OS{},
 		pace:        pace{rate: opt.BackgroundRate, now: opt.Now},
 		packs:       packSet{dir: filepath.Join(path, packDir), fs: fsys},
 		checkpoints: make(map[string]forestall.Checkpoint),

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // TestDiskFullAtEveryWrite lets each write of a checkpoint in turn find the
@@ -19,7 +20,7 @@ func TestDiskFullAtEveryWrite(t *testing.T) {
 	for at := int64(1); ; at++ {
 		writeFiles(t, src, map[string]string{"model/weights": noise(uint64(at)+10, 16<<10)})
 		var n atomic.Int64
-		d.fs = hookedFS{osFS{}, func(op, _ string) error {
+		d.fs = hookedFS{durable.OS{}, func(op, _ string) error {
 			if (op == "create" || op == "write") && n.Add(1) == at {
 				return syscall.ENOSPC
 			}
@@ -49,26 +50,26 @@ func TestDiskFullAtEveryWrite(t *testing.T) {
 // hookedFS asks hook before each operation. A write that it refuses is half
 // done.
 type hookedFS struct {
-	fileSystem
+	durable.FS
 	hook func(op, path string) error
 }
 
 type hookedFile struct {
-	storeFile
+	durable.File
 	path string
 	hook func(op, path string) error
 }
 
-func (h hookedFS) Create(path string) (storeFile, error) {
+func (h hookedFS) Create(path string) (durable.File, error) {
 	if err := h.hook("create", path); err != nil {
 		return nil, err
 	}
-	f, err := h.fileSystem.Create(path)
+	f, err := h.FS.Create(path)
 	return hookedFile{f, path, h.hook}, err
 }
 
-func (h hookedFS) Open(path string) (storeFile, error) {
-	f, err := h.fileSystem.Open(path)
+func (h hookedFS) Open(path string) (durable.File, error) {
+	f, err := h.FS.Open(path)
 	return hookedFile{f, path, h.hook}, err
 }
 
@@ -76,34 +77,34 @@ func (h hookedFS) Rename(from, to string) error {
 	if err := h.hook("rename", to); err != nil {
 		return err
 	}
-	return h.fileSystem.Rename(from, to)
+	return h.FS.Rename(from, to)
 }
 
 func (h hookedFS) Remove(path string) error {
 	if err := h.hook("remove", path); err != nil {
 		return err
 	}
-	return h.fileSystem.Remove(path)
+	return h.FS.Remove(path)
 }
 
 func (h hookedFS) SyncDir(path string) error {
 	if err := h.hook("syncdir", path); err != nil {
 		return err
 	}
-	return h.fileSystem.SyncDir(path)
+	return h.FS.SyncDir(path)
 }
 
 func (f hookedFile) WriteAt(b []byte, at int64) (int, error) {
 	if err := f.hook("write", f.path); err != nil {
-		n, _ := f.storeFile.WriteAt(b[:len(b)/2], at)
+		n, _ := f.File.WriteAt(b[:len(b)/2], at)
 		return n, err
 	}
-	return f.storeFile.WriteAt(b, at)
+	return f.File.WriteAt(b, at)
 }
 
 func (f hookedFile) Sync() error {
 	if err := f.hook("sync", f.path); err != nil {
 		return err
 	}
-	return f.storeFile.Sync()
+	return f.File.Sync()
 }

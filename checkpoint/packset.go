@@ -7,13 +7,15 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync"
+
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // packSet is the packs of a store, by number, and the few of them that are open
 // for reading.
 type packSet struct {
 	dir string
-	fs  fileSystem
+	fs  durable.FS
 
 	mu   sync.Mutex
 	list []*packFile // by number; nil: it has gone
@@ -30,7 +32,7 @@ type packFile struct {
 	indexed bool  // the index knows all chunks
 	broken  bool  // its index was lost; GC writes what is left of it elsewhere
 
-	f    readableFile // nil: not open
+	f    durable.ReadFile // nil: not open
 	refs int
 	last uint64 // acquisition
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // packWriter fills one pack under a temporary name. Its methods may be called
@@ -12,7 +14,7 @@ import (
 type packWriter struct {
 	d    *Dir
 	path string
-	f    storeFile
+	f    durable.File
 
 	mu      sync.Mutex
 	size    int64

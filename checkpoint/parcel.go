@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // Hash addresses a chunk: the BLAKE3-256 of its content before compression.
@@ -68,7 +69,7 @@ func (d *Dir) parcel(id string, send func(Hash, func(Hash, []byte) error) error)
 		Chunks:     append([]Hash{}, m.hashes()...),
 		Release:    unpin,
 		Fetch: func(ctx context.Context, chunks []Hash, deliver func(Hash, []byte) error) error {
-			return parallel(ctx, pushWorkers, len(chunks), func(_ context.Context, i int) error {
+			return parallel.Do(ctx, pushWorkers, len(chunks), func(_ context.Context, i int) error {
 				return send(chunks[i], deliver)
 			})
 		},

@@ -10,6 +10,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/stratoswarm/forestall/internal/parallel"
 	"github.com/zeebo/blake3"
 )
 
@@ -126,7 +127,7 @@ func ReadParcel(r io.ReaderAt, size int64) (*Parcel, error) {
 		Manifest:   manifest,
 		Chunks:     chunks,
 		Fetch: func(ctx context.Context, wanted []Hash, deliver func(Hash, []byte) error) error {
-			return parallel(ctx, pushWorkers, len(wanted), func(_ context.Context, i int) error {
+			return parallel.Do(ctx, pushWorkers, len(wanted), func(_ context.Context, i int) error {
 				at, ok := places[wanted[i]]
 				if !ok {
 					return bad("chunk %s is not in it", wanted[i])

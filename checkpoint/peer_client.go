@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // Peer is another node's store.
@@ -156,7 +157,7 @@ func (c client) open(ctx context.Context, p Peer, id string) (*Parcel, error) {
 		Checkpoint: h.checkpoint(id),
 		Manifest:   raw,
 		Fetch: func(ctx context.Context, chunks []Hash, deliver func(Hash, []byte) error) error {
-			return parallel(ctx, pushWorkers, len(chunks), func(ctx context.Context, i int) error {
+			return parallel.Do(ctx, pushWorkers, len(chunks), func(ctx context.Context, i int) error {
 				file, err := c.do(ctx, p, http.MethodGet, "/v1/chunks/"+chunks[i].String(), nil, maxChunkFile)
 				if err != nil {
 					return err

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // Changes is what a restore would do to its target. Paths are relative to it
@@ -129,7 +131,7 @@ func (v *comparison) path(e entry) string { return filepath.Join(v.at, filepath.
 // contents reads every chunk and compares it with the files of the same size.
 func (v *comparison) contents(ctx context.Context) error {
 	uses := usesOf(v.m.entries)
-	return parallel(ctx, v.d.opt.Workers, len(uses), func(ctx context.Context, i int) error {
+	return parallel.Do(ctx, v.d.opt.Workers, len(uses), func(ctx context.Context, i int) error {
 		return v.d.writeUse(ctx, uses[i], v.compare)
 	})
 }

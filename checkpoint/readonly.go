@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // ErrReadOnly says that the store was opened for reading.
@@ -82,12 +83,12 @@ func (d *Dir) loadRead(version int) error {
 // readOnlyFS refuses every change.
 type readOnlyFS struct{}
 
-var _ fileSystem = readOnlyFS{}
+var _ durable.FS = readOnlyFS{}
 
-func (readOnlyFS) Create(string) (storeFile, error) { return nil, ErrReadOnly }
-func (readOnlyFS) Open(string) (storeFile, error)   { return nil, ErrReadOnly }
-func (readOnlyFS) OpenRead(path string) (readableFile, error) {
-	return osFS{}.OpenRead(path)
+func (readOnlyFS) Create(string) (durable.File, error) { return nil, ErrReadOnly }
+func (readOnlyFS) Open(string) (durable.File, error)   { return nil, ErrReadOnly }
+func (readOnlyFS) OpenRead(path string) (durable.ReadFile, error) {
+	return durable.OS{}.OpenRead(path)
 }
 func (readOnlyFS) Rename(string, string) error { return ErrReadOnly }
 func (readOnlyFS) Remove(string) error         { return ErrReadOnly }
@@ -96,7 +97,7 @@ func (readOnlyFS) SyncDir(string) error        { return ErrReadOnly }
 // readOnlyFile stands for the catalogue.
 type readOnlyFile struct{}
 
-var _ storeFile = readOnlyFile{}
+var _ durable.File = readOnlyFile{}
 
 func (readOnlyFile) WriteAt([]byte, int64) (int, error) { return 0, ErrReadOnly }
 func (readOnlyFile) Sync() error                        { return ErrReadOnly }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // Regions says what to save of memory regions, or of large files rewritten in
@@ -147,7 +148,7 @@ func (d *Dir) saveRegion(ctx context.Context, r Region, base map[string]baseFile
 func (d *Dir) writeRanges(ctx context.Context, content io.ReaderAt, ranges []PageRange, b *batch, enc *zstd.Encoder) ([]placed, error) {
 	jobs := packRanges(ranges, int64(d.opt.ChunkSize))
 	done := make([][]placed, len(jobs))
-	err := parallel(ctx, d.opt.Workers, len(jobs), func(ctx context.Context, i int) error {
+	err := parallel.Do(ctx, d.opt.Workers, len(jobs), func(ctx context.Context, i int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -294,7 +295,7 @@ func (d *Dir) ReadFile(ctx context.Context, id, name string, w io.WriterAt) (int
 		return 0, fmt.Errorf("%w: checkpoint %.12s of %s has no file %.200q", ErrNotFound, id, r.workload, name)
 	}
 	uses := usesOf([]entry{e})
-	err = parallel(ctx, d.opt.Workers, len(uses), func(ctx context.Context, i int) error {
+	err = parallel.Do(ctx, d.opt.Workers, len(uses), func(ctx context.Context, i int) error {
 		return d.writeUse(ctx, uses[i], func(_ int, b []byte, at int64) error {
 			_, err := w.WriteAt(b, at)
 			return err

@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"sort"
+
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // completed is sparse content with the pieces of the base that it lacks.
@@ -44,7 +46,7 @@ func (d *Dir) complete(ctx context.Context, content io.ReaderAt, kept []placed, 
 	for h := range byChunk {
 		chunks = append(chunks, h)
 	}
-	err := parallel(ctx, d.opt.Workers, len(chunks), func(_ context.Context, i int) error {
+	err := parallel.Do(ctx, d.opt.Workers, len(chunks), func(_ context.Context, i int) error {
 		buf := d.bufs.Get().(*[]byte)
 		defer d.bufs.Put(buf)
 		chunk, err := d.readChunk((*buf)[:0], chunks[i])

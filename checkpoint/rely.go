@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // What a checkpoint promises about the chunks that it did not write: this store
@@ -101,7 +103,7 @@ func (r *reliance) all(ctx context.Context, hashes []hash) error {
 	if !r.verify {
 		return nil
 	}
-	return parallel(ctx, r.d.opt.Workers, len(hashes), func(ctx context.Context, i int) error {
+	return parallel.Do(ctx, r.d.opt.Workers, len(hashes), func(ctx context.Context, i int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

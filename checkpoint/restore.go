@@ -10,6 +10,10 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/stratoswarm/forestall/internal/parallel"
+
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // Restore makes target the tree that the checkpoint holds. The tree is built
@@ -37,7 +41,7 @@ func (d *Dir) restore(ctx context.Context, m *manifest, target string) (err erro
 	if err := d.apart(target); err != nil {
 		return err
 	}
-	undo, err := makeParents(target)
+	undo, err := durable.MakeDirs(d.aim, filepath.Dir(target), 0o755)
 	if err != nil {
 		return err
 	}
@@ -73,7 +77,7 @@ func (d *Dir) restore(ctx context.Context, m *manifest, target string) (err erro
 	if err := swap(build.dir, target); err != nil {
 		return err
 	}
-	return syncDir(parent)
+	return d.aim.SyncDir(parent)
 }
 
 // build makes the tree in the empty directory dir, durably.
@@ -95,7 +99,7 @@ func (d *Dir) build(ctx context.Context, m *manifest, dir string) error {
 			return err
 		}
 	}
-	return syncTree(dir, m.entries)
+	return d.syncTree(dir, m.entries)
 }
 
 // makeEntries creates directories, links and empty files.
@@ -127,7 +131,7 @@ const usesAtOnce = 8
 // fill writes the content of the files.
 func (d *Dir) fill(ctx context.Context, root *os.Root, entries []entry) error {
 	groups := slices.Collect(slices.Chunk(usesOf(entries), usesAtOnce))
-	return parallel(ctx, d.opt.Workers, len(groups), func(ctx context.Context, i int) (err error) {
+	return parallel.Do(ctx, d.opt.Workers, len(groups), func(ctx context.Context, i int) (err error) {
 		to := target{root: root, entries: entries, open: -1}
 		defer func() { err = errors.Join(err, to.close()) }()
 		for _, u := range groups[i] {
@@ -209,7 +213,7 @@ func stamp(root *os.Root, e entry) error {
 const manyFiles = 256
 
 // syncTree makes a new tree durable.
-func syncTree(dir string, entries []entry) error {
+func (d *Dir) syncTree(dir string, entries []entry) error {
 	err := errors.ErrUnsupported
 	if len(entries) > manyFiles {
 		err = syncFileSystem(dir)
@@ -221,7 +225,7 @@ func syncTree(dir string, entries []entry) error {
 		if e.kind == kindSymlink {
 			continue
 		}
-		if err := syncDir(filepath.Join(dir, filepath.FromSlash(e.path))); err != nil {
+		if err := d.aim.SyncDir(filepath.Join(dir, filepath.FromSlash(e.path))); err != nil {
 			return err
 		}
 	}

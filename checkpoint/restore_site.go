@@ -63,25 +63,3 @@ func sweep(parent, prefix, target string) {
 		f.Close()
 	}
 }
-
-// makeParents makes the directories above path. undo takes those away again that
-// were not there, as long as they are empty.
-func makeParents(path string) (undo func(), err error) {
-	var made []string
-	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
-			break
-		}
-		made = append(made, dir)
-	}
-	undo = func() {
-		for _, dir := range made {
-			_ = os.Remove(dir)
-		}
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		undo()
-		return nil, err
-	}
-	return undo, nil
-}

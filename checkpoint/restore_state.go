@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // RestoreState makes target/state what the checkpoint holds under that name and
@@ -27,7 +29,7 @@ func (d *Dir) RestoreState(ctx context.Context, id, state, target string) error 
 	return nil
 }
 
-func (d *Dir) restoreState(ctx context.Context, m *manifest, state, target string) error {
+func (d *Dir) restoreState(ctx context.Context, m *manifest, state, target string) (err error) {
 	part, err := m.part(state)
 	if err != nil {
 		return err
@@ -38,9 +40,15 @@ func (d *Dir) restoreState(ctx context.Context, m *manifest, state, target strin
 	if part.entries[0].kind == kindDir {
 		return d.restore(ctx, part, filepath.Join(target, state))
 	}
-	if err := os.MkdirAll(target, 0o755); err != nil {
+	undo, err := durable.MakeDirs(d.aim, target, 0o755)
+	if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
 	if real, err := filepath.EvalSymlinks(target); err == nil {
 		target = real
 	}
@@ -71,7 +79,7 @@ func (d *Dir) restoreState(ctx context.Context, m *manifest, state, target strin
 	if err := os.Rename(filepath.Join(build.dir, state), filepath.Join(target, state)); err != nil {
 		return err
 	}
-	return syncDir(target)
+	return d.aim.SyncDir(target)
 }
 
 // part returns the tree under one name at the top: of a directory with it as

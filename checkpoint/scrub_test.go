@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // TestScrubGoesOn scrubs a store in small portions, closing it in between, and
@@ -68,7 +69,7 @@ func TestVanishedManifestIsMissed(t *testing.T) {
 	d, src := openDir(t, small()), state(t)
 	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	raw := must[[]byte](t)(d.manifestBytes(cp.ID))
-	if err := (osFS{}).Remove(filepath.Join(d.path, manifestDir, cp.ID)); err != nil {
+	if err := (durable.OS{}).Remove(filepath.Join(d.path, manifestDir, cp.ID)); err != nil {
 		t.Fatal(err)
 	}
 	reopen := func() {
@@ -93,7 +94,7 @@ func TestVanishedManifestIsMissed(t *testing.T) {
 	if err := d.Verify(t.Context(), cp.ID); err != nil {
 		t.Error(err)
 	}
-	if err := (osFS{}).Remove(filepath.Join(d.path, manifestDir, cp.ID)); err != nil {
+	if err := (durable.OS{}).Remove(filepath.Join(d.path, manifestDir, cp.ID)); err != nil {
 		t.Fatal(err)
 	}
 	reopen()

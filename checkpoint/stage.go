@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // Staged is a snapshot on its way to be independent of the workload: what
@@ -189,7 +190,7 @@ func (s *Staged) copyAside(ctx context.Context) error {
 	for i := range names {
 		names[i] = s.nextCopy()
 	}
-	return parallel(ctx, workers, len(files), func(ctx context.Context, i int) error {
+	return parallel.Do(ctx, workers, len(files), func(ctx context.Context, i int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // Verify reads every chunk of a checkpoint and compares its hash. Errors wrap
@@ -29,7 +31,7 @@ func (d *Dir) Verify(ctx context.Context, id string) error {
 		bad []error
 	)
 	hashes := m.hashes()
-	err = parallel(ctx, d.opt.Workers, len(hashes), func(ctx context.Context, i int) error {
+	err = parallel.Do(ctx, d.opt.Workers, len(hashes), func(ctx context.Context, i int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/stratoswarm/forestall/internal/parallel"
 	"github.com/zeebo/xxh3"
 )
 
@@ -107,40 +108,17 @@ func (h *hasher) markPortion(at int64, buf []byte) (changed []Range, err error) 
 }
 
 // each calls do for 0 to n-1 from several goroutines until one fails. buf is
-// the goroutine's own, of portion bytes, or nil where the source needs none.
+// nobody else's, of portion bytes, or nil where the source needs none.
 func (h *hasher) each(ctx context.Context, n int, do func(i int, buf []byte) error) error {
-	var (
-		wg     sync.WaitGroup
-		mu     sync.Mutex
-		next   int
-		failed error
-	)
-	take := func() (int, bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		if failed == nil {
-			failed = ctx.Err()
+	bufs := sync.Pool{New: func() any { b := make([]byte, portion); return &b }}
+	return parallel.Do(ctx, h.workers, n, func(_ context.Context, i int) error {
+		if h.src.direct() {
+			return do(i, nil)
 		}
-		next++
-		return next - 1, next <= n && failed == nil
-	}
-	for range max(1, min(h.workers, n)) {
-		wg.Go(func() {
-			var buf []byte
-			if !h.src.direct() {
-				buf = make([]byte, portion)
-			}
-			for i, ok := take(); ok; i, ok = take() {
-				if err := do(i, buf); err != nil {
-					mu.Lock()
-					failed = err
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return failed
+		buf := bufs.Get().(*[]byte)
+		defer bufs.Put(buf)
+		return do(i, *buf)
+	})
 }
 
 // whole is the range of a region that was never marked.

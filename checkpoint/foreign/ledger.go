@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall/checkpoint"
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // Ledger is a directory of entries. Its methods may be called at once from any
@@ -29,7 +31,7 @@ func Open(dir string, now func() time.Time) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if _, err := durable.MakeDirs(durable.OS{}, dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open ledger of foreign checkpoints: %w", err)
 	}
 	return &Ledger{dir, now}, nil
@@ -259,22 +261,6 @@ func (l *Ledger) write(e Entry) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(l.dir, "."+e.ID+".*")
-	if err != nil {
-		return fmt.Errorf("write entry: %w", err)
-	}
-	defer os.Remove(f.Name()) // it has gone where all went well
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write entry: %w", err)
-	}
-	if err := os.Rename(f.Name(), filepath.Join(l.dir, e.ID)); err != nil {
-		return fmt.Errorf("write entry: %w", err)
-	}
-	d, err := os.Open(l.dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	tmp := filepath.Join(l.dir, fmt.Sprintf(".%s.%016x", e.ID, rand.Uint64())) // several may write at once
+	return durable.Replace(durable.OS{}, filepath.Join(l.dir, e.ID), tmp, b)
 }

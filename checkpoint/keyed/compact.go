@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // slackBytes is how much garbage a log may hold beside once its live bytes.
@@ -58,7 +60,7 @@ func (l *Log) compact() (err error) {
 	if err := os.Rename(path+tempSuffix, path); err != nil {
 		return err
 	}
-	if err := syncDir(l.dir); err != nil {
+	if err := (durable.OS{}).SyncDir(l.dir); err != nil {
 		return l.breakDown(err) // which of the two files the next opening finds is not known
 	}
 	l.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/durable"
 	"github.com/zeebo/blake3"
 )
 
@@ -91,30 +92,12 @@ func (l *Log) admitted() error {
 	return nil
 }
 
-// replace makes b the durable content of path in one step.
-func replace(path string, b []byte) (err error) {
+// replace makes b the durable content of path in one step. The caller holds the
+// lock.
+func replace(path string, b []byte) error {
 	tmp := path + tempSuffix
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a run that was killed
 		return err
 	}
-	if _, err = f.Write(b); err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp)
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return durable.Replace(durable.OS{}, path, tmp, b)
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 const (
@@ -35,7 +36,7 @@ func OpenLog(dir string, epoch forestall.Epoch, logger *slog.Logger) (*Log, erro
 }
 
 func openLog(dir string, epoch forestall.Epoch, logger *slog.Logger) (_ *Log, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if _, err := durable.MakeDirs(durable.OS{}, dir, 0o700); err != nil {
 		return nil, err
 	}
 	l := &Log{dir: dir, logger: logger, heads: make(map[string]head), refused: make(map[uint64]error)}

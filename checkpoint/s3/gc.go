@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // plan is what GC is going to remove: key -> since when it is garbage, by the
@@ -195,7 +197,7 @@ func (s *Store) needed(ctx context.Context) (map[string]bool, error) {
 	}
 	var mu sync.Mutex
 	needed := make(map[string]bool)
-	err = parallel(ctx, s.cfg.Parallel, len(entries), func(ctx context.Context, i int) error {
+	err = parallel.Do(ctx, s.cfg.Parallel, len(entries), func(ctx context.Context, i int) error {
 		refs, err := s.packsOf(ctx, entries[i])
 		if err != nil {
 			return fmt.Errorf("checkpoint %.12s of %s: %w; delete it, or put its objects back", entries[i].ID, entries[i].Workload, err)

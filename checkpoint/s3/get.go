@@ -10,6 +10,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"github.com/stratoswarm/forestall/checkpoint"
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // Open finds a checkpoint to be read. It may be deleted meanwhile; its objects
@@ -49,7 +50,7 @@ func (r *reader) locate(ctx context.Context) (map[checkpoint.Hash]place, error) 
 		return r.places, nil
 	}
 	packs := make([]*pack, len(r.refs))
-	err := parallel(ctx, r.s.cfg.Parallel, len(r.refs), func(ctx context.Context, i int) (err error) {
+	err := parallel.Do(ctx, r.s.cfg.Parallel, len(r.refs), func(ctx context.Context, i int) (err error) {
 		packs[i], err = r.s.index(ctx, r.refs[i])
 		return err
 	})
@@ -119,7 +120,7 @@ func (r *reader) fetch(ctx context.Context, chunks []checkpoint.Hash, deliver fu
 		places = append(places, p)
 	}
 	todo := spans(places)
-	return parallel(ctx, r.s.cfg.Parallel, len(todo), func(ctx context.Context, i int) error {
+	return parallel.Do(ctx, r.s.cfg.Parallel, len(todo), func(ctx context.Context, i int) error {
 		return r.get(ctx, todo[i], deliver)
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/checkpoint"
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // Put takes in a checkpoint. Chunks that packs of the workload's newest
@@ -158,7 +159,7 @@ func (s *Store) candidates(ctx context.Context, c *catalog, doomed *plan) (out [
 		}
 	}
 	var mu sync.Mutex
-	err = parallel(ctx, s.cfg.Parallel, len(unread), func(ctx context.Context, i int) error {
+	err = parallel.Do(ctx, s.cfg.Parallel, len(unread), func(ctx context.Context, i int) error {
 		p, err := s.index(ctx, unread[i])
 		if err != nil {
 			return s.noBase(c.Workload, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/checkpoint"
+	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
 // The keys below the prefix.
@@ -200,7 +201,7 @@ func (s *Store) catalogs(ctx context.Context) ([]*catalog, error) {
 		return nil, err
 	}
 	out := make([]*catalog, len(names))
-	err = parallel(ctx, s.cfg.Parallel, len(names), func(ctx context.Context, i int) (err error) {
+	err = parallel.Do(ctx, s.cfg.Parallel, len(names), func(ctx context.Context, i int) (err error) {
 		var etag string
 		if out[i], etag, err = s.loadCatalog(ctx, names[i]); err == nil && etag == "" {
 			err = fmt.Errorf("%s: catalog %q is listed and not there", s, names[i])
@@ -249,31 +250,4 @@ func (s *Store) find(ctx context.Context, id string) (entry, error) {
 		}
 	}
 	return entry{}, none
-}
-
-// parallel calls do for 0..n-1 on several goroutines and returns the first
-// error, after which no further index is begun.
-func parallel(ctx context.Context, workers, n int, do func(ctx context.Context, i int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	next := make(chan int, n)
-	for i := range n {
-		next <- i
-	}
-	close(next)
-	var wg sync.WaitGroup
-	for range min(workers, n) {
-		wg.Go(func() {
-			for i := range next {
-				if ctx.Err() != nil {
-					return
-				}
-				if err := do(ctx, i); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return context.Cause(ctx)
 }

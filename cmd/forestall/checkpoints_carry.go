@@ -9,6 +9,7 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/checkpoint"
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // carried is what became of a checkpoint that was to be elsewhere.
@@ -103,7 +104,10 @@ func writeNew(name string, write func(*os.File) error) (err error) {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), name)
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	return durable.OS{}.SyncDir(filepath.Dir(name))
 }
 
 type checkpointsImportCmd struct {

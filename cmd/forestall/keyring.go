@@ -3,13 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"filippo.io/age"
 	"github.com/stratoswarm/forestall/checkpoint/seal"
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 // keyringCmd is about the keys of encrypted checkpoint stores.
@@ -36,7 +36,7 @@ func (c keyringIdentityCmd) Run(g *globals) error {
 		return err
 	}
 	text := fmt.Sprintf("# recipient: %s\n%s\n", id.Recipient(), id)
-	if err := createSecret(c.Out, []byte(text)); err != nil {
+	if err := durable.Create(durable.OS{}, c.Out, []byte(text)); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(g.out, id.Recipient())
@@ -53,7 +53,7 @@ func (c keyringNewCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	return createSecret(c.Out, file)
+	return durable.Create(durable.OS{}, c.Out, file)
 }
 
 // keyringFlags open a keyring.
@@ -144,28 +144,9 @@ func (c keyringRewrapCmd) Run(g *globals) error {
 	return nil
 }
 
-// createSecret writes a secret file that must not exist yet.
-func createSecret(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		os.Remove(path)
-	}
-	return err
-}
-
 // replaceSecret writes a secret file anew in one step.
 func replaceSecret(path string, b []byte) error {
 	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
 	os.Remove(tmp)
-	if err := createSecret(tmp, b); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
+	return durable.Replace(durable.OS{}, path, tmp, b)
 }
