@@ -39,3 +39,21 @@ func TestEvalWithoutData(t *testing.T) {
 		t.Error("a command that is not there")
 	}
 }
+
+// A setting that XGBoost has not fails no bar, however bad it is; the same figures
+// from a start do.
+func TestBesidesHaveNoBar(t *testing.T) {
+	bad := train.Paired{AUC: train.Difference{A: 0.5, B: 0.9, Delta: -0.4}, AP: train.Difference{A: 0.1, B: 0.5, Delta: -0.4}}
+	good := train.Paired{AUC: train.Difference{A: 0.9, B: 0.9}, AP: train.Difference{A: 0.5, B: 0.5}}
+	judged := func(start, beside train.Paired) error {
+		return judge([]studyResult{{results: []result{
+			{start: starts[1].name, paired: start}, {start: besides[0].name, paired: beside},
+		}}})
+	}
+	if err := judged(good, bad); err != nil {
+		t.Errorf("a setting beside the bars: %v", err)
+	}
+	if err := judged(bad, good); err == nil {
+		t.Error("a start below the bars passes")
+	}
+}

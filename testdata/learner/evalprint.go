@@ -48,7 +48,7 @@ func difference(d train.Difference) string {
 	return fmt.Sprintf("%+.4f [%+.4f, %+.4f]", d.Delta, d.CI.Low, d.CI.High)
 }
 
-// starts are those that were tried.
+// starts are those that were tried, and what was set beside them.
 func (r studyResult) starts() (begun []string) {
 	for _, x := range r.results {
 		if !slices.Contains(begun, x.start) {
@@ -107,19 +107,23 @@ func judge(done []studyResult) error {
 	}
 	fmt.Printf("\n### Against the bars: AUC not below by more than %.3f, AP not by more than %.0f %%; neither below in the mean\n", -aucBar, -100*apBar)
 	fmt.Print("\n| data | start | AUC ours | XGBoost | difference [95 %] | AP ours | XGBoost | difference [95 %] | relative | |\n|---|---|---|---|---|---|---|---|---|---|\n")
-	row := func(name, start string, auc, ap train.Difference, aucBar, apBar float64) {
+	row := func(name, start string, auc, ap train.Difference, aucBar, apBar float64, barred bool) {
 		dAP := ap.A/ap.B - 1
-		fmt.Printf("| %s | %s | %.4f | %.4f | %s | %.4f | %.4f | %s | %+.2f %% | %s |\n", name, start, auc.A, auc.B, difference(auc), ap.A, ap.B, difference(ap), 100*dAP,
-			verdict(auc.Delta >= aucBar && dAP >= apBar))
+		said := "no bar"
+		if barred {
+			said = verdict(auc.Delta >= aucBar && dAP >= apBar)
+		}
+		fmt.Printf("| %s | %s | %.4f | %.4f | %s | %.4f | %.4f | %s | %+.2f %% | %s |\n", name, start, auc.A, auc.B, difference(auc), ap.A, ap.B, difference(ap), 100*dAP, said)
 	}
 	for _, start := range done[0].starts() {
+		barred := !slices.ContainsFunc(besides, func(b beside) bool { return b.name == start })
 		var aucs, aps []train.Difference
 		for _, r := range done {
 			auc, ap := r.mean(start)
-			row(r.study.name, start, auc, ap, aucBar, apBar)
+			row(r.study.name, start, auc, ap, aucBar, apBar, barred)
 			aucs, aps = append(aucs, auc), append(aps, ap)
 		}
-		row("mean", start, meanOf(aucs), meanOf(aps), 0, 0)
+		row("mean", start, meanOf(aucs), meanOf(aps), 0, 0, barred)
 	}
 	return err
 }

@@ -35,15 +35,16 @@ func main() {
 
 // options are what the Makefile passes on.
 type options struct {
-	data   string // directory of the real data sets
-	binary string // bin/forestall
-	out    string // directory for reports
-	cache  string // directory that tables and XGBoost's scores are kept in; "": none
-	only   string // study of risks that alone is run; "": all
-	bag    int    // trainings whose scores are averaged
-	start  string // where boosting begins, of starts, or "both"
-	short  bool   // a smaller table and one round, for trying
-	now    time.Time
+	data    string // directory of the real data sets
+	binary  string // bin/forestall
+	out     string // directory for reports
+	cache   string // directory that tables and XGBoost's scores are kept in; "": none
+	only    string // study of risks that alone is run; "": all
+	bag     int    // trainings whose scores are averaged
+	start   string // where boosting begins, of starts, or "both"
+	besides bool   // other settings of ours are set beside those that the bars are about
+	short   bool   // a smaller table and one round, for trying
+	now     time.Time
 }
 
 func run(ctx context.Context, args []string) error {
@@ -59,6 +60,7 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&o.bag, "bag", 5, "trainings whose scores are averaged, each tree on a random 90 % of the rows; 1: one training on all rows")
 	flags.StringVar(&o.only, "only", "", "`study` of risks to run alone")
 	flags.StringVar(&o.start, "start", "both", "where both trainers begin: even odds, the default of both, base rate, or both")
+	flags.BoolVar(&o.besides, "besides", true, "also with other settings of ours, which no bar is about")
 	flags.BoolVar(&o.short, "short", false, "100,000 rows and one round")
 	switch args[0] {
 	case "eval", "risk", "bench":
