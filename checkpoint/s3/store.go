@@ -28,6 +28,7 @@ const (
 type Store struct {
 	cfg    Config
 	bucket *bucket
+	made   bool
 
 	mu     sync.Mutex
 	homes  map[string]string               // checkpoint ID -> workload, as last seen
@@ -62,6 +63,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // String returns s3://BUCKET/PREFIX.
 func (s *Store) String() string { return s.cfg.URL() }
 
+// Made reports whether opening it has made the store. That is not undone where
+// nothing comes into it: somebody else may have found it by then.
+func (s *Store) Made() bool { return s.made }
+
 // inspect reads or writes the marker, and finds out with it whether conditions
 // are honoured.
 func (s *Store) inspect(ctx context.Context) error {
@@ -85,9 +90,11 @@ func (s *Store) inspect(ctx context.Context) error {
 		if err := s.vacant(ctx); err != nil {
 			return err
 		}
-		if err := s.bucket.put(ctx, formatKey, marker, absent); err != nil && !errors.Is(err, errChanged) {
+		err := s.bucket.put(ctx, formatKey, marker, absent)
+		if err != nil && !errors.Is(err, errChanged) {
 			return err
 		}
+		s.made = err == nil
 	}
 	for _, cond := range []condition{absent, unchanged(strings.Repeat("0", 32))} {
 		err := s.bucket.put(ctx, formatKey, marker, cond)

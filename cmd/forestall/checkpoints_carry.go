@@ -29,6 +29,11 @@ type checkpointsExportCmd struct {
 	To string `required:"" placeholder:"FILE|DIR|s3://..." help:"A file that does not exist yet, a directory that is there, which is or becomes a store, or a bucket."`
 }
 
+// Help adds to the command's help.
+func (checkpointsExportCmd) Help() string {
+	return "When it fails nothing of it is left but, in a bucket, a prefix that has become an empty store and what was sent already, which the GC of a day later removes; the command may be repeated."
+}
+
 func (c checkpointsExportCmd) Run(g *globals) error {
 	s, err := c.open(g, reading)
 	if err != nil {
@@ -68,7 +73,7 @@ func sendTo(g *globals, to storeFlag, p *checkpoint.Parcel) error {
 			return err
 		}
 		defer s.close()
-		return s.Put(g.ctx, p)
+		return s.unfilled(s.Put(g.ctx, p))
 	}
 	return writeNew(to.Store, func(f *os.File) error { return checkpoint.WriteParcel(g.ctx, f, p) })
 }
@@ -118,7 +123,7 @@ type checkpointsImportCmd struct {
 
 // Help adds to the command's help.
 func (checkpointsImportCmd) Help() string {
-	return "A store is made where --store names none; it is removed again when the import fails."
+	return "A store is made where --store names none; a directory is removed again when the import fails, a bucket's prefix stays an empty store."
 }
 
 func (c checkpointsImportCmd) Run(g *globals) error {
@@ -157,7 +162,16 @@ func (c checkpointsImportCmd) take(g *globals, to *opened, p *checkpoint.Parcel)
 		err = to.Put(g.ctx, p)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.From, err)
+		return to.unfilled(fmt.Errorf("%s: %w", c.From, err))
 	}
 	return nil
+}
+
+// unfilled adds to the error of a command what it leaves of a store that was not
+// there before: of a directory nothing.
+func (o *opened) unfilled(err error) error {
+	if err == nil || o.s3 == nil || !o.s3.Made() {
+		return err
+	}
+	return fmt.Errorf("%w; %s is a store now, with no checkpoint in it: the same command may follow, and what was sent is removed by the GC of a day later", err, o.name)
 }
