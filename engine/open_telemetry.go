@@ -37,7 +37,7 @@ func (e *Engine) openTelemetry() (err error) {
 		return err
 	}
 	if e.cfg.Features.Host {
-		if t.host, err = features.NewHost(e.name, features.HostOptions{}); err != nil {
+		if t.host, err = features.NewHost(e.name, features.HostOptions{Newest: t.newest}); err != nil {
 			return fmt.Errorf("read this host's telemetry: %w; set features.host = false to do without", err)
 		}
 		e.closers = append(e.closers, t.host)
@@ -52,11 +52,11 @@ func (e *Engine) openTelemetry() (err error) {
 	if err := e.checkOwnTargets(t, mappings); err != nil {
 		return err
 	}
-	if t.targets, err = openTargets(e.cfg.Features, mappings, e.name, e.log); err != nil {
+	if t.targets, err = openTargets(e.cfg.Features, mappings, e.name, t.newest, e.log); err != nil {
 		return err
 	}
 	t.targets.gone = func(p *page) { t.forget(p.id, p.url) }
-	if t.remote, err = openRemoteWrite(e.cfg.Features, mappings, e.now, e.log); err != nil {
+	if t.remote, err = openRemoteWrite(e.cfg.Features, mappings, t.newest, e.now, e.log); err != nil {
 		return fmt.Errorf("features.remote_write: %w", err)
 	}
 	if t.remote != nil {

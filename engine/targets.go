@@ -39,6 +39,7 @@ type targetGroup struct {
 	forget  time.Duration
 	node    string // this engine's
 	buffers *sync.Pool
+	newest  features.Newest
 
 	pages  map[string]*page // by URL; under targets.mu
 	broken bool             // the last discovery went wrong
@@ -57,12 +58,12 @@ type page struct {
 
 // openTargets makes the pages of the configuration; discovery has not been
 // asked yet.
-func openTargets(c FeaturesConfig, mappings *features.Mappings, node string, log *slog.Logger) (*targets, error) {
+func openTargets(c FeaturesConfig, mappings *features.Mappings, node string, newest features.Newest, log *slog.Logger) (*targets, error) {
 	t := &targets{forget: c.ForgetAfter.Duration, log: log, changed: make(chan struct{}, 1)}
 	buffers := &sync.Pool{}
 	for i, one := range c.Targets {
 		g := &targetGroup{
-			key: fmt.Sprintf("features.target[%d]", i), cfg: one, timeout: c.timeout(), forget: t.forget, node: node, pages: map[string]*page{}, buffers: buffers,
+			key: fmt.Sprintf("features.target[%d]", i), cfg: one, timeout: c.timeout(), forget: t.forget, node: node, pages: map[string]*page{}, buffers: buffers, newest: newest,
 		}
 		var err error
 		if g.mapping, err = mappings.Get(one.Preset); err != nil {
@@ -84,7 +85,7 @@ func openTargets(c FeaturesConfig, mappings *features.Mappings, node string, log
 // open adds a page to the group.
 func (g *targetGroup) open(target features.Target, node string) error {
 	s, err := features.NewScraper(features.ScrapeConfig{
-		URL: target.URL, Mapping: g.mapping, Node: node, Labels: target.Labels, Timeout: g.timeout, MaxBytes: int64(g.cfg.MaxPage.N), Forget: g.forget, Buffers: g.buffers,
+		URL: target.URL, Mapping: g.mapping, Node: node, Labels: target.Labels, Timeout: g.timeout, MaxBytes: int64(g.cfg.MaxPage.N), Forget: g.forget, Buffers: g.buffers, Newest: g.newest,
 	}, g.client)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -301,6 +302,13 @@ func (t *telemetry) forget(id, name string) {
 	t.mu.Unlock()
 	t.metrics.scrapeErrors.DeleteLabelValues(name)
 	t.log.Info("telemetry of a source that is gone dropped", "source", name, "components", len(components))
+}
+
+// newest returns the newest value of a metric in a component's windows.
+func (t *telemetry) newest(c forestall.Component, metric string) float64 {
+	v := math.NaN()
+	t.lanes.with(c, func(w *features.Window) { v = w.Newest(metric) })
+	return v
 }
 
 // notMeasured is the latency of samples that were sent, not fetched.

@@ -30,6 +30,7 @@ type collector struct {
 	target  map[string]string // labels of the source
 	origin  string            // for the text of events
 	limit   int               // of components
+	newest  Newest            // nil: nothing is known
 	forget  time.Duration     // how long a component is kept that is not described; 0: for ever
 
 	seen   []forestall.Component // in order of Compare
@@ -201,6 +202,7 @@ func (c *collector) end(now time.Time) error {
 		}
 		r.described = now
 		for i, slot := range c.mapping.counting {
+			r.counting[i].seed(c.newest, r.component, c.mapping.slots[slot])
 			r.now[slot] = r.counting[i].total(c.scrape)
 		}
 		c.mapping.derive(r.now, r.before)

@@ -1,6 +1,10 @@
 package features
 
-import "math"
+import (
+	"math"
+
+	"github.com/stratoswarm/forestall"
+)
 
 // counting joins the counters of several series into one that is aware of the
 // resets of each: a network interface whose driver is loaded anew, a link that is
@@ -17,6 +21,7 @@ type counting struct {
 	order  []*counted // of first appearance, so that sums are the same each time
 	offset float64    // of the total over what the series say
 	begun  bool
+	least  float64 // that the total begins with
 }
 
 // countedKey tells the series of one total apart.
@@ -61,6 +66,21 @@ func (c *counting) take(s *counted, scrape uint64, v float64) {
 	s.now, s.scrape = v, scrape
 }
 
+// Newest returns the newest value of a component's metric that is known, NaN for
+// none: of the windows that an engine refilled when it started.
+type Newest func(c forestall.Component, metric string) float64
+
+// seed has a total that has not begun go on from what windows hold of it. What
+// series had that restarted before is known no more: without it the total would be
+// less than it was, and pass for a counter that began anew with all that the series
+// have counted in their lives. A total that is more than it was has counted on.
+func (c *counting) seed(newest Newest, of forestall.Component, metric string) {
+	if c.begun || newest == nil {
+		return
+	}
+	c.least = newest(of, metric)
+}
+
 // total completes a scrape and returns the total; NaN if it has none of the
 // series.
 func (c *counting) total(scrape uint64) float64 {
@@ -89,7 +109,11 @@ func (c *counting) total(scrape uint64) float64 {
 	}
 	restarted := !c.begun || fell == here
 	if restarted {
-		c.begun, c.offset = true, 0
+		c.offset = 0
+		if !c.begun && sum < c.least {
+			c.offset = c.least - sum
+		}
+		c.begun = true
 	} else {
 		for _, s := range c.order {
 			switch {

@@ -64,15 +64,17 @@ node_load1 1
 `
 
 // TestOneDevicesCounterRestarts: one interface's driver is loaded anew, one is
-// missing for a while; the rate of errors is what the devices counted.
+// missing for a while; the rate of errors is what the devices counted, also where the
+// engine restarts at 20 and finds its windows refilled.
 func TestOneDevicesCounterRestarts(t *testing.T) {
 	eth0 := func(i int) float64 { return 1_000_000 + float64(i) }
 	eth1 := func(i int) float64 { return max(float64(3-3*(i/10)), 0) } // restarts at 10
-	check := func(t *testing.T, read func(i int) []forestall.Sample) {
+	check := func(t *testing.T, read func(i int, newest Newest) []forestall.Sample) {
 		t.Helper()
 		w := NewWindow(windowSchema(t))
+		newest := func(_ forestall.Component, metric string) float64 { return w.Newest(metric) }
 		for i := range 30 {
-			samples := read(i)
+			samples := read(i, newest)
 			at := slices.IndexFunc(samples, func(s forestall.Sample) bool { return s.Metric == nodeNetworkErrors })
 			if err := w.Push(epoch.Add(time.Duration(i)*5*time.Second), []float64{samples[at].Value}, 0); err != nil {
 				t.Fatal(err)
@@ -85,8 +87,11 @@ func TestOneDevicesCounterRestarts(t *testing.T) {
 	}
 	t.Run("page", func(t *testing.T) {
 		target := newTarget(t)
-		s := target.scraper(t, ScrapeConfig{Node: "n1", Mapping: preset("node")})
-		check(t, func(i int) []forestall.Sample {
+		var s *Scraper
+		check(t, func(i int, newest Newest) []forestall.Sample {
+			if i%20 == 0 {
+				s = target.scraper(t, ScrapeConfig{Node: "n1", Mapping: preset("node"), Newest: newest})
+			}
 			page := fmt.Sprintf(counterPage, eth0(i), eth1(i))
 			if i == 15 || i == 16 {
 				page = fmt.Sprintf("node_network_receive_errs_total{device=\"eth1\"} %v\nnode_load1 1\n", eth1(i))
@@ -96,8 +101,12 @@ func TestOneDevicesCounterRestarts(t *testing.T) {
 		})
 	})
 	t.Run("remote write", func(t *testing.T) {
-		s := newSender(t, false, "node")
-		check(t, func(i int) []forestall.Sample {
+		var s *sender
+		check(t, func(i int, newest Newest) []forestall.Sample {
+			if i%20 == 0 {
+				s = newSender(t, false, "node")
+				s.w.cfg.Newest = newest
+			}
 			at := time.Duration(i) * 5 * time.Second
 			s.at(at)
 			for device, v := range map[string]float64{"eth0": eth0(i), "eth1": eth1(i)} {
@@ -113,7 +122,15 @@ func TestOneDevicesCounterRestarts(t *testing.T) {
 		h, dir := fakeHost(t)
 		file := filepath.Join(dir, "proc/net/dev")
 		before := "  eth0: 1000 10 1 2 0 0 0 0 2000 20 3 4 0 0 0 0\n  ib0: 100 10 0 0"
-		check(t, func(i int) []forestall.Sample {
+		check(t, func(i int, newest Newest) []forestall.Sample {
+			if i%20 == 0 {
+				opt := h.opt
+				opt.Newest = newest
+				var err error
+				if h, err = NewHost("n1", opt); err != nil {
+					t.Fatal(err)
+				}
+			}
 			now := fmt.Sprintf("  eth0: 1000 10 %.0f 2 0 0 0 0 2000 20 0 4 0 0 0 0\n  ib0: 100 10 %.0f 0", eth0(i), eth1(i))
 			replace(t, file, before, now)
 			before = now

@@ -21,6 +21,7 @@ type HostOptions struct {
 	SysRoot  string // "" = /sys
 	Root     string // the file system whose space is watched; "" = /
 	Kmsg     string // the kernel's log; "" = /dev/kmsg
+	Newest   Newest // that sums over devices go on from; nil: nothing is known
 }
 
 // Host reads the telemetry of the machine it runs on from the Linux kernel. It
@@ -137,6 +138,7 @@ func (h *Host) Read(now time.Time, dst []forestall.Sample) ([]forestall.Sample, 
 	next.ooms = h.readOOMKills(now, h.readKernelLog(now))
 	h.before = next
 	for metric, c := range h.counts {
+		c.seed(h.opt.Newest, h.component, metric)
 		h.set(metric, c.total(h.reads))
 	}
 	dst = slices.Grow(dst, len(hostMetrics))

@@ -37,6 +37,7 @@ type RemoteWriteConfig struct {
 	MaxBytes int64         // of a request as it comes; 0 = 16 MiB. Decompressed at most 32 MiB are read
 	Settle   time.Duration // how long the rest of a scrape is waited for; 0 = 10 s
 	Forget   time.Duration // how long a component is kept that its target does not describe; 0: for ever
+	Newest   Newest        // that sums of counters go on from; nil: nothing is known
 	Log      *slog.Logger  // nil = none
 	Now      func() time.Time
 }
@@ -353,7 +354,7 @@ func (w *RemoteWriter) scrape(mapping int, l labels.Labels, ms int64, now time.T
 			key: key, scrapes: map[int64]*remoteScrape{}, flushed: -1,
 			collect: newCollector(w.cfg.Mappings[mapping], "", nil, key.instance, maxRemoteOfOne),
 		}
-		t.collect.forget = w.cfg.Forget
+		t.collect.forget, t.collect.newest = w.cfg.Forget, w.cfg.Newest
 		w.targets[key] = t
 	}
 	switch {

@@ -29,6 +29,7 @@ type ScrapeConfig struct {
 	Timeout  time.Duration     // of one scrape; 0 = 5 s
 	MaxBytes int64             // of the decompressed page; 0 = 8 MiB, at most MaxPageBytes
 	Forget   time.Duration     // how long a component is kept that the page does not describe; 0: for ever
+	Newest   Newest            // that sums of counters go on from; nil: nothing is known
 	Buffers  *sync.Pool        // of *bytes.Buffer that pages are read into; nil: one of its own
 
 	// Clock times the scrape; nil = time.Now.
@@ -82,7 +83,7 @@ func NewScraper(cfg ScrapeConfig, client *http.Client) (*Scraper, error) {
 		collector: newCollector(cfg.Mapping, cfg.Node, cfg.Labels, cfg.URL, maxTargetComponents),
 		cfg:       cfg, client: client,
 	}
-	s.forget = cfg.Forget
+	s.forget, s.newest = cfg.Forget, cfg.Newest
 	return s, nil
 }
 

@@ -141,6 +141,15 @@ func (w *Window) Last() time.Time {
 	return time.UnixMilli(w.last).UTC()
 }
 
+// Newest returns the newest value of a metric that was reported, NaN if there is
+// none.
+func (w *Window) Newest(metric string) float64 {
+	if m, ok := w.schema.metric[metric]; ok {
+		return w.reported[m]
+	}
+	return math.NaN()
+}
+
 // Hear says that the component's source answered at t and had nothing new. No
 // feature tells of it, only Gap does.
 func (w *Window) Hear(t time.Time) { w.heard = t.UnixMilli() }
