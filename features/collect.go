@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -49,15 +50,14 @@ type collector struct {
 // reading is what a source said about one component.
 type reading struct {
 	component   forestall.Component
-	now, before []float64  // the mapping's slots; NaN = missing
-	xid         float64    // in this scrape; NaN = none given
-	xidBefore   float64    // last one given
+	now, before []float64 // the mapping's slots; NaN = missing
+	xids        xids
 	series      int        // that this scrape has of it
 	scrape      uint64     // that touched it last
 	known       bool       // it is in seen
 	described   time.Time  // of the newest scrape that described it
 	counting    []counting // of the mapping's counting slots
-	had         []bool     // of the mapping\'s details: which it has had
+	had         []bool     // of the mapping's details: which it has had
 }
 
 // route says what the values of one series are. The zero route is nothing.
@@ -65,7 +65,8 @@ type route struct {
 	to      *reading
 	rules   []rule
 	counted []*counted // by rule, nil for one that does not count; nil: none does
-	xid     bool
+	xid     xidSeries
+	code    int // of a series that counts XIDs
 }
 
 func newCollector(m *Mapping, node string, target map[string]string, origin string, limit int) *collector {
@@ -92,13 +93,15 @@ func (c *collector) route(name string, l labels.Labels) (route, error) {
 			break
 		}
 	}
-	r.xid = c.mapping.events[name]
+	if r.xid = c.mapping.events[name]; r.xid == countsXIDs {
+		r.code, _ = strconv.Atoi(l.Get("xid")) // without one it says that there was none
+	}
 	if r.to = c.state[component]; r.to == nil {
 		if len(c.state) >= c.limit && !c.evict() {
 			return r, fmt.Errorf("%w: %w: more than %d components are described", ErrExposition, ErrTooLarge, c.limit)
 		}
 		n := len(c.mapping.slots)
-		r.to = &reading{component: component, now: nans(n), before: nans(n), xid: math.NaN(), xidBefore: math.NaN(), counting: make([]counting, len(c.mapping.counting)), had: make([]bool, len(c.mapping.details))}
+		r.to = &reading{component: component, now: nans(n), before: nans(n), xids: noXIDs(), counting: make([]counting, len(c.mapping.counting)), had: make([]bool, len(c.mapping.details))}
 		c.state[component] = r.to
 	}
 	for i := range r.rules {
@@ -138,7 +141,8 @@ func (c *collector) touch(r *reading) {
 	r.scrape = c.scrape
 	r.now, r.before = r.before, r.now
 	fillNaN(r.now)
-	r.xid, r.series = math.NaN(), 0
+	r.xids.begin()
+	r.series = 0
 	c.fresh = append(c.fresh, r)
 }
 
@@ -153,8 +157,8 @@ func (c *collector) add(r route, v float64) {
 		return
 	}
 	r.to.series++
-	if r.xid {
-		r.to.xid = reported(v)
+	if r.xid != notXID {
+		r.to.xids.take(r.xid, r.code, reported(v))
 	}
 	for i := range r.rules {
 		if r.counted != nil && r.counted[i] != nil {
@@ -206,7 +210,7 @@ func (c *collector) end(now time.Time) error {
 			r.now[slot] = r.counting[i].total(c.scrape)
 		}
 		c.mapping.derive(r.now, r.before)
-		c.noteXID(r, now)
+		c.noteXIDs(r, now)
 	}
 	if len(c.fresh) == len(c.seen) {
 		return nil
@@ -281,16 +285,15 @@ func (c *collector) Forgotten() []forestall.Component {
 	return gone
 }
 
-// noteXID reports an XID that took another value. The first one seen may be
-// from long ago: the exporter keeps it until the driver is reloaded.
-func (c *collector) noteXID(r *reading, now time.Time) {
-	if math.IsNaN(r.xid) {
-		return
+// noteXIDs reports the XIDs that are new.
+func (c *collector) noteXIDs(r *reading, now time.Time) {
+	for _, code := range r.xids.end() {
+		detail := "last XID that " + c.origin + " reports"
+		if r.xids.counted {
+			detail = "XID that " + c.origin + " counts"
+		}
+		c.event(forestall.Event{Component: r.component, Kind: forestall.EventXID, Time: now, Code: code, Detail: detail})
 	}
-	if !math.IsNaN(r.xidBefore) && r.xid != r.xidBefore && r.xid != 0 {
-		c.event(forestall.Event{Component: r.component, Kind: forestall.EventXID, Time: now, Code: int(r.xid), Detail: "last XID that " + c.origin + " reports"})
-	}
-	r.xidBefore = r.xid
 }
 
 func (c *collector) event(e forestall.Event) {
@@ -300,8 +303,8 @@ func (c *collector) event(e forestall.Event) {
 	c.events = append(c.events, e)
 }
 
-// Events drains what happened since the last call: a GPU's last XID taking
-// another value between two scrapes, and failed scrapes, which belong to the
+// Events drains what happened since the last call: XIDs that came between two
+// scrapes, as far as the source tells, and failed scrapes, which belong to the
 // target's node (no component when that is not configured). The newest 256 are
 // kept.
 func (c *collector) Events() []forestall.Event {

@@ -21,12 +21,12 @@ type Mapping struct {
 	slots    []string          // what rules write, by index: metrics, then helpers that begin with '.'
 	nOut     int               // slots[:nOut] are metrics
 	rules    map[string][]rule // by the series' name
-	events   map[string]bool   // series whose value is the last XID
-	formulas []computed        // in the order of the table
-	details  []int             // slots that are told only of components that have had them
-	counting []int             // slots that are sums of counters, each aware of its resets
-	pulses   []int             // slots that move whenever the source collects
-	extra    []Metric          // those that the kind's list lacks
+	events   map[string]xidSeries
+	formulas []computed // in the order of the table
+	details  []int      // slots that are told only of components that have had them
+	counting []int      // slots that are sums of counters, each aware of its resets
+	pulses   []int      // slots that move whenever the source collects
+	extra    []Metric   // those that the kind's list lacks
 }
 
 // rule maps one series onto a slot.
@@ -80,7 +80,7 @@ func (m *Mapping) Series() []string {
 }
 
 // knows reports whether the mapping reads the series.
-func (m *Mapping) knows(name string) bool { return m.rules[name] != nil || m.events[name] }
+func (m *Mapping) knows(name string) bool { return m.rules[name] != nil || m.events[name] != notXID }
 
 // findCounting notes the slots that are sums of counters and of nothing else.
 func (m *Mapping) findCounting() {

@@ -29,7 +29,7 @@ type MapRow struct {
 
 	Series        string   `toml:"series,omitempty"`
 	Match         []string `toml:"match,omitempty"` // all hold: "mode=idle", "device!~(loop|ram).*"; as in PromQL, without quotes
-	Event         string   `toml:"event,omitempty"` // "xid": the value is the GPU's last XID
+	Event         string   `toml:"event,omitempty"` // "xid": the value is the GPU's last XID; "xid_count": how many the label xid had lately
 	Formula       string   `toml:"formula,omitempty"`
 	Metric        string   `toml:"metric,omitempty"` // one that begins with '.' is a helper of formulas
 	Unit          string   `toml:"unit,omitempty"`   // of a metric that the kind's list lacks: celsius, byte, ratio
@@ -255,7 +255,7 @@ func beginMapping(row *MapRow) (*Mapping, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kind: %w; the first row of preset %s gives it", err, row.Preset)
 	}
-	m := &Mapping{name: row.Preset, kind: kind, labels: row.Labels, rules: map[string][]rule{}, events: map[string]bool{}}
+	m := &Mapping{name: row.Preset, kind: kind, labels: row.Labels, rules: map[string][]rule{}, events: map[string]xidSeries{}}
 	workload := kind == forestall.KindAgent || kind == forestall.KindService
 	switch {
 	case workload && (row.Labels.Name == "" || len(row.Labels.Node) > 0 || row.Labels.GPU != ""):
@@ -279,8 +279,8 @@ func beginMapping(row *MapRow) (*Mapping, error) {
 // check says what is wrong with the row's shape.
 func (row *MapRow) check(kind forestall.Kind) error {
 	switch {
-	case row.Event != "" && row.Event != "xid":
-		return fmt.Errorf(`event: %q is not "xid", the only one`, row.Event)
+	case row.Event != "" && xidEvents[row.Event] == notXID:
+		return fmt.Errorf(`event: %q is not "xid" or "xid_count"`, row.Event)
 	case row.Event != "" && kind != forestall.KindGPU:
 		return fmt.Errorf("event: a %s has no XIDs", kind)
 	case given(row.Event)+given(row.Metric) != 1:
@@ -304,7 +304,7 @@ func (row *MapRow) check(kind forestall.Kind) error {
 // addRow compiles one row that check accepts; every slot is there.
 func (m *Mapping) addRow(row *MapRow, limit float64) error {
 	if row.Event != "" {
-		m.events[row.Series] = true
+		m.events[row.Series] = xidEvents[row.Event]
 		return nil
 	}
 	slot := slices.Index(m.slots, row.Metric)

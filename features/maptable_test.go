@@ -93,7 +93,7 @@ func TestMappingRowsRefused(t *testing.T) {
 		{"scale", func(r *MapRow) { r.Scale = math.Inf(1) }, "scale: +Inf is not a finite number"},
 		{"match", func(r *MapRow) { r.Match = []string{"mode"} }, `match: "mode" is not LABEL=VALUE`},
 		{"regexp", func(r *MapRow) { r.Match = []string{"mode=~("} }, "missing closing )"},
-		{"event", func(r *MapRow) { r.Event, r.Metric = "oom", "" }, `event: "oom" is not "xid"`},
+		{"event", func(r *MapRow) { r.Event, r.Metric = "oom", "" }, `event: "oom" is not "xid" or "xid_count"`},
 		{"event of a node", func(r *MapRow) { r.Event, r.Metric, r.Kind, r.Labels = "xid", "", "node", MapLabels{} }, "a node has no XIDs"},
 		{"formula with scale", func(r *MapRow) { r.Series, r.Formula, r.Scale = "", "1", 2 }, "are of rows with series and metric"},
 		{"formula", func(r *MapRow) { r.Series, r.Formula = "", "1 + cows" }, `formula: "1 + cows", character 5: "cows" is neither a metric nor a helper`},

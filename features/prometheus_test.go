@@ -223,7 +223,7 @@ func TestPrometheusChunks(t *testing.T) {
 		},
 		"often busy": func(*PrometheusQuery) {
 			p.refuse = func(n, _ int) (int, string) {
-				return map[int]int{0: http.StatusServiceUnavailable, 5: http.StatusTooManyRequests}[n%10], "busy"
+				return map[int]int{0: http.StatusServiceUnavailable, 10: http.StatusTooManyRequests}[n%20], "busy"
 			}
 		},
 		"cut off": func(*PrometheusQuery) { p.cut = true },

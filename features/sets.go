@@ -135,7 +135,10 @@ func detailMetric(name string) Metric {
 			m.Unit = unit
 		}
 	}
-	if strings.HasSuffix(name, "_total") {
+	switch {
+	case strings.HasSuffix(name, "_seconds_total"):
+		m.Type, m.Unit = Counter, "second"
+	case strings.HasSuffix(name, "_total"):
 		m.Type, m.Unit = Counter, "event"
 	}
 	return m

@@ -62,6 +62,13 @@ var detailNames = [...]string{
 	"gpu_nvlink_crc_data_errors_total",
 	"gpu_nvlink_replays_total",
 	"gpu_nvlink_recoveries_total",
+	// Time for which clocks were held down for a cause.
+	"gpu_held_power_seconds_total",
+	"gpu_held_thermal_seconds_total",
+	"gpu_held_sync_boost_seconds_total", // for the slowest of a group of boards
+	"gpu_held_board_limit_seconds_total",
+	"gpu_held_low_utilization_seconds_total",
+	"gpu_held_reliability_seconds_total", // by the board's voltage limit
 }
 
 // DetailNames returns the names of the metrics that a source may append after

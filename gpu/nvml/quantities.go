@@ -17,6 +17,7 @@ type quantity struct {
 }
 
 const (
+	nano  = 1e-9
 	milli = 1e-3
 	mega  = 1e6
 )
@@ -131,6 +132,12 @@ var fields = []struct {
 	{nv.FI_DEV_PCIE_REPLAY_ROLLOVER_COUNTER, "gpu_pcie_replay_rollover_total", 1},
 	{nv.FI_DEV_PCIE_COUNT_CORRECTABLE_ERRORS, "gpu_pcie_correctable_errors_total", 1},
 	{nv.FI_DEV_PCIE_COUNT_FATAL_ERROR, "gpu_pcie_fatal_errors_total", 1},
+	{nv.FI_DEV_PERF_POLICY_POWER, "gpu_held_power_seconds_total", nano},
+	{nv.FI_DEV_PERF_POLICY_THERMAL, "gpu_held_thermal_seconds_total", nano},
+	{nv.FI_DEV_PERF_POLICY_SYNC_BOOST, "gpu_held_sync_boost_seconds_total", nano},
+	{nv.FI_DEV_PERF_POLICY_BOARD_LIMIT, "gpu_held_board_limit_seconds_total", nano},
+	{nv.FI_DEV_PERF_POLICY_LOW_UTILIZATION, "gpu_held_low_utilization_seconds_total", nano},
+	{nv.FI_DEV_PERF_POLICY_RELIABILITY, "gpu_held_reliability_seconds_total", nano},
 }
 
 // throttles are the clocks event reasons that become metrics.

@@ -1,0 +1,92 @@
+package features
+
+import (
+	"math"
+	"slices"
+)
+
+// xidSeries says what a series tells of a GPU's XIDs.
+type xidSeries uint8
+
+const (
+	notXID     xidSeries = iota
+	lastXID              // its value is the last one, so that a second one of the same code is not seen
+	countsXIDs           // its value is how many of a code, its label xid, came within the exporter's window
+)
+
+var xidEvents = map[string]xidSeries{"xid": lastXID, "xid_count": countsXIDs}
+
+// maxXIDs bounds what one scrape is believed of one code: a faulty program's come
+// by the thousand.
+const maxXIDs = 64
+
+// xids finds the XIDs that came between two scrapes of a GPU. Where the source
+// counts them, a count that rises is as many new ones: at least, because old ones
+// leave the exporter's window meanwhile. What the first scrape tells may be from long
+// ago: an exporter keeps the last XID until the driver is reloaded.
+type xids struct {
+	last, before float64 // the last one, in this scrape and as it was given before; NaN: none
+	counted      bool    // this scrape has counts
+	known        bool    // the one before had
+	codes        []xidCount
+}
+
+type xidCount struct {
+	code        int
+	now, before float64 // 0: none lately
+}
+
+func noXIDs() xids { return xids{last: math.NaN(), before: math.NaN()} }
+
+// begin starts a scrape.
+func (x *xids) begin() {
+	x.last, x.counted = math.NaN(), false
+	for i := range x.codes {
+		x.codes[i].now = 0
+	}
+}
+
+// take takes the value of a series, NaN for none.
+func (x *xids) take(what xidSeries, code int, v float64) {
+	if what == lastXID {
+		x.last = v
+		return
+	}
+	if math.IsNaN(v) {
+		return
+	}
+	x.counted = true
+	if code <= 0 {
+		return
+	}
+	i := slices.IndexFunc(x.codes, func(c xidCount) bool { return c.code == code })
+	if i < 0 {
+		i = len(x.codes)
+		x.codes = append(x.codes, xidCount{code: code})
+	}
+	x.codes[i].now += v // of a GPU's MIG instances
+}
+
+// end completes the scrape and returns the codes that are new, each as often as
+// it came.
+func (x *xids) end() (news []int) {
+	if x.counted {
+		for i := range x.codes {
+			c := &x.codes[i]
+			if x.known {
+				for range int(min(c.now-c.before, maxXIDs)) {
+					news = append(news, c.code)
+				}
+			}
+			c.before = c.now
+		}
+		x.codes = slices.DeleteFunc(x.codes, func(c xidCount) bool { return c.now == 0 })
+	} else if last := x.last; !math.IsNaN(last) && !math.IsNaN(x.before) && last != x.before && last != 0 {
+		news = append(news, int(last))
+	}
+	x.known = x.counted
+	if !math.IsNaN(x.last) {
+		x.before = x.last
+	}
+	return news
+}
