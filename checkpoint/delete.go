@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 )
 
 // Delete is [Dir.Drop] without a claim.
@@ -101,6 +102,20 @@ func (d *Dir) drop(id string) error {
 	delete(d.damaged, id)
 	delete(d.pins, id)
 	return nil
+}
+
+// Since returns from when this store's copy of a checkpoint is, as its manifest's
+// file tells; a copy of that file is from when it was copied. The error wraps
+// [fs.ErrNotExist] when there is none.
+func (d *Dir) Since(id string) (time.Time, error) {
+	if _, err := parseHash(id); err != nil {
+		return time.Time{}, err
+	}
+	fi, err := os.Lstat(d.manifestPath(id))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Unix(0, max(fi.ModTime().UnixNano(), identOf(fi).ctime)), nil
 }
 
 // Damaged returns the IDs of the checkpoints that the store had and whose

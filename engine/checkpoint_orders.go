@@ -144,7 +144,8 @@ func (e *Engine) isPinned(id string) (pinned bool) {
 const mirrorEvery = time.Minute
 
 // mirrorPins writes the ledger's pins into this node's store until ctx ends, so
-// that they hold while no engine runs.
+// that they hold while no engine runs, and carries out what was dropped while this
+// node was away.
 func (e *Engine) mirrorPins(ctx context.Context) error {
 	tick := time.NewTicker(mirrorEvery)
 	defer tick.Stop()
@@ -167,11 +168,61 @@ func (e *Engine) mirrorPins(ctx context.Context) error {
 		case <-changed:
 		case <-tick.C:
 			e.mirrorPinsOnce(ctx)
+			e.mirrorDropsInto(ctx, e.chunks, e.chunks.Since, e.now())
 		}
 	}
 }
 
 func (e *Engine) mirrorPinsOnce(ctx context.Context) { e.mirrorPinsInto(ctx, e.chunks) }
+
+// A node that was away when a checkpoint was dropped drops its copy when it is
+// back: no sooner than dropAfter the order, which those who gave it have carried
+// out by then, and only if it was there dropBefore the order: one that came later
+// somebody has brought back on purpose, whatever the clocks of nodes differ by.
+const (
+	dropAfter  = time.Minute
+	dropBefore = 5 * time.Minute
+)
+
+// mirrorDropsInto drops from this node's store what the cluster agreed to drop.
+// since says when the store got its copy.
+func (e *Engine) mirrorDropsInto(ctx context.Context, d *checkpoint.Dir, since func(id string) (time.Time, error), now time.Time) {
+	type drop struct {
+		order forestall.CheckpointOrder
+		by    checkpoint.Claim
+	}
+	var drops []drop
+	e.ledger.View(func(s *migrate.State) {
+		last := map[string]forestall.CheckpointOrder{}
+		for _, o := range s.CheckpointOrders {
+			last[o.ID] = o
+		}
+		for _, o := range last {
+			again := migrate.CheckpointOrder{Step: o.Step, ID: o.ID, Workload: o.Workload, Epoch: o.Epoch, Sequence: o.Sequence}
+			if o.Step != forestall.CheckpointDropped || now.Sub(o.Time) < dropAfter || s.MayDrop(&again) != nil {
+				continue
+			}
+			by := checkpoint.Claim{Workload: o.Workload}
+			if w := s.Workloads[o.Workload]; w != nil {
+				by.Epoch = w.Epoch
+			}
+			drops = append(drops, drop{o, by})
+		}
+	})
+	for _, c := range drops {
+		at, err := since(c.order.ID)
+		if err != nil || !at.Before(c.order.Time.Add(-dropBefore)) || d.Pinned(c.order.ID) {
+			continue // most are not here any more
+		}
+		err = d.Drop(ctx, c.order.ID, c.by)
+		switch {
+		case err == nil:
+			e.log.Info("checkpoint deleted, as was agreed while this node was away", "checkpoint", c.order.ID, "workload", c.order.Workload, "agreed", c.order.Time, "by", c.order.By)
+		case notHeld(err) != nil && ctx.Err() == nil:
+			e.log.Warn("a checkpoint that was dropped while this node was away is still here", "checkpoint", c.order.ID, "error", err)
+		}
+	}
+}
 
 func (e *Engine) mirrorPinsInto(ctx context.Context, d *checkpoint.Dir) {
 	last := map[string]checkpoint.Pin{}

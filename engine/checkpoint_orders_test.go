@@ -109,8 +109,44 @@ func TestCheckpointOrders(t *testing.T) {
 	if err := client.MayDeleteCheckpoint(t.Context(), old); err != nil {
 		t.Error(err)
 	}
+	// A node that was away when a checkpoint was dropped drops its copy, and nothing
+	// else: not one that is pinned there, nor one that came back later.
+	for _, id := range []string{old, head} {
+		if err := checkpoint.Copy(t.Context(), checkpoint.Local(apart), checkpoint.Local(e.chunks), id); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if _, err := client.DeleteCheckpoint(t.Context(), old); err != nil {
 		t.Error(err)
+	}
+	before := func(id string) (time.Time, error) {
+		at, err := apart.Since(id)
+		return at.Add(-time.Hour), err
+	}
+	for _, step := range []struct {
+		what  string
+		since func(string) (time.Time, error)
+		after time.Duration
+		pin   bool
+		gone  bool
+	}{
+		{what: "it came after the order", since: apart.Since, after: time.Hour},
+		{what: "the order is being carried out", since: before, after: time.Second},
+		{what: "it is pinned", since: before, after: time.Hour, pin: true},
+		{what: "it was here", since: before, after: time.Hour, gone: true},
+	} {
+		if err := apart.SetPin(t.Context(), checkpoint.Pin{ID: old, On: step.pin, At: time.Now()}, checkpoint.Claim{}); err != nil {
+			t.Fatal(err)
+		}
+		e.mirrorDropsInto(t.Context(), apart, step.since, time.Now().Add(step.after))
+		if _, err := apart.Get(old); errors.Is(err, checkpoint.ErrNotFound) != step.gone {
+			t.Errorf("%s: %v", step.what, err)
+		}
+	}
+	for _, id := range []string{pinned, head} { // of which no order says so
+		if _, err := apart.Get(id); err != nil {
+			t.Error(err)
+		}
 	}
 
 	orders, err := client.CheckpointOrders(t.Context())

@@ -67,7 +67,7 @@ func (k keeper) DeleteCheckpoint(ctx context.Context, id string, dry bool) (done
 		}
 	}
 	for _, m := range k.absent() {
-		done.Failed = append(done.Failed, m+": it does not answer; repeat this when it is back")
+		done.Failed = append(done.Failed, m+": it does not answer; it drops its copy when it is back")
 	}
 	if len(done.From) == 0 && len(done.Failed) == 0 {
 		return done, fmt.Errorf("checkpoint %s: %w", short(id), api.ErrNotFound)
