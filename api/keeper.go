@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -30,6 +31,9 @@ type Keeper interface {
 	CollectGarbage(ctx context.Context) (Collected, error)
 	// StoreStats counts what this node's store holds.
 	StoreStats(ctx context.Context) (StoreStats, error)
+	// StoreWork says how far the work is that this node's store is at or, of a
+	// workload's checkpoint, that of the node on which the workload runs.
+	StoreWork(ctx context.Context, workload string) ([]StoreWork, error)
 }
 
 // Deleted says where a checkpoint was dropped, and where it could not be.
@@ -49,6 +53,14 @@ type Pinned struct {
 // Collected is what a garbage collection did.
 type Collected struct {
 	Freed int64 `json:"freed_bytes"`
+}
+
+// StoreWork is a step of work on a store.
+type StoreWork struct {
+	Step     string `json:"step" enum:"read,mark,repack,scrub" doc:"read: bytes of files for a checkpoint; mark, repack: checkpoints and bytes of packs, of a GC; scrub: bytes of packs"`
+	Workload string `json:"workload,omitempty" doc:"whose checkpoint is read"`
+	Done     int64  `json:"done"`
+	Total    int64  `json:"total"`
 }
 
 // StoreStats is what a node's store holds.
@@ -141,6 +153,18 @@ func (s *Server) registerKeeper(api huma.API) {
 		return &one[Collected]{c}, nil
 	})
 
+	op = operation(http.MethodGet, "/v1/store/work", "get-store-work", "What this node's store is doing, or how far a workload's checkpoint is on its node", http.StatusNotFound)
+	huma.Register(api, op, func(ctx context.Context, in *struct {
+		Workload string `query:"workload" doc:"only this one's checkpoint, wherever it runs" example:"train-7"`
+	},
+	) (*list[StoreWork], error) {
+		work, err := s.backend.Keeper.StoreWork(ctx, in.Workload)
+		if err != nil {
+			return nil, answer(err)
+		}
+		return listOf(work), nil
+	})
+
 	op = operation(http.MethodGet, "/v1/store", "get-store", "What this node's store of checkpoints holds")
 	huma.Register(api, op, func(ctx context.Context, _ *struct{}) (*one[StoreStats], error) {
 		stats, err := s.backend.Keeper.StoreStats(ctx)
@@ -149,6 +173,16 @@ func (s *Server) registerKeeper(api huma.API) {
 		}
 		return &one[StoreStats]{stats}, nil
 	})
+}
+
+// StoreWork says what the engine's own store is at or, of a workload's checkpoint,
+// that of its node.
+func (c *Client) StoreWork(ctx context.Context, workload string) ([]StoreWork, error) {
+	path := "/v1/store/work"
+	if workload != "" {
+		path += "?workload=" + url.QueryEscape(workload)
+	}
+	return get[[]StoreWork](ctx, c, path)
 }
 
 // CreateCheckpoint has a workload's node take a checkpoint and returns it once

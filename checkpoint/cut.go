@@ -150,7 +150,8 @@ func (d *Dir) readAll(ctx context.Context, p *plan) error {
 	for _, t := range p.todo {
 		total += p.m.entries[t.entry].size
 	}
-	done := d.progress(StepRead, total)
+	done := d.progress(StepRead, p.m.workload, total)
+	defer done.end()
 	workers := min(d.opt.Workers, d.chunksOf(p))
 	err := parallel.Do(ctx, workers, workers, func(ctx context.Context, w int) error {
 		buf := d.bufs.Get().(*[]byte)

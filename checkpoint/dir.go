@@ -76,6 +76,7 @@ type Dir struct {
 	owners      map[hash]uint64                 // whose the damaged ones are, as the catalogue says
 	lanes       map[string]*lane                // by workload
 	holds       map[*hold]struct{}              // what GC must keep besides
+	steps       map[*advance]struct{}           // under way
 	marking     bool                            // GC is reading manifests
 	released    []root                          // held by holds that were released meanwhile
 	leasesTurn  time.Time                       // when leases last grew old
@@ -129,6 +130,7 @@ func newDir(fsys durable.FS, path string, opt Options) *Dir {
 		owners:      make(map[hash]uint64),
 		lanes:       make(map[string]*lane),
 		holds:       make(map[*hold]struct{}),
+		steps:       make(map[*advance]struct{}),
 		leasesTurn:  opt.Now(),
 		collected:   collected{at: opt.Now()},
 		pages:       newKnownPages(),

@@ -102,7 +102,8 @@ func (d *Dir) markAll(ctx context.Context, bad func(error)) error {
 		return err
 	}
 	m := visitor{d: d, ctx: ctx, bad: bad}
-	done := d.progress(StepMark, int64(len(ids)))
+	done := d.progress(StepMark, "", int64(len(ids)))
+	defer done.end()
 	for _, e := range ids {
 		done.add(1)
 		if _, err := parseHash(e.Name()); err != nil {

@@ -16,14 +16,22 @@ func TestProgress(t *testing.T) {
 		seen = make(map[Step]Progress)
 	)
 	opt := small()
+	var d *Dir
 	opt.OnProgress = func(p Progress) {
 		mu.Lock()
 		defer mu.Unlock()
 		if was, ok := seen[p.Step]; !ok || p.Done >= was.Done || p.Total != was.Total {
 			seen[p.Step] = p
 		}
+		if (p.Step == StepRead) != (p.Workload == "w") {
+			t.Errorf("%+v", p)
+		}
+		if all := d.Progress(); len(all) != 1 || all[0].Step != p.Step || all[0].Workload != p.Workload || all[0].Done < p.Done || all[0].Total != p.Total {
+			t.Errorf("at %+v it is at %+v", p, all)
+		}
 	}
-	d, src := openDir(t, opt), filepath.Join(t.TempDir(), "src")
+	d = openDir(t, opt)
+	src := filepath.Join(t.TempDir(), "src")
 	writeFiles(t, src, map[string]string{"a": noise(1, 60<<10), "b": noise(2, 20<<10)})
 	old := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	if p := seen[StepRead]; p.Done != 80<<10 || p.Total != 80<<10 {
@@ -44,5 +52,8 @@ func TestProgress(t *testing.T) {
 	must[ScrubReport](t)(d.Scrub(t.Context(), 0))
 	if p := seen[StepScrub]; p.Done != p.Total || p.Total < 80<<10 {
 		t.Errorf("scrub: %+v", p)
+	}
+	if all := d.Progress(); len(all) != 0 {
+		t.Errorf("when all is done it is at %+v", all)
 	}
 }

@@ -72,7 +72,8 @@ func (d *Dir) repack(ctx context.Context, numbers []uint32, live map[uint32]int6
 	for _, n := range worn {
 		total += live[n]
 	}
-	r := repacking{d: d, told: d.progress(StepRepack, total)}
+	r := repacking{d: d, told: d.progress(StepRepack, "", total)}
+	defer r.told.end()
 	defer r.end()
 	var unread []error
 	for _, n := range worn {

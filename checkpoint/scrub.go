@@ -57,7 +57,8 @@ func (d *Dir) Scrub(ctx context.Context, limit int64) (r ScrubReport, err error)
 	}
 	r.Began = at.began
 	packs := d.packsAfter(at.last)
-	told := d.progress(StepScrub, d.packs.bytes(packs))
+	told := d.progress(StepScrub, "", d.packs.bytes(packs))
+	defer told.end()
 	wait := func(ctx context.Context, n int) error {
 		told.add(int64(n))
 		return d.pace.wait(ctx, n)

@@ -42,6 +42,12 @@ func TestCheckpointOrders(t *testing.T) {
 	if err != nil || len(stats.Damaged) != 1 || stats.Damaged[0].ID != lost || stats.Damaged[0].Error == "" {
 		t.Fatalf("stats %+v, %v; want the damaged checkpoint named", stats, err)
 	}
+	if work, err := client.StoreWork(t.Context(), "w"); err != nil || len(work) != 0 {
+		t.Errorf("at work: %v, %v", work, err)
+	}
+	if _, err := client.StoreWork(t.Context(), "nobody"); !errors.Is(err, api.ErrNotFound) {
+		t.Errorf("at work for a workload that is not known: %v", err)
+	}
 	if d, err := client.Checkpoint(t.Context(), lost); err != nil || d.ID != lost || !strings.Contains(d.Damage, "n1: ") {
 		t.Errorf("the damaged one: %+v, %v", d, err)
 	}

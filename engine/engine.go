@@ -349,6 +349,7 @@ func (e *Engine) servePeers(ctx context.Context) error {
 	mux.HandleFunc("POST /peer/order/checkpoint", serve(e.checkpointNow))
 	mux.HandleFunc("POST /peer/order/detail", serve(e.detail))
 	mux.HandleFunc("POST /peer/order/pin", serve(e.pin))
+	mux.HandleFunc("POST /peer/order/work", serve(e.storeWork))
 	mux.HandleFunc("POST /peer/order/save", serve(e.save))
 	mux.HandleFunc("POST /peer/order/resume", serve(e.resume))
 	mux.HandleFunc("POST /peer/order/stop", serve(e.stop))

@@ -81,6 +81,32 @@ func (k keeper) CollectGarbage(ctx context.Context) (api.Collected, error) {
 	return api.Collected{Freed: freed}, err
 }
 
+func (k keeper) StoreWork(ctx context.Context, name string) ([]api.StoreWork, error) {
+	if name == "" {
+		return k.storeWork(ctx, workOrder{})
+	}
+	w, ok := k.workloadState(name)
+	if !ok {
+		return nil, fmt.Errorf("workload %q: %w; see `forestall workloads`", name, api.ErrNotFound)
+	}
+	return order(ctx, k.Engine, w.Node, "/peer/order/work", workOrder{name}, k.storeWork)
+}
+
+// workOrder asks a node what its store is at.
+type workOrder struct {
+	Workload string `json:"workload,omitempty"` // only its checkpoint
+}
+
+func (e *Engine) storeWork(_ context.Context, o workOrder) ([]api.StoreWork, error) {
+	out := []api.StoreWork{}
+	for _, p := range e.chunks.Progress() {
+		if o.Workload == "" || p.Workload == o.Workload {
+			out = append(out, api.StoreWork{Step: string(p.Step), Workload: p.Workload, Done: p.Done, Total: p.Total})
+		}
+	}
+	return out, nil
+}
+
 func (k keeper) StoreStats(context.Context) (api.StoreStats, error) {
 	s, err := k.chunks.Stats()
 	stats := api.StoreStats{

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
 	"github.com/stratoswarm/forestall/checkpoint"
 )
 
@@ -134,6 +137,37 @@ func TestCheckpointsSteps(t *testing.T) {
 	}
 	want := `{"bytes":0,"bytes_per_second":0,"checkpoints":2,"progress":"gc mark","seconds_left":1,"share":0.5}
 {"bytes":2097152,"bytes_per_second":2097152,"progress":"gc repack","seconds_left":3,"share":0.25}
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+// TestCheckpointsEngineAtWork: while an engine works, how far it is is told where
+// that is known.
+func TestCheckpointsEngineAtWork(t *testing.T) {
+	work := []api.StoreWork{{Step: "scrub", Done: 1, Total: 2}}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RequestURI() != "/v1/store/work?workload=w" {
+			t.Errorf("asked for %s", r.URL)
+		}
+		json.NewEncoder(w).Encode(work) //nolint:errcheck // a test's answer
+	}))
+	defer s.Close()
+	var b bytes.Buffer
+	began := time.Date(2026, 11, 26, 9, 0, 0, 0, time.UTC)
+	now := began
+	g := &globals{err: &b, now: func() time.Time { return now }}
+	p := newProgress(g, true, "create", "w", 0)
+	at := clientFlags{apiFlag: apiFlag{API: s.URL}}.working("w", checkpoint.StepRead)
+	for _, w := range []api.StoreWork{{}, {Step: "read", Workload: "w", Done: 1 << 20, Total: 4 << 20}, {Step: "read", Workload: "w", Done: 2 << 20, Total: 4 << 20}} {
+		now = now.Add(time.Second)
+		work = append(work[:1], w)
+		p.look(t.Context(), began, at)
+	}
+	want := `{"about":"w","progress":"create","seconds":1}
+{"about":"w","bytes":1048576,"bytes_per_second":1048576,"progress":"create read","seconds_left":3,"share":0.25}
+{"about":"w","bytes":2097152,"bytes_per_second":1048576,"progress":"create read","seconds_left":2,"share":0.5}
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)

@@ -34,7 +34,7 @@ func (c checkpointsCreateCmd) create(g *globals) (cp forestall.Checkpoint, err e
 		if c.Source != "" {
 			return cp, errors.New("--source needs --store: an engine knows its workloads' state directories")
 		}
-		defer waitFor(g, c.JSON, "create", c.Workload)()
+		defer waitFor(g, c.JSON, "create", c.Workload, c.working(c.Workload, checkpoint.StepRead))()
 		return c.client().CreateCheckpoint(g.ctx, c.Workload, api.CheckpointRequest{Label: c.Label, Verify: c.Verify})
 	}
 	if c.Source == "" {
@@ -165,7 +165,7 @@ func (c checkpointsGCCmd) Run(g *globals) error {
 		if c.DryRun {
 			return errors.New("--dry-run is for stores in S3")
 		}
-		waited := waitFor(g, c.JSON, "gc", "")
+		waited := waitFor(g, c.JSON, "gc", "", c.working("", checkpoint.StepMark, checkpoint.StepRepack))
 		done, err := c.client().CollectGarbage(g.ctx)
 		waited()
 		return show(g, c.clientFlags, done, err, view.collected)

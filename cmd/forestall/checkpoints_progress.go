@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/term"
 
+	"github.com/stratoswarm/forestall/api"
 	"github.com/stratoswarm/forestall/checkpoint"
 )
 
@@ -194,31 +196,58 @@ func (p *progress) chunks(of *checkpoint.Parcel) {
 	}
 }
 
-// wait shows on a terminal, or with --json in a line each second, that something
-// is being waited for, until the returned function is called.
-func waitFor(g *globals, asJSON bool, what, about string) (done func()) {
-	p := newProgress(g, asJSON, what, about, 0)
+// waitFor shows on a terminal, or with --json in a line each second, how far an
+// engine is with something, or that it is being waited for, until the returned
+// function is called. at returns what of the engine's work that is.
+func waitFor(g *globals, asJSON bool, what, about string, at func(ctx context.Context) (api.StoreWork, bool)) (done func()) {
+	p, began := newProgress(g, asJSON, what, about, 0), g.now()
 	if !p.json && !p.live {
 		return func() {}
 	}
-	stop, ended := make(chan struct{}), make(chan struct{})
+	ctx, stop := context.WithCancel(g.ctx)
+	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(time.Second)
+		tick := time.NewTicker(lookEvery)
 		defer tick.Stop()
 		for {
 			select {
-			case <-stop:
+			case <-ctx.Done():
 				p.end()
 				return
 			case <-tick.C:
-				p.waiting(p.now().Sub(p.pace.started))
+				p.look(ctx, began, at)
 			}
 		}
 	}()
 	return func() {
-		close(stop)
+		stop()
 		<-ended
+	}
+}
+
+// lookEvery is how often an engine is asked how far its work is.
+const lookEvery = time.Second
+
+// look shows what is to be seen of an engine's work.
+func (p *progress) look(ctx context.Context, began time.Time, at func(ctx context.Context) (api.StoreWork, bool)) {
+	w, known := at(ctx)
+	switch {
+	case ctx.Err() != nil:
+	case known && w.Total > 0:
+		s := checkpoint.Progress{Step: checkpoint.Step(w.Step), Total: w.Total}
+		if p.step(s); w.Done > 0 {
+			p.mu.Lock()
+			if p.done == 0 { // it began since the last look
+				p.pace.started = p.pace.started.Add(-lookEvery)
+			}
+			p.shown = time.Time{} // this is the moment for a line
+			p.mu.Unlock()
+			s.Done = w.Done
+			p.step(s)
+		}
+	default:
+		p.waiting(p.now().Sub(began))
 	}
 }
 
@@ -230,4 +259,16 @@ func (p *progress) waiting(since time.Duration) {
 		return
 	}
 	fmt.Fprintf(p.out, "\r\x1b[K%s %s: the engine is at it, %s", p.what, p.about, textDuration(since.Round(time.Second)))
+}
+
+// working returns what asks the engine how far one of the steps is.
+func (f clientFlags) working(workload string, steps ...checkpoint.Step) func(ctx context.Context) (api.StoreWork, bool) {
+	return func(ctx context.Context) (api.StoreWork, bool) {
+		work, _ := f.client().StoreWork(ctx, workload) // of an older engine there is none
+		i := slices.IndexFunc(work, func(w api.StoreWork) bool { return slices.Contains(steps, checkpoint.Step(w.Step)) })
+		if i < 0 {
+			return api.StoreWork{}, false
+		}
+		return work[i], true
+	}
 }
