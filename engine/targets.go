@@ -230,6 +230,14 @@ func (t *targets) update(g *targetGroup, found []features.Target, now time.Time)
 		}
 		if p == nil {
 			t.log.Info("target found", "section", g.key, "url", target.URL)
+			continue
+		}
+		// What it described under its old labels is another source's, which is gone.
+		t.log.Info("target has other labels; what it described is kept for a while", "section", g.key, "url", target.URL, "forget_after", t.forget)
+		g.pages[target.URL].id += " since " + now.Format(time.RFC3339Nano)
+		g.pages[target.URL+" until "+now.Format(time.RFC3339Nano)] = p
+		if p.away.IsZero() {
+			p.away = now
 		}
 	}
 	for url, p := range g.pages {

@@ -194,3 +194,48 @@ func TestOneSourceOfAComponent(t *testing.T) {
 		t.Errorf("failing sources %v, want one of the two pages that describe one GPU", tel.failing)
 	}
 }
+
+// TestTargetGetsOtherLabels: what a target described under its old labels goes
+// stale and is forgotten in time; what it describes now is its own.
+func TestTargetGetsOtherLabels(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "DCGM_FI_DEV_GPU_TEMP{gpu=\"0\"} 50\n") }))
+	defer srv.Close()
+	file := filepath.Join(t.TempDir(), "targets.json")
+	tel := discoveredTelemetry(t, file)
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	now := start
+	tel.now = func() time.Time { return now }
+	refresh := func(at time.Duration, node string) {
+		t.Helper()
+		list := fmt.Sprintf(`[{"targets": [%q], "labels": {"node": %q}}]`, strings.TrimPrefix(srv.URL, "http://"), node)
+		if err := os.WriteFile(file, []byte(list), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		now = start.Add(at)
+		tel.targets.refresh(context.Background(), tel.targets.groups[0], now)
+		all := tel.targets.list()
+		if len(all) != 1 || len(tel.targets.states()) != 1 {
+			t.Fatalf("%d targets are scraped", len(all))
+		}
+		tel.scrapePage(context.Background(), all[0])
+	}
+	check := func(when string, want map[string]time.Duration) {
+		t.Helper()
+		got := map[string]time.Duration{}
+		for _, c := range tel.lanes.components() {
+			tel.lanes.with(c, func(w *features.Window) { got[c.String()] = w.Gap(now) })
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s, how long ago components were heard (-want +got):\n%s", when, diff)
+		}
+	}
+	refresh(0, "a")
+	refresh(time.Minute, "b")
+	check("renamed", map[string]time.Duration{"gpu/a/0": time.Minute, "gpu/b/0": 0})
+	refresh(time.Minute+tel.targets.forget-time.Second, "b")
+	check("not for long enough", map[string]time.Duration{"gpu/a/0": time.Minute + tel.targets.forget - time.Second, "gpu/b/0": 0})
+	refresh(time.Minute+tel.targets.forget, "b")
+	check("for long enough", map[string]time.Duration{"gpu/b/0": 0})
+	refresh(10*time.Hour, "a")
+	check("named as before", map[string]time.Duration{"gpu/a/0": 0, "gpu/b/0": 10*time.Hour - time.Minute - tel.targets.forget})
+}

@@ -3,9 +3,13 @@ package features
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/stratoswarm/forestall"
 )
@@ -97,5 +101,82 @@ func TestRemoteWriteChurn(t *testing.T) {
 	s.w.Expire(epoch.Add(2 * time.Hour))
 	if s.w.pending != 0 {
 		t.Errorf("%d values of targets that are gone wait for their scrapes", s.w.pending)
+	}
+}
+
+// TestRenamedNode: where the label that names a node changes, what was described
+// under the old name has no readings any more, good or missing, and is forgotten in
+// time. A GPU that has gone from a node that is described has missing ones.
+func TestRenamedNode(t *testing.T) {
+	page := func(gpus ...string) (text string) {
+		for _, gpu := range gpus {
+			node, index, _ := strings.Cut(gpu, "/")
+			text += fmt.Sprintf("DCGM_FI_DEV_GPU_TEMP{gpu=%q,Hostname=%q} 50\nDCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu=%q,Hostname=%q} 7\n", index, node, index, node)
+		}
+		return text
+	}
+	for name, tt := range map[string]struct {
+		pages [][]string
+		want  []string // of the newest scrape: those with values, those without in brackets
+	}{
+		"one GPU":               {[][]string{{"n1/0"}, {"n2/0"}}, []string{"n2/0"}},
+		"two":                   {[][]string{{"n1/0", "n1/1"}, {"n2/0", "n2/1"}}, []string{"n2/0", "n2/1"}},
+		"and stays so":          {[][]string{{"n1/0"}, {"n2/0"}, {"n2/0", "n2/1"}}, []string{"n2/0", "n2/1"}},
+		"and back":              {[][]string{{"n1/0"}, {"n2/0"}, {"n1/0"}}, []string{"n1/0"}},
+		"one of two goes":       {[][]string{{"n1/0", "n1/1"}, {"n1/0"}}, []string{"n1/0", "(n1/1)"}},
+		"one of two for others": {[][]string{{"n1/0", "n1/1"}, {"n1/0", "n2/1"}}, []string{"n1/0", "(n1/1)", "n2/1"}},
+		"the only one goes":     {[][]string{{"n1/0", "n2/0"}, {"n2/0"}}, []string{"(n1/0)", "n2/0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			target := newTarget(t)
+			s := target.scraper(t, ScrapeConfig{Mapping: preset("dcgm"), Forget: time.Minute})
+			var got []string
+			for i, gpus := range tt.pages {
+				target.page(page(gpus...))
+				got = nil
+				for _, group := range scrapeOnce(t, s, epoch.Add(time.Duration(i)*5*time.Second)) {
+					one := group[0].Component.Name
+					if math.IsNaN(group[0].Value) {
+						one = "(" + one + ")"
+					}
+					got = append(got, one)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if name != "one GPU" {
+				return
+			}
+			at := epoch.Add(10 * time.Second)
+			scrapeOnce(t, s, at) // with nothing new
+			if diff := cmp.Diff([]forestall.Component{forestall.GPU("n2", 0)}, s.Repeated()); diff != "" {
+				t.Errorf("heard (-want +got):\n%s", diff)
+			}
+			target.page(strings.ReplaceAll(page("n2/0"), "} 7", "} 8"))
+			scrapeOnce(t, s, at.Add(time.Minute))
+			if diff := cmp.Diff([]forestall.Component{forestall.GPU("n1", 0)}, s.Forgotten()); diff != "" {
+				t.Errorf("forgotten (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestAnotherBoard: a board in the place of another is the same component, whose
+// counters have begun anew.
+func TestAnotherBoard(t *testing.T) {
+	target := newTarget(t)
+	s := target.scraper(t, ScrapeConfig{Mapping: preset("dcgm"), Node: "n1"})
+	for i, board := range []struct {
+		uuid string
+		rows int
+	}{{"GPU-a", 300}, {"GPU-a", 301}, {"GPU-b", 2}, {"GPU-b", 3}} {
+		of := fmt.Sprintf("{gpu=\"0\",UUID=%q}", board.uuid)
+		target.page(fmt.Sprintf("DCGM_FI_DEV_GPU_TEMP%s 50\nDCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS%s %d\nDCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS%s 0\n", of, of, board.rows, of))
+		groups := scrapeOnce(t, s, epoch.Add(time.Duration(i)*5*time.Second))
+		if len(groups) != 1 {
+			t.Fatalf("%d components", len(groups))
+		}
+		checkGroup(t, groups[0], forestall.GPU("n1", 0), epoch.Add(time.Duration(i)*5*time.Second), map[string]float64{"gpu_temperature_celsius": 50, "gpu_row_remap_total": float64(board.rows)})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -54,7 +55,9 @@ type reading struct {
 	xids        xids
 	series      int        // that this scrape has of it
 	scrape      uint64     // that touched it last
+	first       uint64     // the scrape that described it first, or again under its old name
 	known       bool       // it is in seen
+	renamed     bool       // another has taken its place on the page
 	described   time.Time  // of the newest scrape that described it
 	counting    []counting // of the mapping's counting slots
 	had         []bool     // of the mapping's details: which it has had
@@ -143,6 +146,9 @@ func (c *collector) touch(r *reading) {
 	fillNaN(r.now)
 	r.xids.begin()
 	r.series = 0
+	if r.renamed {
+		r.renamed, r.first = false, c.scrape
+	}
 	c.fresh = append(c.fresh, r)
 }
 
@@ -195,14 +201,20 @@ func (c *collector) end(now time.Time) error {
 		c.abort()
 		return nil
 	}
+	before := c.pace.at
 	c.pace.fresh(now, len(c.fresh))
+	newcomers := 0
 	for _, r := range c.fresh {
 		if !r.known {
 			r.known = true
+			r.first = c.scrape
 			if at, there := slices.BinarySearchFunc(c.seen, r.component, forestall.Component.Compare); !there {
 				c.seen = slices.Insert(c.seen, at, r.component)
 			}
 			c.state[r.component] = r
+		}
+		if r.first == c.scrape {
+			newcomers++
 		}
 		r.described = now
 		for i, slot := range c.mapping.counting {
@@ -216,10 +228,47 @@ func (c *collector) end(now time.Time) error {
 		return nil
 	}
 	c.forgetOld(now)
+	if newcomers > 0 {
+		c.findRenamed(before)
+	}
 	for _, component := range c.seen {
-		c.touch(c.state[component])
+		if r := c.state[component]; !r.renamed {
+			c.touch(r)
+		}
 	}
 	return nil
+}
+
+// findRenamed finds the components of nodes that the scrape before, made at a time,
+// was the last to describe, where this one describes for the first time the like of
+// them on another node: the label that names the node has changed. That a component
+// is not described under a name that is no more says nothing about it: it has no
+// values, as has one whose source cannot be read.
+func (c *collector) findRenamed(before time.Time) {
+	here, first := map[string]bool{}, map[forestall.Component]bool{}
+	for _, component := range c.seen {
+		r := c.state[component]
+		if r.scrape != c.scrape {
+			continue
+		}
+		here[component.NodeName()] = true
+		if r.first == c.scrape {
+			first[like(component)] = true
+		}
+	}
+	for _, component := range c.seen {
+		r := c.state[component]
+		node := component.NodeName()
+		if node != "" && !here[node] && r.described.Equal(before) && first[like(component)] {
+			r.renamed = true
+		}
+	}
+}
+
+// like returns a component without its node.
+func like(c forestall.Component) forestall.Component {
+	c.Name = strings.TrimPrefix(c.Name, c.NodeName())
+	return c
 }
 
 // forgetOld drops what has not been described for too long: a pod's name that is
@@ -314,29 +363,33 @@ func (c *collector) Events() []forestall.Event {
 }
 
 // Repeated returns the components that the newest scrape described with nothing
-// new: the source answers, and has not collected anew. Do not modify it.
+// new: the source answers, and has not collected anew.
 func (c *collector) Repeated() []forestall.Component {
-	if c.repeated {
-		return c.seen
+	if !c.repeated {
+		return nil
 	}
-	return nil
+	return slices.DeleteFunc(slices.Clone(c.seen), func(one forestall.Component) bool { return c.state[one].renamed })
 }
 
-// samples returns one group for each component that is remembered: a sample of every
+// samples returns one group for each component that is remembered and has not got
+// another name: a sample of every
 // metric that the mapping gives, and what [Context] has of the component; none
 // after a scrape that brought nothing new.
 func (c *collector) samples(now time.Time) [][]forestall.Sample {
 	if c.repeated {
 		return nil
 	}
-	out := make([][]forestall.Sample, len(c.seen))
-	for i, component := range c.seen {
-		out[i] = c.group(c.state[component], now)
+	out := make([][]forestall.Sample, 0, len(c.seen))
+	for _, component := range c.seen {
+		if r := c.state[component]; !r.renamed {
+			out = append(out, c.group(r, now))
+		}
 	}
 	c.siblings.Append(out)
 	if c.mapping.kind == forestall.KindGPU || c.mapping.kind == forestall.KindNode {
-		for i, component := range c.seen {
-			out[i] = append(out[i], forestall.Sample{Component: component, Metric: MetricSeries, Time: now, Value: float64(c.state[component].series)})
+		for i, group := range out {
+			component := group[0].Component
+			out[i] = append(group, forestall.Sample{Component: component, Metric: MetricSeries, Time: now, Value: float64(c.state[component].series)})
 		}
 	}
 	return out

@@ -73,7 +73,8 @@ type Newest func(c forestall.Component, metric string) float64
 // seed has a total that has not begun go on from what windows hold of it. What
 // series had that restarted before is known no more: without it the total would be
 // less than it was, and pass for a counter that began anew with all that the series
-// have counted in their lives. A total that is more than it was has counted on.
+// have counted in their lives. A total that is more than it was has counted on, one
+// that is not half of it did begin anew, as on another board.
 func (c *counting) seed(newest Newest, of forestall.Component, metric string) {
 	if c.begun || newest == nil {
 		return
@@ -84,13 +85,14 @@ func (c *counting) seed(newest Newest, of forestall.Component, metric string) {
 // total completes a scrape and returns the total; NaN if it has none of the
 // series.
 func (c *counting) total(scrape uint64) float64 {
-	var sum float64
+	var sum, lost float64
 	var here, fresh, fell, vanished int
 	for _, s := range c.order {
 		switch {
 		case s.scrape != scrape:
 			if s.was {
 				vanished++
+				lost += s.last
 			}
 			continue
 		case math.IsNaN(s.last):
@@ -107,10 +109,11 @@ func (c *counting) total(scrape uint64) float64 {
 		}
 		return math.NaN()
 	}
-	restarted := !c.begun || fell == here
+	// Under new labels alone, and less than it was, it is another device's.
+	restarted := !c.begun || fell == here || fresh == here && sum < lost
 	if restarted {
 		c.offset = 0
-		if !c.begun && sum < c.least {
+		if !c.begun && sum < c.least && 2*sum > c.least {
 			c.offset = c.least - sum
 		}
 		c.begun = true

@@ -27,6 +27,7 @@ func TestCounting(t *testing.T) {
 		"missing, restarted meanwhile": {map[string][]float64{"a": {1000, nan, 2}, "b": {3, 4, 4}}, []float64{1003, 1004, 1006}},
 		"all are missing":              {map[string][]float64{"a": {1000, nan, 1001}, "b": {3, nan, 3}}, []float64{1003, nan, 1004}},
 		"a new one":                    {map[string][]float64{"a": {10, 11, 12, 13}, "b": {nan, 700, 701, 702}}, []float64{10, 11, 13, 15}},
+		"another board":                {map[string][]float64{"a": {1000, nan, nan}, "b": {nan, 3, 4}}, []float64{1000, 3, 4}},
 		"a label changes":              {map[string][]float64{"a": {10, nan, 14, 15}, "b": {nan, 12, nan, nan}}, []float64{10, 10, 10, 11}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -444,7 +444,7 @@ func (t *remoteTarget) flush(s *remoteScrape, at time.Time, out []RemoteScrape) 
 	if t.collect.repeated {
 		one := RemoteScrape{Target: t.key.String(), Time: at, Err: t.collect.pace.check(at)}
 		if one.Err == nil {
-			one.Repeated = slices.Clone(t.collect.seen)
+			one.Repeated = t.collect.Repeated()
 		}
 		return append(out, one)
 	}
