@@ -62,7 +62,8 @@ type Dir struct {
 	restoring keyed // by target
 	pages     *knownPages
 	clone     func(dst, src *os.File) error // makes dst share src's blocks
-	waste     atomic.Int64                  // what may have left chunks that nothing needs, since the last GC: dropped checkpoints, failed ones
+	wholes    wholes
+	waste     atomic.Int64 // what may have left chunks that nothing needs, since the last GC: dropped checkpoints, failed ones
 
 	recorded map[hash]forestall.Epoch // fences in the catalogue when it was opened, by hash of the workload's name
 

@@ -42,22 +42,6 @@ func (r *Replicator) Fetch(ctx context.Context, id string, from []string) error 
 	return fmt.Errorf("fetch checkpoint %.12s: %w", id, errors.Join(failed...))
 }
 
-// whole reports whether the store has the manifest and all its chunks.
-func (d *Dir) whole(id string) bool {
-	m, unpin, err := d.pinManifest(id)
-	if err != nil {
-		return false
-	}
-	defer unpin()
-	rely := d.relies(false)
-	for _, h := range m.hashes() {
-		if ok, err := rely.on(h); !ok || err != nil {
-			return false
-		}
-	}
-	return true
-}
-
 // preferred orders peers: those named in first, in its order, then the others.
 func preferred(peers []Peer, first []string) []Peer {
 	place := func(p Peer) int {

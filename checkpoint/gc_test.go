@@ -34,7 +34,7 @@ func TestExpired(t *testing.T) {
 		{"but not what is kept", func(cp forestall.Checkpoint) bool { return cp.ID == "a2" }, []string{"a1", "b1"}},
 	} {
 		var got []string
-		for _, cp := range (Retention{All: 7 * 24 * time.Hour}).expired(all, now, c.keep) {
+		for _, cp := range (Retention{All: 7 * 24 * time.Hour}).expired(all, now, c.keep, anyWhole) {
 			got = append(got, cp.ID)
 		}
 		if !slices.Equal(got, c.want) {

@@ -231,6 +231,7 @@ func (d *Dir) accept(id string, raw []byte, old bool, refuse func(*lane, header)
 	if err != nil {
 		return none, fmt.Errorf("manifest %s: %w", id, err)
 	}
+	losses := d.wholes.count()
 	hold := d.newHold()
 	defer hold.release()
 	hashes := m.hashes()
@@ -250,7 +251,11 @@ func (d *Dir) accept(id string, raw []byte, old bool, refuse func(*lane, header)
 	if refuse == nil {
 		refuse = func(*lane, header) error { return nil }
 	}
-	return d.commit(id, raw, r.header, refuse)
+	cp, err := d.commit(id, raw, r.header, refuse)
+	if err == nil {
+		d.wholes.note(id, losses)
+	}
+	return cp, err
 }
 
 // admitPushed refuses a stale epoch.

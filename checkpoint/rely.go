@@ -148,9 +148,11 @@ func (d *Dir) cutPack(number uint32) {
 		if _, known = d.packs.get(number); known {
 			d.packs.remove(number)
 			d.index.sweep(func(s *slot) bool { return s.pack != number })
+			d.wholes.lost()
 		}
 	case err == nil && fi.Size() < p.size:
 		d.packs.damaged(number, fi.Size())
 		d.index.sweep(func(s *slot) bool { return s.pack != number || int64(s.at)+s.size() <= fi.Size() })
+		d.wholes.lost()
 	}
 }

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +11,9 @@ import (
 	"github.com/stratoswarm/forestall"
 )
 
-// Retention says which checkpoints of a store are kept. The newest of each
-// workload and pinned ones always are.
+// Retention says which checkpoints of a store are kept. Pinned ones always are,
+// and the newest of each workload; where that is known to be damaged, by a scrub
+// or whoever read it, also the newest that is whole.
 type Retention struct {
 	All      time.Duration // every checkpoint whose state is not older is kept
 	Tiers    []Tier        // of older ones, those that a tier picks
@@ -46,60 +48,89 @@ func (r Retention) Validate() error {
 }
 
 // expired returns the checkpoints that the retention lets go at now, not looking
-// at MaxBytes: neither the newest of a workload nor pinned ones nor what keep says.
-func (r Retention) expired(all []forestall.Checkpoint, now time.Time, keep func(forestall.Checkpoint) bool) (out []forestall.Checkpoint) {
-	newest := newestOf(all)
-	picked := make(map[string]bool)
+// at MaxBytes: neither those that must stay nor pinned ones nor what keep says.
+// whole is asked, seldom, whether a checkpoint can be restored as far as is known:
+// a tier picks the last that can.
+func (r Retention) expired(all []forestall.Checkpoint, now time.Time, keep, whole func(forestall.Checkpoint) bool) (out []forestall.Checkpoint) {
+	mayGo := func(cp forestall.Checkpoint) bool {
+		return now.Sub(cp.Time) > r.All && !cp.Pinned && (keep == nil || !keep(cp))
+	}
+	stays := mustStay(all, mayGo, whole)
 	for _, t := range r.Tiers {
-		for _, cp := range t.last(all) {
+		for _, cp := range t.last(all, mayGo, whole) {
 			if now.Sub(cp.Time) <= t.Within {
-				picked[cp.ID] = true
+				stays[cp.ID] = true
 			}
 		}
 	}
 	for _, cp := range all {
-		if now.Sub(cp.Time) > r.All && !cp.Pinned && cp.ID != newest[cp.Workload].ID && !picked[cp.ID] && (keep == nil || !keep(cp)) {
+		if mayGo(cp) && !stays[cp.ID] {
 			out = append(out, cp)
 		}
 	}
 	return out
 }
 
-func newestOf(all []forestall.Checkpoint) map[string]forestall.Checkpoint {
-	newest := make(map[string]forestall.Checkpoint)
-	for _, cp := range all {
-		if have, ok := newest[cp.Workload]; !ok || cp.NewerThan(have) {
-			newest[cp.Workload] = cp
+// mustStay returns the IDs of each workload's newest checkpoint and newest whole
+// one; of all of a workload of which none is whole, since a replica may mend any.
+// Where no other may go it does not ask which is whole.
+func mustStay(all []forestall.Checkpoint, mayGo, whole func(forestall.Checkpoint) bool) map[string]bool {
+	stays := make(map[string]bool)
+	for _, cps := range grouped(all, func(cp forestall.Checkpoint) string { return cp.Workload }) {
+		slices.SortFunc(cps, newestFirst)
+		stays[cps[0].ID] = true
+		if !slices.ContainsFunc(cps[1:], mayGo) {
+			continue
+		}
+		if i := slices.IndexFunc(cps, whole); i >= 0 {
+			stays[cps[i].ID] = true
+			continue
+		}
+		for _, cp := range cps {
+			stays[cp.ID] = true
 		}
 	}
-	return newest
+	return stays
 }
 
-// last returns the last checkpoint of each workload in each of the tier's
-// periods, which begin at multiples of Every in UTC: what is last in a longer
-// period is last in the shorter one too.
-func (t Tier) last(all []forestall.Checkpoint) []forestall.Checkpoint {
+// anyWhole is for where nothing is known of damage.
+func anyWhole(forestall.Checkpoint) bool { return true }
+
+func newestFirst(a, b forestall.Checkpoint) int {
+	return cmp.Or(cmp.Compare(b.Epoch, a.Epoch), cmp.Compare(b.Sequence, a.Sequence))
+}
+
+func grouped[K comparable](all []forestall.Checkpoint, by func(forestall.Checkpoint) K) map[K][]forestall.Checkpoint {
+	out := make(map[K][]forestall.Checkpoint)
+	for _, cp := range all {
+		out[by(cp)] = append(out[by(cp)], cp)
+	}
+	return out
+}
+
+// last returns the last whole checkpoint of each workload in each of the tier's
+// periods, the last where none is whole. Periods begin at multiples of Every in
+// UTC: what is last in a longer period is last in the shorter one too. Where no
+// other may go it does not ask which is whole.
+func (t Tier) last(all []forestall.Checkpoint, mayGo, whole func(forestall.Checkpoint) bool) (out []forestall.Checkpoint) {
 	type period struct {
 		workload string
 		number   int64
 	}
-	last := make(map[period]forestall.Checkpoint)
-	for _, cp := range all {
-		p := period{cp.Workload, cp.Time.UnixNano() / int64(t.Every)}
-		if have, ok := last[p]; !ok || cp.Time.After(have.Time) || cp.Time.Equal(have.Time) && cp.NewerThan(have) {
-			last[p] = cp
+	for _, cps := range grouped(all, func(cp forestall.Checkpoint) period { return period{cp.Workload, cp.Time.UnixNano() / int64(t.Every)} }) {
+		slices.SortFunc(cps, func(a, b forestall.Checkpoint) int { return cmp.Or(b.Time.Compare(a.Time), newestFirst(a, b)) })
+		last := 0
+		if slices.ContainsFunc(cps[1:], mayGo) {
+			last = max(0, slices.IndexFunc(cps, whole))
 		}
-	}
-	out := make([]forestall.Checkpoint, 0, len(last))
-	for _, cp := range last {
-		out = append(out, cp)
+		out = append(out, cps[last])
 	}
 	return out
 }
 
 // Retain drops the checkpoints that the retention lets go at now, and what
-// nothing needs any more. It leaves the newest of each workload, pinned ones and
-// what keep, when not nil, says.
+// nothing needs any more. It leaves what [Retention] says and what keep, when not
+// nil, does.
 func (d *Dir) Retain(ctx context.Context, r Retention, now time.Time, keep func(forestall.Checkpoint) bool) (removed int, freedBytes int64, err error) {
 	if err := r.Validate(); err != nil {
 		return 0, 0, err
@@ -110,7 +141,7 @@ func (d *Dir) Retain(ctx context.Context, r Retention, now time.Time, keep func(
 	if freedBytes, err = d.GC(ctx); err != nil || r.MaxBytes == 0 {
 		return removed, freedBytes, err
 	}
-	more, freed, err := d.shrink(ctx, r.MaxBytes, d.spare(keep))
+	more, freed, err := d.shrink(ctx, r.MaxBytes, keep)
 	return removed + more, freedBytes + freed, err
 }
 
@@ -120,22 +151,18 @@ func (d *Dir) expire(ctx context.Context, r Retention, now time.Time, keep func(
 	if err != nil {
 		return 0, err
 	}
-	if removed, err = d.deleteAll(ctx, r.expired(all, now, d.spare(keep))); err != nil {
+	if removed, err = d.deleteAll(ctx, r.expired(all, now, keep, d.stillWhole)); err != nil {
 		return removed, fmt.Errorf("retention: %w", err)
 	}
 	return removed, nil
-}
-
-// spare is what no retention drops, beside the newest of each workload.
-func (d *Dir) spare(keep func(forestall.Checkpoint) bool) func(forestall.Checkpoint) bool {
-	return func(cp forestall.Checkpoint) bool { return cp.Pinned || keep != nil && keep(cp) }
 }
 
 // shrink drops the oldest checkpoints until the packs have at most limit bytes.
 // First what is dead goes, however little of a pack it is. How much a checkpoint
 // has to itself is only known once it has gone, so a quarter of those that may go
 // do so at a time.
-func (d *Dir) shrink(ctx context.Context, limit int64, spare func(forestall.Checkpoint) bool) (removed int, freed int64, err error) {
+func (d *Dir) shrink(ctx context.Context, limit int64, keep func(forestall.Checkpoint) bool) (removed int, freed int64, err error) {
+	mayGo := func(cp forestall.Checkpoint) bool { return !cp.Pinned && (keep == nil || !keep(cp)) }
 	for {
 		s, err := d.Stats()
 		if err != nil || s.PackBytes <= limit {
@@ -153,10 +180,10 @@ func (d *Dir) shrink(ctx context.Context, limit int64, spare func(forestall.Chec
 		if err != nil {
 			return removed, freed, err
 		}
-		newest := newestOf(all)
-		all = slices.DeleteFunc(all, func(cp forestall.Checkpoint) bool { return cp.ID == newest[cp.Workload].ID || spare(cp) })
+		stays := mustStay(all, mayGo, d.stillWhole)
+		all = slices.DeleteFunc(all, func(cp forestall.Checkpoint) bool { return stays[cp.ID] || !mayGo(cp) })
 		if len(all) == 0 {
-			d.opt.Logger.Warn("the store is over its size limit, and only the newest and pinned checkpoints are left",
+			d.opt.Logger.Warn("the store is over its size limit, and only checkpoints that must stay are left: each workload's newest, its newest whole one, pinned ones",
 				"path", d.path, "pack_bytes", s.PackBytes, "limit", limit)
 			return removed, freed, nil
 		}

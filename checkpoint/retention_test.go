@@ -30,7 +30,7 @@ func TestTiers(t *testing.T) {
 		held = append(held, forestall.Checkpoint{ID: fmt.Sprint(i), Workload: "w", Sequence: uint64(i), Time: now})
 		if i%6 == 0 {
 			gone := make(map[string]bool)
-			for _, cp := range r.expired(held, now, nil) {
+			for _, cp := range r.expired(held, now, nil, anyWhole) {
 				gone[cp.ID] = true
 			}
 			held = slices.DeleteFunc(held, func(cp forestall.Checkpoint) bool { return gone[cp.ID] })
@@ -195,5 +195,59 @@ func TestSizeLimitSparesCheckpoints(t *testing.T) {
 	}
 	if err := d.Verify(t.Context(), last.ID); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is known to be damaged is not what retention keeps in place of another.
+func TestRetentionSparesTheNewestWhole(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	now := time.Now().Truncate(day).Add(day / 2)
+	for name, c := range map[string]struct {
+		retain func(d *Dir) (int, int64, error)
+		rotten []int // of four checkpoints, the oldest is 0
+		left   []int
+	}{
+		"nothing is damaged": {func(d *Dir) (int, int64, error) { return d.Tidy(t.Context(), Retention{All: day}, now, nil) }, nil, []int{3}},
+		"the newest is":      {func(d *Dir) (int, int64, error) { return d.Tidy(t.Context(), Retention{All: day}, now, nil) }, []int{3}, []int{2, 3}},
+		"the two newest are": {func(d *Dir) (int, int64, error) { return d.Retain(t.Context(), Retention{All: day}, now, nil) }, []int{2, 3}, []int{1, 3}},
+		"all are":            {func(d *Dir) (int, int64, error) { return d.Tidy(t.Context(), Retention{All: day}, now, nil) }, []int{0, 1, 2, 3}, []int{0, 1, 2, 3}},
+		"over the size limit": {func(d *Dir) (int, int64, error) {
+			return d.Retain(t.Context(), Retention{All: 99 * day, MaxBytes: 1}, now, nil)
+		}, []int{3}, []int{2, 3}},
+		"the last of a period": {func(d *Dir) (int, int64, error) {
+			return d.Tidy(t.Context(), Retention{All: day, Tiers: []Tier{{7 * day, 99 * day}}}, now, nil)
+		}, []int{1}, []int{0, 2, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, src := openDir(t, small()), t.TempDir()
+			var all []forestall.Checkpoint
+			week := now.Add(-70 * day).Truncate(7 * day)
+			for i, at := range []time.Time{week.Add(day), week.Add(2 * day), week.Add(14 * day), now.Add(-2 * day)} {
+				writeFiles(t, src, map[string]string{"f": noise(uint64(i), 50<<10)})
+				all = append(all, must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src, Time: at})))
+			}
+			for _, i := range c.rotten {
+				damageChunk(t, d, must[*manifest](t)(d.loadManifest(all[i].ID)).entries[1].extents[0].hash)
+			}
+			if r := must[ScrubReport](t)(d.Scrub(t.Context(), 0)); r.Bad != len(c.rotten) {
+				t.Fatalf("scrub: %+v", r)
+			}
+			for range 2 {
+				if _, _, err := c.retain(d); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var left []int
+			for i, cp := range all {
+				if _, err := d.Get(cp.ID); err == nil {
+					left = append(left, i)
+				}
+			}
+			if !slices.Equal(left, c.left) {
+				t.Errorf("left: %v, want %v", left, c.left)
+			}
+		})
 	}
 }

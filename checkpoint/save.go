@@ -62,6 +62,8 @@ type plan struct {
 	todo  []content
 	left  forestall.LeftOut
 	batch *batch
+
+	losses uint64 // of the store when it began
 }
 
 func (p *plan) end() { p.batch.end() }
@@ -122,7 +124,7 @@ func (p *plan) scan(ctx context.Context, source string, prev map[string]entry, n
 // planCheckpoint begins a checkpoint whose header is h, at its time, and
 // refuses what could not be committed.
 func (d *Dir) planCheckpoint(h header, at time.Time, level int, verify bool) (*plan, error) {
-	now := d.opt.Now()
+	now, losses := d.opt.Now(), d.wholes.count()
 	if at.IsZero() {
 		at = now
 	}
@@ -141,7 +143,7 @@ func (d *Dir) planCheckpoint(h header, at time.Time, level int, verify bool) (*p
 	if err != nil {
 		return nil, err
 	}
-	return &plan{m: &manifest{header: h}, began: now, batch: b}, nil
+	return &plan{m: &manifest{header: h}, began: now, batch: b, losses: losses}, nil
 }
 
 // mayCommit reports early what commit would refuse.
@@ -228,6 +230,9 @@ func (d *Dir) finish(ctx context.Context, p *plan) (_ forestall.Checkpoint, err 
 	r := root{header: p.m.header, level: level, top: top, names: p.left.First}
 	b := r.encodeWith(p.batch.bytes, d.opt.Keys)
 	cp, err := d.commit(manifestID(b), b, r.header, d.admitNew)
+	if err == nil {
+		d.wholes.note(cp.ID, p.losses)
+	}
 	cp.LeftOut = p.left
 	return cp, err
 }

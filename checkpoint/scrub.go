@@ -27,6 +27,7 @@ type ScrubReport struct {
 
 func (r *ScrubReport) bad(d *Dir, err error) {
 	r.Bad++
+	d.wholes.lost()
 	if len(r.First) < 8 {
 		r.First = append(r.First, err.Error())
 	}

@@ -91,6 +91,7 @@ func (d *Dir) readLoose(buf []byte, h hash, s slot) ([]byte, slot, error) {
 	file, err := readFile(d.fs, buf[:0], d.loosePath(h))
 	if errors.Is(err, fs.ErrNotExist) {
 		d.index.remove(h, looseChunk)
+		d.wholes.lost()
 		return nil, s, corrupt(d.loosePath(h), "the chunk is missing")
 	}
 	if err != nil {
@@ -127,6 +128,7 @@ func (d *Dir) rotten(h hash, s slot, read []byte, why error) error {
 	if !d.index.remove(h, s.pack) {
 		return corrupt(where, "%v", why)
 	}
+	d.wholes.lost()
 	aside := filepath.Join(d.path, rotDir, h.String())
 	var err error
 	if s.pack == looseChunk {

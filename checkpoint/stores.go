@@ -106,5 +106,5 @@ func Copy(ctx context.Context, to, from Store, id string) error {
 // older state, except the newest of each workload, pinned ones and what keep,
 // when not nil, says.
 func Expired(all []forestall.Checkpoint, retention time.Duration, now time.Time, keep func(forestall.Checkpoint) bool) []forestall.Checkpoint {
-	return Retention{All: retention}.expired(all, now, keep)
+	return Retention{All: retention}.expired(all, now, keep, anyWhole)
 }

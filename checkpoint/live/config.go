@@ -21,7 +21,7 @@ type Config struct {
 	Workload  string          // its name in the store
 	Epoch     forestall.Epoch // of this run; a store that is fenced higher refuses it
 	Pace      checkpoint.Pace // between automatic checkpoints
-	Retention time.Duration   // checkpoints of the workload older than this are dropped, but never the newest
+	Retention time.Duration   // checkpoints of the workload older than this are dropped, but never the newest, nor the newest that is whole
 	// Compression is how states are compressed, by their names. States that it does
 	// not name are compressed as the store does ([checkpoint.Options]); what does
 	// not shrink is stored as it is in any case.
