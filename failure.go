@@ -29,7 +29,7 @@ type Failure struct {
 type Incident struct {
 	Component Component   `json:"component"`
 	Kind      FailureKind `json:"kind"`
-	Start     time.Time   `json:"start"` // when it failed, by the clock that its telemetry is stamped with
+	Start     time.Time   `json:"start"` // when it failed, by the clock that its telemetry is stamped with; of a crashed node its last sign of life
 	End       time.Time   `json:"end,omitzero"`
 	Agreed    time.Time   `json:"agreed,omitzero"` // when the cluster wrote it down, by the leader's clock; zero: it didn't tell
 	Evidence  []string    `json:"evidence,omitempty"`

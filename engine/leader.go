@@ -309,6 +309,30 @@ func (e *Engine) putBudget(ctx context.Context) {
 	}
 }
 
+// longestDetection bounds how long before its failure is established a node's last
+// word can be its last sign of life: gossip notices the death of a node sooner, so
+// one that has said nothing for longer was alive meanwhile.
+const longestDetection = time.Minute
+
+// lastSeen returns when this engine last had a word of a node: its report, or,
+// where the node led, its answer to one. Zero: it is not known.
+func (e *Engine) lastSeen(node string, now time.Time) (last time.Time) {
+	e.reports.mu.Lock()
+	if n := e.reports.nodes[node]; n != nil {
+		last = n.at
+	}
+	e.reports.mu.Unlock()
+	e.mu.Lock()
+	if e.cluster.leader == node && e.cluster.at.After(last) {
+		last = e.cluster.at
+	}
+	e.mu.Unlock()
+	if now.Sub(last) > longestDetection {
+		return time.Time{}
+	}
+	return last
+}
+
 // judgeMembers counts the witnesses: a node on whose silence a quorum of
 // voters agrees has failed, one that a quorum sees again is back.
 func (e *Engine) judgeMembers(ctx context.Context) {
@@ -336,11 +360,10 @@ func (e *Engine) judgeMembers(ctx context.Context) {
 		}
 		switch {
 		case v.State == forestall.MemberFailed && state == forestall.MemberAlive:
-			err := e.propose(ctx, "", &migrate.NodeFailed{Name: name, Evidence: v.Evidence, Observers: v.Observers})
+			f, _ := detect.NodeFailure(name, v, now, e.lastSeen(name, now))
+			err := e.propose(ctx, "", &migrate.NodeFailed{Name: name, LastSeen: f.LastSeen, Evidence: v.Evidence, Observers: v.Observers})
 			if err == nil {
-				if f, ok := detect.NodeFailure(name, v, now, time.Time{}); ok {
-					e.detected.Detected(f)
-				}
+				e.detected.Detected(f)
 				e.log.Warn("node failed", "name", name, "evidence", v.Evidence, "observers", v.Observers)
 			}
 		case v.State == forestall.MemberAlive && state == forestall.MemberFailed:

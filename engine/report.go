@@ -116,7 +116,7 @@ func (e *Engine) reportOnce(ctx context.Context) {
 	e.telemetry.judged.hear(reply.Alarms, e.now())
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.cluster.sent, e.cluster.lacks, e.cluster.at = scored, reply.Lacks, e.now()
+	e.cluster.sent, e.cluster.lacks, e.cluster.at, e.cluster.leader = scored, reply.Lacks, e.now(), reply.Leader
 	if reply.Version != e.cluster.version {
 		e.cluster.version, e.cluster.risks = reply.Version, reply.Risks
 	}
@@ -125,6 +125,7 @@ func (e *Engine) reportOnce(ctx context.Context) {
 // told is what the leader last told this node, and what it was told.
 type told struct {
 	at      time.Time
+	leader  string
 	version string
 	risks   []forestall.Risk
 	sent    uint64 // scoring that the leader has

@@ -49,7 +49,7 @@ func (c *FailureSeen) apply(s *State, at stamp) any {
 	if err := s.incidentRoom(f.Component, f.Kind); err != nil {
 		return err
 	}
-	s.openIncident(forestall.Incident{Component: f.Component, Kind: f.Kind, Start: failedAt(f, at), Agreed: at.at, Evidence: f.Evidence}, epoch)
+	s.openIncident(forestall.Incident{Component: f.Component, Kind: f.Kind, Start: failedAt(f.Time, at), Agreed: at.at, Evidence: f.Evidence}, epoch)
 	return nil
 }
 
@@ -59,14 +59,15 @@ func (c *FailureSeen) apply(s *State, at stamp) any {
 const maxFailureDelay = 24 * time.Hour
 
 // failedAt is when an incident begins: when its failure was established, by the
-// clock of the node that saw it, which also stamps the component's telemetry.
-// Were it the time of agreement, what the node recorded of the dead component
+// clock of the node that saw it, which also stamps the component's telemetry; that
+// of a node with its last sign of life. Zero: at the time of agreement. Were it
+// always the time of agreement, what the node recorded of the dead component
 // until then would look like its last hours.
-func failedAt(f forestall.Failure, at stamp) time.Time {
-	if delay := at.at.Sub(f.Time); delay <= 0 || delay > maxFailureDelay {
+func failedAt(t time.Time, at stamp) time.Time {
+	if delay := at.at.Sub(t); delay <= 0 || delay > maxFailureDelay {
 		return at.at
 	}
-	return f.Time.UTC()
+	return t.UTC()
 }
 
 // IncidentClose ends an open incident: the component works again. Those of

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/stratoswarm/forestall"
 )
@@ -63,11 +64,12 @@ func (c *Leave) check() error { return checkName("node", c.Name) }
 func (c *Leave) apply(s *State, at stamp) any { return s.setNode(c.Name, forestall.MemberLeft, at) }
 
 // NodeFailed records that a quorum of voters agrees that a node failed, and
-// opens its incident.
+// opens its incident, which starts at its last sign of life.
 type NodeFailed struct {
-	Name      string   `json:"name"`
-	Evidence  []string `json:"evidence,omitempty"`
-	Observers []string `json:"observers,omitempty"` // who agrees
+	Name      string    `json:"name"`
+	LastSeen  time.Time `json:"last_seen,omitzero"` // last sign of life; zero: not known
+	Evidence  []string  `json:"evidence,omitempty"`
+	Observers []string  `json:"observers,omitempty"` // who agrees
 }
 
 func (*NodeFailed) kind() string   { return "node_failed" }
@@ -81,7 +83,7 @@ func (c *NodeFailed) apply(s *State, at stamp) any {
 	if err := s.setNode(c.Name, forestall.MemberFailed, at); err != nil {
 		return err
 	}
-	s.openIncident(forestall.Incident{Component: node, Kind: forestall.NodeCrash, Start: at.at, Agreed: at.at, Evidence: agreed(c.Evidence, c.Observers)}, 0)
+	s.openIncident(forestall.Incident{Component: node, Kind: forestall.NodeCrash, Start: failedAt(c.LastSeen, at), Agreed: at.at, Evidence: agreed(c.Evidence, c.Observers)}, 0)
 	return nil
 }
 

@@ -30,6 +30,21 @@ func TestIncidentStartsWhenTheHardwareFailed(t *testing.T) {
 			t.Errorf("%s: it starts at %s and was agreed on at %s; want %s and %s", name, in.Start, in.Agreed, agreed.Add(-tt.want), agreed)
 		}
 	}
+	for name, tt := range map[string]struct{ before, want time.Duration }{
+		"seen four seconds before": {4 * time.Second, 4 * time.Second},
+		"not known":                {-1, 0},
+	} {
+		s := newScript(t)
+		agreed := s.now.Add(2 * time.Second)
+		c := &NodeFailed{Name: "n1"}
+		if tt.before > 0 {
+			c.LastSeen = agreed.Add(-tt.before)
+		}
+		s.do(&Join{Name: "n1"}, c)
+		if in, _ := s.ledger.state.Incident(forestall.Node("n1")); !in.Start.Equal(agreed.Add(-tt.want)) || !in.Agreed.Equal(agreed) || !s.ledger.state.Nodes["n1"].Since.Equal(agreed) {
+			t.Errorf("a node %s: %s, agreed on at %s, want %s and %s", name, in.Start, in.Agreed, agreed.Add(-tt.want), agreed)
+		}
+	}
 	s := newScript(t)
 	s.do(&FailureSeen{Failure: forestall.Failure{Component: gpu, Kind: forestall.GPUFailure}})
 	s.now = s.now.Add(-time.Hour) // a new leader, whose clock is behind

@@ -216,7 +216,7 @@ func (s *demoShow) killNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.Detection = secondsBetween(victim.killed, dead.Start)
+	r.Detection = secondsBetween(victim.killed, dead.Agreed)
 	s.sum.Recovered = r
 	s.sum.check(true, "death detected", "%s: %s", inSeconds(r.Detection), strings.Join(dead.Evidence, "; "))
 	for _, w := range before {

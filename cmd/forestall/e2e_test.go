@@ -241,6 +241,7 @@ func TestE2ENodeDiesAndItsWorkGoesOnElsewhere(t *testing.T) {
 	dead := c.index(victim.Node)
 	alive := (dead + 1) % 3
 	c.killNode(dead)
+	killed := time.Now()
 
 	after := awaitOn(c, alive, "every workload to run off the dead node", (*api.Client).Workloads, func(l []api.WorkloadStatus) bool {
 		return settled(l) && !slices.ContainsFunc(l, func(w api.WorkloadStatus) bool { return w.Node == victim.Node })
@@ -257,6 +258,9 @@ func TestE2ENodeDiesAndItsWorkGoesOnElsewhere(t *testing.T) {
 	}
 	if len(incidents[0].Evidence) == 0 {
 		t.Error("the incident says no evidence")
+	}
+	if in := incidents[0]; in.Start.After(killed) || !in.Start.Before(in.Agreed) {
+		t.Errorf("the incident starts at %s, agreed on at %s; the node was dead by %s", in.Start, in.Agreed, killed)
 	}
 	// The node returns and is a member again.
 	c.start(dead)

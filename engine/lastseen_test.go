@@ -1,0 +1,32 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stratoswarm/forestall"
+)
+
+// TestLastSeen: a node's last sign of life is its last report, or the last answer
+// of a leader; one that is older than detection takes is none.
+func TestLastSeen(t *testing.T) {
+	w := newWatched(t, watchedConfig(t.TempDir()), time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	defer w.close()
+	of := func(node string) report {
+		r := report{Scored: 1, Risks: []forestall.Risk{}}
+		r.Self.Name = node
+		return r
+	}
+	at := func(s int) time.Time { return w.now.Add(time.Duration(s) * time.Second) }
+	w.reports.take(of("n2"), at(0))
+	w.reports.take(of("n3"), at(3))
+	w.cluster.leader, w.cluster.at = "n2", at(5)
+	for node, want := range map[string]time.Time{"n2": at(5), "n3": at(3), "n4": {}} {
+		if got := w.lastSeen(node, at(10)); !got.Equal(want) {
+			t.Errorf("%s: %s, want %s", node, got, want)
+		}
+	}
+	if got := w.lastSeen("n3", at(64)); !got.IsZero() {
+		t.Errorf("a minute later: %s", got)
+	}
+}
