@@ -17,7 +17,8 @@ import (
 type ModelStatus struct {
 	Kind       forestall.Kind       `json:"kind" enum:"node,gpu,agent,service"`
 	Name       string               `json:"name" doc:"from the model's card"`
-	Version    string               `json:"version" doc:"likewise; as in the risks"`
+	Version    string               `json:"version" doc:"likewise; as in the risks, with the factor of its odds where these are recalibrated"`
+	Odds       float64              `json:"odds" doc:"what the odds of its probabilities are multiplied by, as the cluster has agreed; 1: nothing"`
 	SHA256     string               `json:"sha256" doc:"of the card, which holds that of the trees"`
 	Horizon    float64              `json:"horizon_seconds"`
 	Lead       float64              `json:"lead_seconds,omitempty" doc:"what comes sooner is not predicted"`

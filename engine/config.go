@@ -124,6 +124,10 @@ type ModelConfig struct {
 	TrialMin      Duration       `toml:"trial_min"`
 	TrialFailures int            `toml:"trial_failures"`
 	TrialMax      Duration       `toml:"trial_max"`
+	// Whether the champion's odds are corrected by what came of its predictions, and
+	// by how much at the most.
+	Recalibrate    forestall.Mode `toml:"recalibrate"`
+	RecalibrateMax float64        `toml:"recalibrate_max"`
 }
 
 // DriftConfig says when telemetry is no longer of the kind that a model was

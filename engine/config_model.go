@@ -12,6 +12,7 @@ func defaultModel() ModelConfig {
 	return ModelConfig{
 		GPU: "builtin", Node: "builtin", Promote: forestall.Observe,
 		TrialMin: Duration{r.MinTime}, TrialFailures: r.MinFailures, TrialMax: Duration{r.MaxTime},
+		Recalibrate: forestall.Act, RecalibrateMax: 2,
 	}
 }
 
@@ -23,6 +24,12 @@ func (c ModelConfig) rule() predict.TrialRule {
 func (c ModelConfig) check(bad func(key, format string, args ...any)) {
 	if c.Promote != forestall.Observe && c.Promote != forestall.Act {
 		bad("model.promote", "%q is not one of observe, act", c.Promote)
+	}
+	if c.Recalibrate != forestall.Observe && c.Recalibrate != forestall.Act {
+		bad("model.recalibrate", "%q is not one of observe, act", c.Recalibrate)
+	}
+	if !(c.RecalibrateMax > 1 && c.RecalibrateMax <= 1000) {
+		bad("model.recalibrate_max", "%g is not a factor above 1, at most 1000", c.RecalibrateMax)
 	}
 	if c.TrialMin.Duration < 0 {
 		bad("model.trial_min", "%s is negative", c.TrialMin)

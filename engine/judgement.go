@@ -45,6 +45,7 @@ type judgement struct {
 	mu         sync.Mutex
 	memory     predict.Memory
 	atWork     map[forestall.Kind]workers
+	odds       map[forestall.Kind]float64     // what the champions' odds are multiplied by
 	cluster    map[string]predict.AlarmCounts // by digest, as the leader last added them up
 	clusterAt  time.Time
 	thresholds map[forestall.Kind]map[forestall.Grade]predict.Threshold
@@ -60,6 +61,7 @@ func newJudgement(p PolicyConfig, horizon time.Duration, now func() time.Time, l
 		accuracy:   predict.NewAccuracy(horizon),
 		fleet:      predict.NewFleet(),
 		atWork:     map[forestall.Kind]workers{},
+		odds:       map[forestall.Kind]float64{},
 		cluster:    map[string]predict.AlarmCounts{},
 		thresholds: map[forestall.Kind]map[forestall.Grade]predict.Threshold{},
 	}
@@ -209,7 +211,7 @@ func (j *judgement) take(now time.Time, risks []forestall.Risk, shadows map[fore
 		}
 		j.accuracy.Predict(r)
 		if t := j.memory.Tallies[j.atWork[kind].champion]; t != nil {
-			t.Observe(r)
+			t.Observe(j.uncorrected(r))
 		}
 		s, beside := shadows[r.Component]
 		if t := j.memory.Tallies[j.atWork[kind].shadow]; beside && t != nil {
@@ -226,6 +228,29 @@ func (j *judgement) take(now time.Time, risks []forestall.Risk, shadows map[fore
 	for _, t := range j.memory.Trials {
 		t.Mature(now.Add(-ledgerLag))
 	}
+}
+
+// correct says what the odds of a kind's champion are multiplied by.
+func (j *judgement) correct(kind forestall.Kind, odds float64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.odds[kind] = odds
+}
+
+func (j *judgement) oddsOf(kind forestall.Kind) float64 {
+	if odds, corrected := j.odds[kind]; corrected {
+		return odds
+	}
+	return 1
+}
+
+// uncorrected returns a champion's risk with the probability of the model itself.
+// The caller holds mu.
+func (j *judgement) uncorrected(r forestall.Risk) forestall.Risk {
+	if odds := j.oddsOf(r.Component.Kind); odds != 1 {
+		r.Probability = model.TimesOdds(r.Probability, 1/odds)
+	}
+	return r
 }
 
 // believes tells the clock's time and reports whether anything may be counted by
@@ -330,7 +355,7 @@ func (j *judgement) threshold(kind forestall.Kind, digest string, suspect, faili
 	for grade, fixed := range map[forestall.Grade]float64{forestall.Suspect: suspect, forestall.Failing: failing} {
 		at[grade] = predict.Threshold{At: fixed, Reason: "as configured"}
 		if budget := j.budgets[grade]; budget > 0 {
-			at[grade] = predict.BudgetThreshold(c, budget, fixed)
+			at[grade] = predict.BudgetThreshold(c, budget, fixed, j.oddsOf(kind))
 		}
 		if before, said := j.thresholds[kind][grade]; said && before.At != at[grade].At {
 			j.log.Info("threshold of alarms changed", "kind", kind, "grade", grade, "from", before.At, "to", at[grade].At, "why", at[grade].Reason)

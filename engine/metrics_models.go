@@ -22,6 +22,7 @@ var (
 	driftWeightDesc  = modelDesc("drift_weight_ratio", "Share of what the champion weighs that has drifted from its training; NaN while too little was compared.")
 	driftPSIDesc     = modelDesc("drift_psi", "Population stability index of a feature that has drifted; the weightiest 50.", "feature")
 	blindDesc        = modelDesc("blind_components", "Components that are unknown because their windows are out of the model's distribution.")
+	oddsDesc         = modelDesc("model_odds_factor", "What the odds of the champion's probabilities are multiplied by, as the cluster has agreed; 1: as its card has them.")
 	trialZDesc       = modelDesc("model_trial_z", "Standard errors by which the model in the shadow is better than the champion, on this node.")
 	trialFailedDesc  = modelDesc("model_trial_failures", "Failures that the trial of champion and shadow has seen on this node.")
 )
@@ -31,7 +32,7 @@ const maxDriftSeries = 50
 
 // Describe implements [prometheus.Collector].
 func (modelStanding) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{modelInfoDesc, modelTroubleDesc, driftWeightDesc, driftPSIDesc, blindDesc, trialZDesc, trialFailedDesc} {
+	for _, d := range []*prometheus.Desc{modelInfoDesc, modelTroubleDesc, driftWeightDesc, driftPSIDesc, blindDesc, oddsDesc, trialZDesc, trialFailedDesc} {
 		ch <- d
 	}
 }
@@ -61,6 +62,8 @@ func (s modelStanding) Collect(ch chan<- prometheus.Metric) {
 			trouble = 1
 		}
 		gauge(modelTroubleDesc, trouble, kind.String())
+		odds, _ := champion.scorer.Odds(kind)
+		gauge(oddsDesc, odds, kind.String())
 		gauge(blindDesc, blind[kind], kind.String())
 		r := s.driftOf(champion)
 		gauge(driftWeightDesc, r.Weight, kind.String())

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -18,7 +19,8 @@ type modelReport struct {
 	Champion  string               `json:"champion"`            // digest of what runs
 	Candidate string               `json:"candidate,omitempty"` // digest of the candidate, if the node has its files
 	Trial     *predict.TrialResult `json:"trial,omitempty"`     // of the champion and what runs in its shadow
-	Failures  int                  `json:"failures"`            // of the last 30 days that followed a prediction of the champion in time
+	Odds      float64              `json:"odds,omitempty"`      // what the champion's odds are multiplied by; 0: it does not say, 1
+	Failures  int                  `json:"failures"`            // of the last 30 days that followed a prediction of the champion, with these odds, in time
 	Expected  float64              `json:"expected"`            // and how many were expected
 	Rows      int                  `json:"rows,omitempty"`      // that drift was judged by; 0: it was not
 	Drift     float64              `json:"drift,omitempty"`     // share of what the champion weighs that has drifted
@@ -32,14 +34,15 @@ func (e *Engine) modelReports() map[forestall.Kind]modelReport {
 		if champion == nil || champion.model == nil {
 			continue
 		}
-		r := modelReport{Champion: champion.digest}
+		odds, version := champion.scorer.Odds(kind)
+		r := modelReport{Champion: champion.digest, Odds: odds}
 		if roles, _ := e.modelRoles(kind); roles.Candidate != nil && e.models.has(roles.Candidate.SHA256) {
 			r.Candidate = roles.Candidate.SHA256
 		}
 		if t, ok := e.telemetry.judged.trial(kind); ok {
 			r.Trial = &t
 		}
-		s := e.telemetry.judged.accuracy.RecentOf(kind, champion.model.Card.Version)
+		s := e.telemetry.judged.accuracy.RecentOf(kind, version)
 		r.Failures, r.Expected = s.Followed, s.ExpectedFailures
 		if d := champion.scorer.Drift(kind); d != nil {
 			if report := d.Report(e.now()); report.Judged {
@@ -76,7 +79,8 @@ type modelDecision struct {
 	step    forestall.ModelStep // "": none
 	model   forestall.ModelRef
 	reasons []string
-	acts    bool // changes what judges: only where model.promote = "act"
+	acts    bool    // changes what judges: only where the configuration says "act"
+	odds    float64 // recalibrated: the factor
 }
 
 // drifted is the share of what the champion weighs from which drift takes it
@@ -147,6 +151,33 @@ func rollback(roles forestall.ModelRoles, trial predict.TrialResult, ev modelEvi
 	return modelDecision{}
 }
 
+// decideOdds says whether the champion's odds are to be multiplied by another
+// factor: a pure function. champion names it also where it is the configured one. With recalibration off, what
+// there is of it is taken back.
+func decideOdds(roles forestall.ModelRoles, champion forestall.ModelRef, ev modelEvidence, c ModelConfig) modelDecision {
+	before := roles.OddsOf(champion.SHA256)
+	d := modelDecision{step: forestall.ModelRecalibrated, model: champion, acts: true}
+	if c.Recalibrate != forestall.Act && before != 1 {
+		d.odds, d.acts, d.reasons = 1, false, []string{"model.recalibrate = \"observe\": as the card has them"}
+		return d
+	}
+	failures, expected := 0, 0.0
+	for _, name := range sortedNames(ev.reports) { // sums of floats depend on the order
+		if r := ev.reports[name]; r.Champion == champion.SHA256 && cmp.Or(r.Odds, 1) == before {
+			failures, expected = failures+r.Failures, expected+r.Expected
+		}
+	}
+	factor, said := predict.Recalibrated(failures, expected, before, c.RecalibrateMax)
+	if factor == before {
+		return modelDecision{}
+	}
+	d.odds, d.reasons = factor, []string{said}
+	if most := c.RecalibrateMax; factor == most || factor == 1/most {
+		d.reasons = append(d.reasons, fmt.Sprintf("model.recalibrate_max = %g is reached; train it anew", most))
+	}
+	return d
+}
+
 // trialOf adds up what the nodes' trials of the champion and its shadow have
 // shown.
 func trialOf(roles forestall.ModelRoles, configured string, ev modelEvidence) predict.TrialResult {
@@ -186,21 +217,26 @@ func sortedNames(reports map[string]modelReport) []string {
 // for.
 func (e *Engine) judgeModels(ctx context.Context) {
 	for _, kind := range []forestall.Kind{forestall.KindGPU, forestall.KindNode} {
-		roles, known := e.modelRoles(kind)
-		if !known {
-			continue
+		roles, _ := e.modelRoles(kind)
+		configured, ev := e.configured[kind], e.modelEvidence(kind)
+		d := decideModel(roles, configured.digest, ev, e.cfg.Model.rule())
+		key, mode := "model.promote", e.cfg.Model.Promote
+		if d.step == "" {
+			if champion, ok := championOf(roles, configured); ok {
+				d = decideOdds(roles, champion, ev, e.cfg.Model)
+			}
+			key, mode = "model.recalibrate", e.cfg.Model.Recalibrate
 		}
-		d := decideModel(roles, e.configured[kind].digest, e.modelEvidence(kind), e.cfg.Model.rule())
 		if d.step == "" {
 			continue
 		}
-		if d.acts && e.cfg.Model.Promote != forestall.Act {
+		if d.acts && mode != forestall.Act {
 			if said := fmt.Sprintf("%s %s", d.step, d.model.SHA256); e.models.say(kind, said) {
-				e.log.Info("would change the model; model.promote observes", "kind", kind, "step", d.step, "model", d.model.Version, "why", strings.Join(d.reasons, "; "))
+				e.log.Info("would change the model; "+key+" observes", "kind", kind, "step", d.step, "model", d.model.Version, "why", strings.Join(d.reasons, "; "))
 			}
 			continue
 		}
-		c := &migrate.ModelStep{Kind: kind, Step: d.step, Model: d.model, By: e.name, Reasons: d.reasons}
+		c := &migrate.ModelStep{Kind: kind, Step: d.step, Model: d.model, Odds: d.odds, By: e.name, Reasons: d.reasons}
 		if err := e.propose(ctx, "", c); err != nil {
 			if ctx.Err() == nil {
 				e.log.Warn("step of a model not agreed", "kind", kind, "step", d.step, "error", err)
@@ -209,6 +245,19 @@ func (e *Engine) judgeModels(ctx context.Context) {
 		}
 		e.log.Info("model "+string(d.step), "kind", kind, "model", d.model.Version, "sha256", short(d.model.SHA256), "why", strings.Join(d.reasons, "; "))
 	}
+}
+
+// championOf names the champion, also where it is the configured model; false where
+// that is none.
+func championOf(roles forestall.ModelRoles, configured *lane) (forestall.ModelRef, bool) {
+	if !roles.Champion.IsZero() {
+		return roles.Champion, true
+	}
+	if configured.model == nil {
+		return forestall.ModelRef{}, false
+	}
+	card := &configured.model.Card
+	return forestall.ModelRef{SHA256: configured.digest, Name: card.Name, Version: card.Version}, true
 }
 
 func (e *Engine) modelEvidence(kind forestall.Kind) modelEvidence {

@@ -185,7 +185,7 @@ func TestModelPromotesItself(t *testing.T) {
 	c := testConfig(t.TempDir())
 	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 8, false
 	c.Model.GPU = hotModelDir(t, "alarmist", 0.4, 0.5, 5*time.Second, time.Second)
-	c.Model.Promote, c.Model.TrialFailures = forestall.Act, 1
+	c.Model.Promote, c.Model.TrialFailures, c.Model.Recalibrate = forestall.Act, 1, forestall.Observe
 	c.Model.TrialMin, c.Model.TrialMax = Duration{time.Second}, Duration{time.Hour}
 	client, _, stop := runEngine(t, c)
 	defer stop()

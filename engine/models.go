@@ -29,11 +29,12 @@ func (v view) Models() []api.ModelStatus {
 func (v view) modelStatus(l *lane) api.ModelStatus {
 	card := &l.model.Card
 	roles, _ := v.modelRoles(l.kind)
+	odds, version := l.scorer.Odds(l.kind)
 	return api.ModelStatus{
-		Kind: l.kind, Name: card.Name, Version: card.Version, SHA256: l.digest, Horizon: time.Duration(card.Horizon).Seconds(), Lead: time.Duration(card.Lead).Seconds(),
+		Kind: l.kind, Name: card.Name, Version: version, Odds: odds, SHA256: l.digest, Horizon: time.Duration(card.Horizon).Seconds(), Lead: time.Duration(card.Lead).Seconds(),
 		Roles: roles, Trouble: v.models.trouble(l.kind), HandMade: card.Training.HandMade(),
 		Thresholds: v.telemetry.judged.alarmThresholds(l.kind),
-		Recent:     predictionScores(v.telemetry.judged.accuracy.RecentOf(l.kind, card.Version)),
+		Recent:     predictionScores(v.telemetry.judged.accuracy.RecentOf(l.kind, version)),
 		Drift:      v.modelDrift(l), Trial: v.modelTrial(l, roles),
 	}
 }

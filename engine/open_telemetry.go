@@ -30,7 +30,11 @@ func (e *Engine) openTelemetry() (err error) {
 		gone:   map[forestall.Component]bool{}, failing: map[string]bool{},
 		failed:    func(f forestall.Failure) { e.outbox.add(failureReport{Failure: f}) },
 		incidents: e.knownIncidents,
-		past:      &past{read: e.ledgerPast, now: e.now},
+		odds: func(kind forestall.Kind, sha256 string) float64 {
+			roles, _ := e.modelRoles(kind)
+			return roles.OddsOf(sha256)
+		},
+		past: &past{read: e.ledgerPast, now: e.now},
 	}
 	e.telemetry = t
 	if err := e.openGPUs(t); err != nil {

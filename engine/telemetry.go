@@ -49,6 +49,7 @@ type telemetry struct {
 
 	failed    func(forestall.Failure) // told each failure that an event proves
 	incidents func() (incidents []forestall.Incident, current bool)
+	odds      func(kind forestall.Kind, sha256 string) float64 // of a champion, as agreed on; nil: as the cards have them
 
 	mu       sync.Mutex
 	scorings uint64
@@ -384,6 +385,7 @@ func (t *telemetry) clearGone(c forestall.Component) {
 
 func (t *telemetry) scoreAll() {
 	now := t.now()
+	t.setOdds()
 	risks, shadows := t.lanes.score(now)
 	risks = slices.DeleteFunc(risks, func(r forestall.Risk) bool {
 		// A workload's risk is that of what it runs on; no model judges the
@@ -404,6 +406,20 @@ func (t *telemetry) scoreAll() {
 	t.risks = risks
 	t.scorings++
 	t.mu.Unlock()
+}
+
+// setOdds has the next scores corrected as the cluster has agreed.
+func (t *telemetry) setOdds() {
+	if t.odds == nil {
+		return
+	}
+	for _, kind := range []forestall.Kind{forestall.KindGPU, forestall.KindNode} {
+		if champion, _ := t.lanes.of(kind); champion != nil {
+			odds := t.odds(kind, champion.digest)
+			champion.scorer.SetOdds(kind, odds)
+			t.judged.correct(kind, odds)
+		}
+	}
 }
 
 // setThresholds has the next scores graded by the thresholds that hold then.

@@ -14,6 +14,7 @@ const (
 	maxModelEvents  = 500 // steps that are remembered
 	maxModelReasons = 20
 	maxModelText    = 1000 // bytes of a name, a version or a reason
+	maxModelOdds    = 1000
 )
 
 // ModelStep is a step in the life of a model of one kind of component. Every
@@ -23,11 +24,14 @@ const (
 // A proposal needs that no other candidate is there; shadow, promotion and
 // rejection that the model is the candidate, and a promotion of a candidate that
 // was not in shadow is allowed: an operator may know more. A rollback names the
-// champion that goes.
+// champion that goes. A recalibration names the champion, or, where that is the
+// configured one, the model that the leader's configuration names; what it set ends
+// with the champion.
 type ModelStep struct {
 	Kind    forestall.Kind      `json:"component_kind"`
 	Step    forestall.ModelStep `json:"step"`
 	Model   forestall.ModelRef  `json:"model"`
+	Odds    float64             `json:"odds,omitempty"` // recalibrated: what the model's odds are multiplied by
 	By      string              `json:"by"`
 	Reasons []string            `json:"reasons,omitempty"`
 }
@@ -35,7 +39,7 @@ type ModelStep struct {
 func (*ModelStep) kind() string { return "model" }
 
 var modelSteps = []forestall.ModelStep{
-	forestall.ModelProposed, forestall.ModelShadowed, forestall.ModelPromoted, forestall.ModelRejected, forestall.ModelRolledBack,
+	forestall.ModelProposed, forestall.ModelShadowed, forestall.ModelPromoted, forestall.ModelRejected, forestall.ModelRolledBack, forestall.ModelRecalibrated,
 }
 
 func (c *ModelStep) check() error {
@@ -49,6 +53,10 @@ func (c *ModelStep) check() error {
 		return bad("%q is not one of %v", c.Step, modelSteps)
 	case len(c.Model.SHA256) != 64 || strings.Trim(c.Model.SHA256, "0123456789abcdef") != "":
 		return bad("%.80q is not a SHA-256 of 64 lower-case hex digits", c.Model.SHA256)
+	case c.Step == forestall.ModelRecalibrated && !(c.Odds >= 1/maxModelOdds && c.Odds <= maxModelOdds):
+		return bad("odds times %g; a factor is from 1/%d to %d", c.Odds, maxModelOdds, maxModelOdds)
+	case c.Step != forestall.ModelRecalibrated && c.Odds != 0:
+		return bad("%s does not change odds", c.Step)
 	case len(c.Reasons) > maxModelReasons:
 		return bad("%d reasons, at most %d are kept", len(c.Reasons), maxModelReasons)
 	}
@@ -65,6 +73,10 @@ func (c *ModelStep) apply(s *State, at stamp) any {
 	if r == nil {
 		r = &forestall.ModelRoles{}
 	}
+	before := 0.0
+	if c.Step == forestall.ModelRecalibrated {
+		before = r.OddsOf(c.Model.SHA256)
+	}
 	next, instead, err := c.next(*r)
 	if err != nil {
 		return err
@@ -73,14 +85,16 @@ func (c *ModelStep) apply(s *State, at stamp) any {
 	case forestall.ModelProposed, forestall.ModelShadowed:
 		next.Entered = at.at
 	case forestall.ModelPromoted, forestall.ModelRolledBack:
-		next.Since = at.at
+		next.Since, next.Odds = at.at, nil
+	case forestall.ModelRecalibrated:
+		next.Odds = &forestall.ModelOdds{SHA256: c.Model.SHA256, Factor: c.Odds, Since: at.at}
 	}
 	if s.Models == nil {
 		s.Models = map[forestall.Kind]*forestall.ModelRoles{}
 	}
 	s.Models[c.Kind] = &next
 	s.ModelEvents = keepLast(s.ModelEvents, forestall.ModelEvent{
-		Index: at.index, Time: at.at, Kind: c.Kind, Step: c.Step, Model: c.Model, Instead: instead, By: c.By, Reasons: c.Reasons,
+		Index: at.index, Time: at.at, Kind: c.Kind, Step: c.Step, Model: c.Model, Instead: instead, Odds: c.Odds, Before: before, By: c.By, Reasons: c.Reasons,
 	}, maxModelEvents)
 	return nil
 }
@@ -104,6 +118,11 @@ func (c *ModelStep) next(r forestall.ModelRoles) (next forestall.ModelRoles, ins
 		}
 		model := c.Model
 		r.Candidate, r.Step = &model, forestall.ModelProposed
+		return r, instead, nil
+	case forestall.ModelRecalibrated:
+		if !r.Champion.IsZero() && r.Champion.SHA256 != c.Model.SHA256 {
+			return refuse("it is not the champion, which is %s", brief12(r.Champion.SHA256))
+		}
 		return r, instead, nil
 	case forestall.ModelRolledBack:
 		switch {

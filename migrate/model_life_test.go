@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -68,13 +69,56 @@ func TestModelLife(t *testing.T) {
 	}
 }
 
+// TestModelOdds: a champion's odds are recalibrated, with the factor before and the
+// one after in the audit, until it is champion no more; those of the configured
+// model are of the one that the step names.
+func TestModelOdds(t *testing.T) {
+	s := newScript(t)
+	odds := func(letter string, factor float64) *ModelStep {
+		c := step(forestall.ModelRecalibrated, letter)
+		c.Odds = factor
+		return c
+	}
+	factor := func(letter string) float64 {
+		state := s.ledger.State()
+		roles := state.ModelRoles(forestall.KindGPU)
+		return roles.OddsOf(modelOf(letter).SHA256)
+	}
+	s.do(odds("e", 1.25), odds("e", 1.5))
+	if factor("e") != 1.5 || factor("a") != 1 {
+		t.Errorf("odds of the configured model x %g, of another x %g", factor("e"), factor("a"))
+	}
+	s.do(step(forestall.ModelProposed, "a"), step(forestall.ModelPromoted, "a"))
+	s.refuse(ErrModel, odds("e", 2))
+	if factor("e") != 1 || factor("a") != 1 {
+		t.Errorf("after a promotion: x %g, x %g", factor("e"), factor("a"))
+	}
+	s.do(odds("a", 0.8))
+	if f := factor("a"); f != 0.8 {
+		t.Errorf("x %g", f)
+	}
+	s.do(step(forestall.ModelRolledBack, "a"))
+	if factor("a") != 1 || factor("e") != 1 {
+		t.Errorf("after a rollback: x %g, x %g", factor("a"), factor("e"))
+	}
+	var said [][2]float64
+	for _, e := range s.ledger.State().ModelEvents {
+		said = append(said, [2]float64{e.Before, e.Odds})
+	}
+	if d := cmp.Diff([][2]float64{{1, 1.25}, {1.25, 1.5}, {}, {}, {1, 0.8}, {}}, said); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestModelStepRefusals(t *testing.T) {
 	for name, change := range map[string]func(*ModelStep){
-		"kind":    func(c *ModelStep) { c.Kind = forestall.KindAgent },
-		"step":    func(c *ModelStep) { c.Step = "hide" },
-		"SHA-256": func(c *ModelStep) { c.Model.SHA256 = "ABC" },
-		"reasons": func(c *ModelStep) { c.Reasons = make([]string, 21) },
-		"bytes":   func(c *ModelStep) { c.By = strings.Repeat("x", 1001) },
+		"kind":     func(c *ModelStep) { c.Kind = forestall.KindAgent },
+		"step":     func(c *ModelStep) { c.Step = "hide" },
+		"SHA-256":  func(c *ModelStep) { c.Model.SHA256 = "ABC" },
+		"reasons":  func(c *ModelStep) { c.Reasons = make([]string, 21) },
+		"odds":     func(c *ModelStep) { c.Odds = 2 },
+		"a factor": func(c *ModelStep) { c.Step, c.Odds = forestall.ModelRecalibrated, math.NaN() },
+		"bytes":    func(c *ModelStep) { c.By = strings.Repeat("x", 1001) },
 	} {
 		c := step(forestall.ModelProposed, "a")
 		change(c)
@@ -95,6 +139,9 @@ func TestModelLifeAlways(t *testing.T) {
 		line = append(line, forestall.ModelRef{})
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
 			c := step(rapid.SampledFrom(modelSteps).Draw(rt, "step"), rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "model"))
+			if c.Step == forestall.ModelRecalibrated {
+				c.Odds = 1.5
+			}
 			if _, refused := s.try(c).(error); refused {
 				continue
 			}
@@ -113,6 +160,9 @@ func TestModelLifeAlways(t *testing.T) {
 			}
 			if d := cmp.Diff(line, append(roles.Past, roles.Champion)); d != "" {
 				rt.Fatalf("champions: %s", d)
+			}
+			if roles.Odds != nil && !roles.Champion.IsZero() && roles.Odds.SHA256 != roles.Champion.SHA256 {
+				rt.Fatalf("odds of %s, and %s is champion", roles.Odds.SHA256, roles.Champion.SHA256)
 			}
 			if (roles.Candidate == nil) != (roles.Step == "") {
 				rt.Fatalf("%+v", roles)

@@ -3,6 +3,8 @@ package predict
 import (
 	"fmt"
 	"math"
+
+	"github.com/stratoswarm/forestall/model"
 )
 
 // Threshold is a probability from which a component alarms, and why it is that.
@@ -31,9 +33,14 @@ const medianOfNone = 2.0 / 3
 // Where every threshold would have raised too many, nothing alarms until the
 // window has moved on. What a single round of scores raises at once is not
 // bounded: the threshold follows with the next round.
-func BudgetThreshold(c AlarmCounts, perThousand, fixed float64) Threshold {
+//
+// The probabilities that were counted are those before their odds are multiplied by
+// the factor odds (1: they are not), fixed and what is returned those after it: the
+// counts of a model hold on when its odds are corrected anew.
+func BudgetThreshold(c AlarmCounts, perThousand, fixed, odds float64) Threshold {
+	level := func(i int) float64 { return timesOdds(levelAt(i), odds) }
 	allowed := max(1, perThousand*c.ComponentDays/1000)
-	start := max(0, levelsUpTo(fixed)-1) // the level at or below fixed: what that one raised, fixed may have raised
+	start := max(0, levelsUpTo(timesOdds(fixed, 1/odds))-1) // the level at or below fixed: what that one raised, fixed may have raised
 	say := func(at float64, alarms float64, how string) Threshold {
 		return Threshold{at, fmt.Sprintf("%s: the budget of %g alarms for each 1,000 component-days allows %.4g in the %.4g that were counted, and %s would have raised %.0f",
 			how, perThousand, allowed, c.ComponentDays, atLeast(at), alarms)}
@@ -44,18 +51,26 @@ func BudgetThreshold(c AlarmCounts, perThousand, fixed float64) Threshold {
 				return Threshold{math.Inf(1), fmt.Sprintf("nothing alarms: the budget of %g alarms for each 1,000 component-days allows %.4g in the %.4g that were counted, and %.0f reached the highest threshold",
 					perThousand, allowed, c.ComponentDays, c.alarms(i))}
 			}
-			return say(levelAt(i+1), c.alarms(i+1), "raised")
+			return say(level(i+1), c.alarms(i+1), "raised")
 		}
 	}
 	at := start + 1
 	for at > 0 && (c.alarms(at-1)+medianOfNone)*1000 <= perThousand*c.ComponentDays {
 		at--
 	}
-	if levelAt(at) < fixed {
-		return say(levelAt(at), c.alarms(at), "lowered")
+	if level(at) < fixed {
+		return say(level(at), c.alarms(at), "lowered")
 	}
 	return Threshold{fixed, fmt.Sprintf("as configured: it keeps to the budget of %g alarms for each 1,000 component-days, and the %.4g that were counted do not show that a lower one would",
 		perThousand, c.ComponentDays)}
+}
+
+// timesOdds leaves a probability whose odds stay as they are to the bit.
+func timesOdds(p, factor float64) float64 {
+	if factor == 1 {
+		return p
+	}
+	return model.TimesOdds(p, factor)
 }
 
 func atLeast(p float64) string { return fmt.Sprintf("%.3g %%", 100*p) }

@@ -2,6 +2,7 @@ package predict
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/model"
 )
 
 var t0 = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
@@ -68,7 +70,7 @@ func TestBudgetThreshold(t *testing.T) {
 		{"two alarms of a small fleet", counts(10, map[float64]int{0.9: 1, 0.7: 1}), 1, 0.7, 0.75, "raised"},
 		{"everything at once", counts(1000, map[float64]int{1: 50}), 5, math.Inf(1), math.Inf(1), "nothing alarms"},
 	} {
-		got := BudgetThreshold(c.counts, c.budget, 0.6)
+		got := BudgetThreshold(c.counts, c.budget, 0.6, 1)
 		if got.At < c.low || got.At > c.hi || !strings.Contains(got.Reason, c.contains) {
 			t.Errorf("%s: %v (%s), want %v to %v, %q", c.name, got.At, got.Reason, c.low, c.hi, c.contains)
 		}
@@ -88,7 +90,7 @@ func TestBudgetThresholdOrder(t *testing.T) {
 		fixed := rapid.Float64Range(0.01, 0.99).Draw(t, "fixed")
 		small := rapid.Float64Range(0.01, 50).Draw(t, "budget")
 		large := small + rapid.Float64Range(0, 50).Draw(t, "more")
-		a, b := BudgetThreshold(c, small, fixed), BudgetThreshold(c, large, fixed)
+		a, b := BudgetThreshold(c, small, fixed, 1), BudgetThreshold(c, large, fixed, 1)
 		if b.At > a.At {
 			t.Fatalf("budget %v gives %v, budget %v gives %v", small, a.At, large, b.At)
 		}
@@ -161,7 +163,7 @@ func TestBudgetHolds(t *testing.T) {
 		}
 		for s := range 200 * 24 {
 			now := t0.Add(time.Duration(s) * step)
-			th := BudgetThreshold(tally.Counts(now), budget, 0.6)
+			th := BudgetThreshold(tally.Counts(now), budget, 0.6, 1)
 			last = th.At
 			grade := thresholds{suspect: th.At, failing: th.At, hysteresis: 0.2}
 			for g := range logit {
@@ -218,4 +220,48 @@ func reopened(t *testing.T, tally *Tally) *Tally {
 		t.Fatal(err)
 	}
 	return fresh
+}
+
+// TestBudgetThresholdOdds: where odds are corrected the threshold moves along, so
+// that the same components alarm; the fixed one stays where it is said.
+func TestBudgetThresholdOdds(t *testing.T) {
+	for _, c := range []AlarmCounts{counts(1000, nil), counts(1000, map[float64]int{0.05: 20}), counts(1000, map[float64]int{0.8: 20})} {
+		before, after := BudgetThreshold(c, 5, 0.6, 1), BudgetThreshold(c, 5, 0.6, 2)
+		if want := model.TimesOdds(before.At, 2); math.Abs(after.At-want) > 1e-12 {
+			t.Errorf("%v, with odds x 2 %v, want %v", before.At, after.At, want)
+		}
+	}
+	if th := BudgetThreshold(AlarmCounts{}, 5, 0.6, 2); th.At != 0.6 {
+		t.Errorf("fixed at 0.6: %v", th.At)
+	}
+	if th := BudgetThreshold(counts(1000, map[float64]int{1: 50}), 5, 0.6, 2); !math.IsInf(th.At, 1) {
+		t.Errorf("nothing should alarm: %v", th.At)
+	}
+}
+
+// TestRecalibrated: few failures correct nothing, many a little less than they say,
+// and none beyond the bound.
+func TestRecalibrated(t *testing.T) {
+	for _, c := range []struct {
+		failures     int
+		expected     float64
+		before, want float64
+	}{
+		{0, 0, 1, 1},
+		{5, 1, 1, 1},
+		{32, 17, 1, 1},
+		{34, 17, 1, 84. / 67},
+		{17, 34, 1, 67. / 84},
+		{240, 200, 1, 1},
+		{300, 100, 1, 2},
+		{0, 400, 1, 0.5},
+		{34, 17, 1.25, 1.25 * 84 / 67},
+		{34, 17, 1.9, 2},
+		{34, 17, 2, 2},
+		{17, 34, 2, 2. * 67 / 84},
+	} {
+		if got, said := Recalibrated(c.failures, c.expected, c.before, 2); math.Abs(got-c.want) > 1e-12 || !strings.Contains(said, fmt.Sprintf("%d failures came where %g were expected", c.failures, c.expected)) {
+			t.Errorf("%d of %g, x %g before: x %g (%s), want x %g", c.failures, c.expected, c.before, got, said, c.want)
+		}
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/stratoswarm/forestall/model"
 )
 
 // TrialRule says when a challenger has shown enough. It is plain data: the same
@@ -111,6 +113,21 @@ func (s TrialResult) calibrated() bool {
 		return math.Abs(math.Log((float64(s.Positives) + 0.5) / (expected + 0.5)))
 	}
 	return off(s.ExpectedQ) <= math.Ln2 || off(s.ExpectedQ) <= off(s.ExpectedP)
+}
+
+// Recalibrated returns what the odds of a model are to be multiplied by, when so
+// many failures followed where so many were expected under the factor before: the
+// shrunken ratio of the two times that, within 1/most and most. It is the one before
+// while the ratio is within 0.8 and 1.25. So much it reaches after 33 failures where
+// 17 were expected, or 17 where 33 were: 3.4 standard deviations of the square roots
+// of Poisson counts, as in [CalibrationLost].
+func Recalibrated(failures int, expected, before, most float64) (factor float64, said string) {
+	r := model.Recalibration{Observed: float64(failures), Expected: expected, Prior: model.RecalibrationPrior}
+	said = fmt.Sprintf("%d failures came where %.3g were expected, with %g as expected added to both %.3g times as many", failures, expected, r.Prior, r.Factor())
+	if r.Validate() != nil || r.Factor() > 0.8 && r.Factor() < 1.25 {
+		return before, said
+	}
+	return min(max(before*r.Factor(), 1/most), most), said
 }
 
 // CalibrationLost reports whether failures come more or less often than a

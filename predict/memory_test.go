@@ -173,7 +173,7 @@ func FuzzMemory(f *testing.F) {
 		a.Fail(forestall.Failure{Component: r.Component, Time: t0.Add(time.Minute)})
 		a.Mature(t0.Add(day))
 		a.Recent()
-		BudgetThreshold(tally.Counts(t0), 1, 0.5)
+		BudgetThreshold(tally.Counts(t0), 1, 0.5, 1)
 		drift.observe([]float64{1.5}, t0)
 		drift.Report(t0.Add(day))
 		trial.Predict(r, r)

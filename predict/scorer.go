@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -47,9 +48,17 @@ type judge struct {
 	vanished   int        // position of how many it lacks of those the longest window saw
 	fixed      thresholds // the card's or the configuration's
 	thresholds thresholds // in force; the scorer's lock guards them
-	drift      *Drift     // nil: the card does not say how its training data lay
-	blind      float64    // share of what the model weighs from which a window is too strange
-	buffers    sync.Pool  // *buffers
+	odds       atomic.Pointer[correction]
+	drift      *Drift    // nil: the card does not say how its training data lay
+	blind      float64   // share of what the model weighs from which a window is too strange
+	buffers    sync.Pool // *buffers
+}
+
+// correction is what a model's odds are multiplied by, and what its predictions
+// call it since.
+type correction struct {
+	factor  float64
+	version string
 }
 
 // buffers are what one score needs besides the model.
@@ -94,6 +103,7 @@ func newJudge(kind forestall.Kind, m *model.Model, schema *features.Schema, cfg 
 		j.thresholds.suspect, j.thresholds.failing = t.Suspect, t.Failing
 	}
 	j.fixed = j.thresholds
+	j.odds.Store(&correction{1, m.Card.Version})
 	j.drift, j.blind = newDrift(m, cfg.Drift), cfg.Drift.Blind
 	for _, name := range m.Features() {
 		i, ok := schema.Index(name)
@@ -218,6 +228,32 @@ func (s *Scorer) Thresholds(kind forestall.Kind) (suspect, failing float64, ok b
 	return j.fixed.suspect, j.fixed.failing, true
 }
 
+// SetOdds has the odds of a kind's probabilities multiplied by a positive factor,
+// from the next score on, and the factor added to the version that its risks name:
+// they are judged as those of another model.
+func (s *Scorer) SetOdds(kind forestall.Kind, factor float64) {
+	j := s.judges[kind]
+	if j == nil || j.odds.Load().factor == factor {
+		return
+	}
+	version := j.model.Card.Version
+	if factor != 1 {
+		version = fmt.Sprintf("%s odds x %.3g", version, factor)
+	}
+	j.odds.Store(&correction{factor, version})
+}
+
+// Odds returns what the odds of a kind's probabilities are multiplied by, and the
+// version that its risks name; 1 and none where no model judges the kind.
+func (s *Scorer) Odds(kind forestall.Kind) (factor float64, version string) {
+	j := s.judges[kind]
+	if j == nil {
+		return 1, ""
+	}
+	c := j.odds.Load()
+	return c.factor, c.version
+}
+
 // Drift returns what a kind's telemetry is compared with, nil where no model
 // judges the kind or its card does not say how its training data lay.
 func (s *Scorer) Drift(kind forestall.Kind) *Drift {
@@ -288,6 +324,7 @@ func (j *judge) score(w *features.Window, reasons int) (forestall.Risk, error) {
 	if err != nil {
 		return forestall.Risk{}, err
 	}
+	odds := j.odds.Load()
 	note := ""
 	if j.drift != nil {
 		j.drift.observe(b.row, w.Last())
@@ -298,9 +335,9 @@ func (j *judge) score(w *features.Window, reasons int) (forestall.Risk, error) {
 	r := forestall.Risk{
 		Note:        note,
 		Horizon:     time.Duration(j.model.Card.Horizon),
-		Probability: min(max(p, 0), 1),
+		Probability: timesOdds(min(max(p, 0), 1), odds.factor),
 		Grade:       forestall.Healthy,
-		Model:       j.model.Card.Version,
+		Model:       odds.version,
 	}
 	err = j.model.Contributions(b.row, b.shares)
 	switch {

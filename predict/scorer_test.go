@@ -115,6 +115,27 @@ func TestScore(t *testing.T) {
 	}
 }
 
+// TestScoreOdds: odds that are corrected give another probability and grade, under
+// a version that says so, and with 1 the same bits as before.
+func TestScoreOdds(t *testing.T) {
+	s, schema := newScorer(t, hot(t, nil), predict.DefaultConfig())
+	w := features.NewWindow(schema)
+	now := push(t, w, 0, 11, 91)
+	before := s.Score(card0, now, w)
+	s.SetOdds(forestall.KindGPU, 0.25)
+	r := s.Score(card0, now, w)
+	if math.Abs(r.Probability-0.5) > 1e-12 || r.Grade != forestall.Failing || r.Model != "hot-1 odds x 0.25" { // 4:1 is 1:1; an alarm stands by hysteresis
+		t.Errorf("%+v", r)
+	}
+	if factor, version := s.Odds(forestall.KindGPU); factor != 0.25 || version != r.Model {
+		t.Errorf("x %g, %q", factor, version)
+	}
+	s.SetOdds(forestall.KindGPU, 1)
+	if d := cmp.Diff(before, s.Score(card0, now, w)); d != "" {
+		t.Error(d)
+	}
+}
+
 // TestUnknown: what cannot be judged has no probability, and says why.
 func TestUnknown(t *testing.T) {
 	s, schema := newScorer(t, hot(t, nil), predict.DefaultConfig())

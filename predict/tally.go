@@ -59,7 +59,8 @@ func (t *Tally) ScoredEvery(interval time.Duration) {
 	t.gap = max(longestGap, 3*interval)
 }
 
-// Observe takes a risk. A component that is Unknown is not observed: the time
+// Observe takes a risk, with the probability of the model itself: before its odds
+// were corrected. A component that is Unknown is not observed: the time
 // does not count, and an alarm that stands goes on.
 func (t *Tally) Observe(r forestall.Risk) {
 	t.mu.Lock()

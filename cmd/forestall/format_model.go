@@ -26,7 +26,17 @@ func (v view) model(m api.ModelStatus) {
 	line := v.modelLine
 	horizon := textDuration(time.Duration(m.Horizon * float64(time.Second)))
 	fmt.Fprintf(v.out, "%s  %s %s, a failure within %s\n", v.paint(m.Kind.String(), sgrBold), textClean(m.Name), textClean(m.Version), horizon)
+	if m.HandMade {
+		line("hand-made", "rules, not trained: its probabilities are guesses until you train one; see docs/train.md")
+	}
 	line("champion", "%s", v.champion(m.Roles))
+	if m.Odds != 0 && m.Odds != 1 {
+		since := ""
+		if m.Roles.Odds != nil {
+			since = ", since " + v.ago(m.Roles.Odds.Since)
+		}
+		line("odds", "x %.3g, recalibrated by what came of its predictions%s", m.Odds, since)
+	}
 	if c := m.Roles.Candidate; c != nil {
 		line("candidate", "%s, %s since %s", textModel(*c), m.Roles.Step, v.ago(m.Roles.Entered))
 	}
@@ -126,7 +136,7 @@ func (v view) modelList(all []api.ModelStatus) {
 }
 
 var stepColors = map[forestall.ModelStep]sgr{
-	forestall.ModelPromoted: sgrGreen, forestall.ModelRejected: sgrRed, forestall.ModelRolledBack: sgrRed, forestall.ModelShadowed: sgrYellow,
+	forestall.ModelPromoted: sgrGreen, forestall.ModelRejected: sgrRed, forestall.ModelRolledBack: sgrRed, forestall.ModelShadowed: sgrYellow, forestall.ModelRecalibrated: sgrYellow,
 }
 
 func (v view) modelHistory(all []forestall.ModelEvent) {
@@ -139,6 +149,9 @@ func (v view) modelHistory(all []forestall.ModelEvent) {
 		word := strings.ReplaceAll(string(e.Step), "_", " ")
 		if e.Step == forestall.ModelRolledBack {
 			instead = "now " + instead
+		}
+		if e.Step == forestall.ModelRecalibrated {
+			instead = fmt.Sprintf("odds x %.3g, now x %.3g", e.Before, e.Odds)
 		}
 		t.add(cellOf(v.ago(e.Time)), cellOf(fmt.Sprint(e.Index)), cellOf(e.Kind.String()), textCell{word, stepColors[e.Step]},
 			cellOf(e.Model.Version), cellOf(shortID(e.Model.SHA256)), cellOf(instead), cellOf(e.By), cellOf(strings.Join(e.Reasons, "; ")))

@@ -77,6 +77,7 @@ func refOf(letter, version string) forestall.ModelRef {
 
 func someEvents() []forestall.ModelEvent {
 	return []forestall.ModelEvent{
+		{Index: 99, Time: noon.Add(-3 * time.Hour), Kind: forestall.KindGPU, Step: forestall.ModelRecalibrated, Model: refOf("a", "2026-03-01"), Odds: 1.25, Before: 1, By: "n2", Reasons: []string{"33 failures came where 16.4 were expected, with 50 as expected added to both 1.25 times as many"}},
 		{Index: 93, Time: noon.Add(-time.Hour), Kind: forestall.KindGPU, Step: forestall.ModelRolledBack, Model: refOf("b", "2026-04-01"), Instead: refOf("a", "2026-03-01"), By: "n2", Reasons: []string{"its calibration is lost: 9 failures came where 1.2 were expected"}},
 		{Index: 71, Time: noon.Add(-30 * time.Hour), Kind: forestall.KindGPU, Step: forestall.ModelPromoted, Model: refOf("b", "2026-04-01"), Instead: refOf("a", "2026-03-01"), By: "n1, asked for"},
 		{Index: 60, Time: noon.Add(-90 * time.Hour), Kind: forestall.KindGPU, Step: forestall.ModelProposed, Model: refOf("b", "2026-04-01"), By: "n1, asked for"},
@@ -86,17 +87,18 @@ func someEvents() []forestall.ModelEvent {
 func someModels() []api.ModelStatus {
 	return []api.ModelStatus{
 		{
-			Kind: forestall.KindNode, Name: "node rules", Version: "hand-made-3", Horizon: 1800,
+			Kind: forestall.KindNode, Name: "node rules", Version: "hand-made-3", Horizon: 1800, HandMade: true, Odds: 1,
 			Thresholds: []api.AlarmThreshold{
 				{Kind: forestall.KindNode, Grade: forestall.Suspect, At: api.Number(0.2), Reason: "as configured"},
 				{Kind: forestall.KindNode, Grade: forestall.Failing, Budget: 2, Reason: "nothing alarms: 9 reached the highest threshold"},
 			},
 		},
 		{
-			Kind: forestall.KindGPU, Name: "gpu-march", Version: "2026-03-01", Horizon: 3600, Thresholds: someStatus().Thresholds[:2],
+			Kind: forestall.KindGPU, Name: "gpu-march", Version: "2026-03-01 odds x 1.25", Odds: 1.25, Horizon: 3600, Thresholds: someStatus().Thresholds[:2],
 			Roles: forestall.ModelRoles{
 				Champion: refOf("a", "2026-03-01"), Since: noon.Add(-50 * time.Hour), Past: []forestall.ModelRef{{}, refOf("c", "2026-02-01")},
 				Candidate: &forestall.ModelRef{SHA256: strings.Repeat("b", 64), Name: "gpu-april", Version: "2026-04-01"}, Step: forestall.ModelShadowed, Entered: noon.Add(-26 * time.Hour),
+				Odds: &forestall.ModelOdds{SHA256: strings.Repeat("a", 64), Factor: 1.25, Since: noon.Add(-3 * time.Hour)},
 			},
 			Trouble: "candidate 2026-04-01 bbbbbbbbbbbb: this node does not have its files",
 			Drift: api.ModelDrift{Rows: 11520, Weight: api.Number(0.31), Largest: api.Number(1.2), Features: []api.DriftFeature{

@@ -23,7 +23,7 @@ type modelCmd struct {
 
 // Help adds to the command's help.
 func (modelCmd) Help() string {
-	return "A candidate is proposed, runs in shadow beside the champion on every node, and is compared on the same predictions. With model.promote = \"act\" it is promoted when it is better, rejected when it is not, and a champion that loses its calibration or drifts is rolled back; with \"observe\" the operator decides. Each step is an entry in the ledger."
+	return "A candidate is proposed, runs in shadow beside the champion on every node, and is compared on the same predictions. With model.promote = \"act\" it is promoted when it is better, rejected when it is not, and a champion that loses its calibration or drifts is rolled back; with \"observe\" the operator decides. With model.recalibrate = \"act\" the champion's odds are corrected by what came of its predictions. Each step is an entry in the ledger."
 }
 
 type modelShowCmd struct {
