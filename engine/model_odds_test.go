@@ -84,8 +84,10 @@ func TestModelRecalibrates(t *testing.T) {
 	tell := func(under, want float64) {
 		t.Helper()
 		await(t, fmt.Sprintf("odds x %g", want), client.Models, func(l []api.ModelStatus) bool {
-			q := report{Self: migrate.Join{Name: "n2", Address: "127.0.0.1:9"}, Scored: 1, Risks: []forestall.Risk{},
-				Models: map[forestall.Kind]modelReport{forestall.KindGPU: {Champion: digest, Odds: under, Failures: 75, Expected: 25}}}
+			q := report{
+				Self: migrate.Join{Name: "n2", Address: "127.0.0.1:9"}, Scored: 1, Risks: []forestall.Risk{},
+				Models: map[forestall.Kind]modelReport{forestall.KindGPU: {Champion: digest, Odds: under, Failures: 75, Expected: 25}},
+			}
 			if _, err := e.takeReport(t.Context(), q); err != nil {
 				t.Fatal(err)
 			}

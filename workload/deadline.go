@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,17 +60,21 @@ func (t Deadline) String() string {
 
 // alarm wakes a waiter at a Deadline, also one that passed in a sleep of the
 // machine. It is a timerfd, which the kernel keeps on the same clock.
-type alarm struct{ f *os.File }
+type alarm struct {
+	f      *os.File
+	closed atomic.Bool
+}
 
 func newAlarm() (*alarm, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("create a timer on CLOCK_BOOTTIME: %w", err)
 	}
-	return &alarm{os.NewFile(uintptr(fd), "timerfd")}, nil
+	return &alarm{f: os.NewFile(uintptr(fd), "timerfd")}, nil
 }
 
-// set replaces the moment at which wait returns. NoDeadline disarms.
+// set replaces the moment at which wait returns. NoDeadline disarms. The error wraps
+// os.ErrClosed on an alarm that is closed.
 func (a *alarm) set(t Deadline) error {
 	var spec unix.ItimerSpec
 	if t != NoDeadline {
@@ -86,6 +91,9 @@ func (a *alarm) set(t Deadline) error {
 	if err == nil {
 		err = setErr
 	}
+	if err != nil && a.closed.Load() {
+		err = os.ErrClosed // the raw connection has an error of its own for it
+	}
 	if err != nil {
 		return fmt.Errorf("set the lease timer: %w", err)
 	}
@@ -99,4 +107,7 @@ func (a *alarm) wait() error {
 	return err
 }
 
-func (a *alarm) close() { a.f.Close() }
+func (a *alarm) close() {
+	a.closed.Store(true)
+	a.f.Close()
+}

@@ -137,6 +137,9 @@ func TestAlarm(t *testing.T) {
 	if err := <-woken; err == nil {
 		t.Error("a closed alarm rang")
 	}
+	if err := a.set(NoDeadline); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a closed alarm is set: %v", err)
+	}
 }
 
 func TestLookCommand(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -183,7 +184,7 @@ func (t *demoTeller) incidents(s demoSight) (events []demoEvent) {
 		if !t.once(fmt.Sprintf("incident/%s/%d", i.Component, i.Start.UnixNano())) {
 			continue
 		}
-		e := demoEvent{Time: i.Agreed, Kind: "failure", Component: i.Component, Node: i.Component.NodeName(), color: sgrRed}
+		e := demoEvent{Time: cmp.Or(i.Agreed, i.Start), Kind: "failure", Component: i.Component, Node: i.Component.NodeName(), color: sgrRed}
 		e.Text = fmt.Sprintf("%s has failed: %s", i.Component, orDash(strings.Join(i.Evidence, "; ")))
 		if i.Component.Kind == forestall.KindGPU {
 			users := s.uses(i.Component)
