@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 )
 
 // A block is a piece of a tree, kept as a chunk: magic, version (1 byte), level
@@ -15,6 +16,7 @@ import (
 const (
 	blockMagic     = "FTRB"
 	blockVersion   = 1
+	blockOwned     = 2 // at level 0: each entry has its owner
 	blockHeaderLen = len(blockMagic) + 2
 	maxLevel       = 8
 	maxTree        = 1 << 28 // entries and extents of one checkpoint
@@ -36,18 +38,30 @@ type blockWriter struct {
 
 	b     []byte
 	last  string // path of the entry before, in this block
+	owner owner  // and whose it is
+	owned bool   // the block is of version 2
 	table chunkTable
 }
 
-// begin starts a block, unless one is begun.
-func (w *blockWriter) begin() {
+// begin starts a block, unless one is begun that can have the entry.
+func (w *blockWriter) begin(owned bool) error {
+	if len(w.b) > 0 && w.owned != owned {
+		if err := w.end(); err != nil {
+			return err
+		}
+	}
 	if len(w.b) > 0 {
-		return
+		return nil
+	}
+	version := byte(blockVersion)
+	if owned {
+		version = blockOwned
 	}
 	w.b = append(w.b, blockMagic...)
-	w.b = append(w.b, blockVersion, 0)
-	w.last = ""
+	w.b = append(w.b, version, 0)
+	w.last, w.owner, w.owned = "", owner{}, owned
 	w.table.reset()
+	return nil
 }
 
 // end emits what has been begun.
@@ -63,7 +77,9 @@ func (w *blockWriter) end() error {
 // add appends an entry and ends the block where one ends. A long list of
 // extents goes on in blocks of its own.
 func (w *blockWriter) add(e entry) error {
-	w.begin()
+	if err := w.begin(e.owner.known); err != nil {
+		return err
+	}
 	shared := sharedPrefix(w.last, e.path)
 	w.last = e.path
 	w.b = append(w.b, byte(e.kind))
@@ -71,6 +87,10 @@ func (w *blockWriter) add(e entry) error {
 	w.b = appendString(w.b, e.path[shared:])
 	w.b = binary.AppendUvarint(w.b, uint64(e.mode))
 	w.b = binary.AppendVarint(w.b, e.mtime)
+	if w.owned {
+		w.b = e.owner.append(w.b, w.owner)
+		w.owner = e.owner
+	}
 	cut := crc32.Checksum([]byte(e.path), castagnoli)%entriesPerBlock == 0
 	switch e.kind {
 	case kindSymlink:
@@ -86,7 +106,9 @@ func (w *blockWriter) add(e entry) error {
 			if err := w.end(); err != nil {
 				return err
 			}
-			w.begin()
+			if err := w.begin(e.owner.known); err != nil {
+				return err
+			}
 			part, rest = firstPart(rest)
 			w.b = append(w.b, byte(kindMore))
 			w.part(part)
@@ -97,6 +119,15 @@ func (w *blockWriter) add(e entry) error {
 		return w.end()
 	}
 	return nil
+}
+
+// append writes an owner, in one byte where it is that of the entry before.
+func (o owner) append(b []byte, before owner) []byte {
+	if o == before {
+		return append(b, 0)
+	}
+	b = binary.AppendUvarint(append(b, 1), uint64(o.uid))
+	return binary.AppendUvarint(b, uint64(o.gid))
 }
 
 func (w *blockWriter) part(extents []extent) {
@@ -135,7 +166,7 @@ type blockReader struct {
 
 // add decodes one block. Errors do not name it.
 func (br *blockReader) add(block []byte) error {
-	level, body, err := blockHeader(block)
+	version, level, body, err := blockHeader(block)
 	if err != nil {
 		return err
 	}
@@ -144,7 +175,7 @@ func (br *blockReader) add(block []byte) error {
 	}
 	r := reader{b: body}
 	var table chunkTable
-	var last string
+	var last entry // in this block
 	if len(r.b) == 0 {
 		return errors.New("block is empty")
 	}
@@ -156,7 +187,7 @@ func (br *blockReader) add(block []byte) error {
 			}
 			continue
 		}
-		e := r.treeEntry(kind, last, &table)
+		e := r.treeEntry(kind, version, last, &table)
 		if r.bad {
 			break
 		}
@@ -168,7 +199,7 @@ func (br *blockReader) add(block []byte) error {
 		if n := len(br.entries); n > 1 && e.path <= br.entries[n-1].path {
 			return fmt.Errorf("entry %q does not follow %q", e.path, br.entries[n-1].path)
 		}
-		last = e.path
+		last = e
 		br.extents += len(e.extents)
 		br.entries = append(br.entries, e)
 	}
@@ -197,14 +228,14 @@ func (br *blockReader) more(r *reader, table *chunkTable, first bool) error {
 	return nil
 }
 
-func (r *reader) treeEntry(kind entryKind, last string, table *chunkTable) (e entry) {
+func (r *reader) treeEntry(kind entryKind, version int, last entry, table *chunkTable) (e entry) {
 	e.kind = kind
 	shared := r.uvarint()
-	if shared > uint64(len(last)) {
+	if shared > uint64(len(last.path)) {
 		r.fail()
 		return e
 	}
-	e.path = last[:shared] + r.string()
+	e.path = last.path[:shared] + r.string()
 	if len(e.path) > maxPath {
 		r.fail()
 	}
@@ -214,6 +245,9 @@ func (r *reader) treeEntry(kind entryKind, last string, table *chunkTable) (e en
 	}
 	e.mode = uint32(mode)
 	e.mtime = r.varint()
+	if version == blockOwned {
+		e.owner = r.owner(last.owner)
+	}
 	switch kind {
 	case kindDir:
 	case kindSymlink:
@@ -226,6 +260,21 @@ func (r *reader) treeEntry(kind entryKind, last string, table *chunkTable) (e en
 		r.fail()
 	}
 	return e
+}
+
+// owner reads what owner.append has written.
+func (r *reader) owner(before owner) owner {
+	if r.uvarint() == 0 {
+		if !before.known {
+			r.fail()
+		}
+		return before
+	}
+	uid, gid := r.uvarint(), r.uvarint()
+	if uid > math.MaxUint32 || gid > math.MaxUint32 {
+		r.fail()
+	}
+	return owner{true, uint32(uid), uint32(gid)}
 }
 
 func (r *reader) extents(list []extent, table *chunkTable) []extent {
@@ -258,9 +307,12 @@ func encodeIndex(level int, refs []ref) []byte {
 
 // decodeIndex is the inverse of encodeIndex.
 func decodeIndex(block []byte, level int) ([]ref, error) {
-	got, body, err := blockHeader(block)
+	version, got, body, err := blockHeader(block)
 	if err != nil {
 		return nil, err
+	}
+	if version != blockVersion {
+		return nil, fmt.Errorf("is an index of version %d; this program reads %d", version, blockVersion)
 	}
 	if got != level {
 		return nil, fmt.Errorf("is a block of level %d where %d is expected", got, level)
@@ -273,14 +325,15 @@ func decodeIndex(block []byte, level int) ([]ref, error) {
 	return refs, nil
 }
 
-func blockHeader(b []byte) (level int, body []byte, err error) {
+func blockHeader(b []byte) (version, level int, body []byte, err error) {
 	if len(b) < blockHeaderLen || string(b[:len(blockMagic)]) != blockMagic {
-		return 0, nil, errors.New("is not a tree block: the magic is missing")
+		return 0, 0, nil, errors.New("is not a tree block: the magic is missing")
 	}
-	if v := b[len(blockMagic)]; v != blockVersion {
-		return 0, nil, fmt.Errorf("has tree block version %d; this program reads %d", v, blockVersion)
+	version = int(b[len(blockMagic)])
+	if version != blockVersion && version != blockOwned {
+		return 0, 0, nil, fmt.Errorf("has tree block version %d; this program reads %d and %d", version, blockVersion, blockOwned)
 	}
-	return int(b[blockHeaderLen-1]), b[blockHeaderLen:], nil
+	return version, int(b[blockHeaderLen-1]), b[blockHeaderLen:], nil
 }
 
 func appendRefs(b []byte, refs []ref) []byte {

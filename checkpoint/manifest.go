@@ -48,6 +48,7 @@ type entry struct {
 	kind   entryKind
 	mode   uint32 // the permission bits with set-uid, set-gid and sticky as in stat(2)
 	mtime  int64  // ns since 1970
+	owner  owner
 	target string // of a symbolic link
 	size   int64  // of a file
 	ident  ident  // of a file, on the node that saved it
@@ -61,6 +62,13 @@ type entry struct {
 type ident struct {
 	dev, ino uint64
 	ctime    int64 // ns since 1970
+}
+
+// owner is whose an entry is. Zero: not recorded, as in memory's checkpoints and
+// those of older programs.
+type owner struct {
+	known    bool
+	uid, gid uint32
 }
 
 // checkpoint returns what the header says, in the domain's words.

@@ -62,7 +62,7 @@ func unpacked(b []byte, chunks map[hash][]byte) (*manifest, error) {
 	return m, err
 }
 
-var manifestFields = cmp.AllowUnexported(manifest{}, header{}, entry{}, extent{}, ref{}, ident{})
+var manifestFields = cmp.AllowUnexported(manifest{}, header{}, entry{}, extent{}, ref{}, ident{}, owner{})
 
 func TestManifestRoundTrip(t *testing.T) {
 	want := sample()
@@ -229,6 +229,42 @@ func left(n int64) header {
 	return h
 }
 
+// ownedSample is sample with whose each entry is.
+func ownedSample() *manifest {
+	m := sample()
+	for i := range m.entries {
+		m.entries[i].owner = owner{true, uint32(i / 2), 1<<32 - 1}
+	}
+	return m
+}
+
+// Owners are in blocks of version 2; without them older programs can read the
+// tree.
+func TestTreeWithOwners(t *testing.T) {
+	version := func(m *manifest) (v byte) {
+		_, chunks := packed(t, m)
+		for _, b := range chunks {
+			v = max(v, b[len(blockMagic)])
+		}
+		return v
+	}
+	if v := version(sample()); v != 1 {
+		t.Errorf("version %d without owners", v)
+	}
+	want := ownedSample()
+	if v := version(want); v != 2 {
+		t.Errorf("version %d with owners", v)
+	}
+	want.entries[2].owner = owner{} // between others
+	got, err := unpacked(packed(t, want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, manifestFields, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // reseal makes both checksums of a changed manifest right again.
 func reseal(b []byte) []byte {
 	b = slices.Clone(b)
@@ -282,6 +318,10 @@ func FuzzManifest(f *testing.F) {
 // what they accept must survive being written and read again.
 func FuzzBlock(f *testing.F) {
 	_, chunks := packed(f, sample())
+	for _, b := range chunks {
+		f.Add(b)
+	}
+	_, chunks = packed(f, ownedSample())
 	for _, b := range chunks {
 		f.Add(b)
 	}

@@ -29,7 +29,7 @@ type Changes struct {
 // Preview is the dry run of [Dir.Restore] or, when state is not "", of
 // [Dir.RestoreState]: it reads and verifies every byte of the checkpoint that
 // these would read, compares it with what the target holds, and writes nothing.
-// Modes and times are not compared. Errors are those of the restore.
+// Modes, owners and times are not compared. Errors are those of the restore.
 func (d *Dir) Preview(ctx context.Context, id, state, target string) (Changes, error) {
 	m, unpin, err := d.pinManifest(id)
 	if err != nil {

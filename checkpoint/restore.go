@@ -68,6 +68,7 @@ func (d *Dir) restore(ctx context.Context, m *manifest, target string) (err erro
 			d.opt.Logger.Warn("remove what a restore left", "path", build.dir, "error", rerr)
 		}
 	}()
+	m.entries[0].keepOwn(target)
 	if err := d.build(ctx, m, build.dir); err != nil {
 		if errors.Is(err, syscall.ENOSPC) {
 			return fmt.Errorf("%w: the state needs %d bytes beside %s: %w", ErrDiskFull, m.size, target, err)
@@ -94,10 +95,18 @@ func (d *Dir) build(ctx context.Context, m *manifest, dir string) error {
 		return err
 	}
 	// Children before parents: a directory's time and mode come last.
+	foreign := 0
 	for _, e := range slices.Backward(m.entries) {
-		if err := stamp(root, e); err != nil {
+		owned, err := stamp(root, e)
+		if err != nil {
 			return err
 		}
+		if e.owner.known && !owned {
+			foreign++
+		}
+	}
+	if foreign > 0 {
+		d.opt.Logger.Warn("owners are not restored: this user may not give files away", "entries", foreign)
 	}
 	return d.syncTree(dir, m.entries)
 }
@@ -195,17 +204,53 @@ func (t *target) close() error {
 	return t.f.Close()
 }
 
-// stamp gives a directory or file its mode and time. Links have none.
-func stamp(root *os.Root, e entry) error {
-	if e.kind == kindSymlink {
-		return nil
-	}
+// stamp gives an entry its owner, and unless it is a link its mode and time.
+// What does not get the owner that it had does not run as one either.
+func stamp(root *os.Root, e entry) (owned bool, err error) {
 	name := filepath.FromSlash(e.path)
+	if owned, err = e.owner.give(root, name); err != nil || e.kind == kindSymlink {
+		return owned, err
+	}
 	t := time.Unix(0, e.mtime)
 	if err := root.Chtimes(name, t, t); err != nil {
-		return err
+		return owned, err
 	}
-	return root.Chmod(name, fileMode(e.mode))
+	mode := e.mode
+	if !owned {
+		mode &^= setIDs
+	}
+	return owned, root.Chmod(name, fileMode(mode))
+}
+
+// setIDs are the bits that have a program run as its file's owner or group.
+const setIDs = 0o6000
+
+// give makes the entry the owner's; false where this user or the file system
+// cannot, or there is none recorded.
+func (o owner) give(root *os.Root, name string) (bool, error) {
+	if !o.known {
+		return false, nil
+	}
+	err := root.Lchown(name, int(o.uid), int(o.gid))
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// keepOwn gives an entry without an owner the owner and mode of what it replaces,
+// if that is of its kind.
+func (e *entry) keepOwn(path string) {
+	fi, err := os.Lstat(path)
+	if err != nil || e.owner.known || fi.IsDir() != (e.kind == kindDir) || fi.Mode().IsRegular() != (e.kind == kindFile) {
+		return
+	}
+	if e.owner = ownerOf(fi); e.owner.known {
+		e.mode = unixMode(fi.Mode())
+		if e.kind == kindFile {
+			e.mode &^= setIDs
+		}
+	}
 }
 
 // manyFiles is where one sync of the file system, which waits for what others

@@ -68,6 +68,7 @@ func (d *Dir) restoreState(ctx context.Context, m *manifest, state, target strin
 		}
 	}()
 	// The file is built in a directory of its own, then renamed over the old one.
+	part.entries[0].keepOwn(filepath.Join(target, state))
 	root := entry{path: ".", kind: kindDir, mode: 0o700, mtime: part.entries[0].mtime}
 	alone := &manifest{header: part.header, entries: []entry{root, part.entries[0]}}
 	if err := d.build(ctx, alone, build.dir); err != nil {

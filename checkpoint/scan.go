@@ -128,6 +128,7 @@ func newEntry(source, p string, fi fs.FileInfo) (e entry, err error) {
 	if len(e.path) > maxPath {
 		return e, fmt.Errorf("%w: %.200q is longer than %d bytes", ErrUnsafePath, e.path, maxPath)
 	}
+	e.owner = ownerOf(fi)
 	switch {
 	case fi.IsDir():
 		e.kind = kindDir

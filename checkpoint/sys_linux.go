@@ -59,6 +59,15 @@ func identOf(fi fs.FileInfo) ident {
 	return ident{dev: st.Dev, ino: st.Ino, ctime: st.Ctim.Nano()}
 }
 
+// ownerOf reads whose a file is.
+func ownerOf(fi fs.FileInfo) owner {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return owner{}
+	}
+	return owner{true, st.Uid, st.Gid}
+}
+
 // stampsWrites reports whether the file system moves a file's ctime also for
 // writes through a shared mapping: tmpfs and ramfs do not.
 func stampsWrites(dir string) bool {

@@ -21,6 +21,8 @@ func reflink(_, _ *os.File) error { return errors.ErrUnsupported }
 
 func identOf(fs.FileInfo) ident { return ident{} }
 
+func ownerOf(fs.FileInfo) owner { return owner{} }
+
 func stampsWrites(string) bool { return false }
 
 func freeBytes(string) (int64, error) { return 0, errors.ErrUnsupported }

@@ -22,7 +22,8 @@ type restoreCmd struct {
 // Help adds to the command's help.
 func (restoreCmd) Help() string {
 	return "Every byte is verified before the directory changes; it is the old state or the new at any moment, also across a crash. " +
-		"A directory in which a process works, as a workload does in its state directory, is refused: stop the process, or let the engine recover it."
+		"A directory in which a process works, as a workload does in its state directory, is refused: stop the process, or let the engine recover it. " +
+		"Modes and times are those of the checkpoint. Owners are restored by root; what does not get the owner that it had loses its set-uid and set-gid bits."
 }
 
 // restored is what a restore did or would do.
