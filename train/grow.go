@@ -35,6 +35,7 @@ type grower struct {
 // leaf is an end of the tree that grows.
 type leaf struct {
 	begin, end int // of rows
+	outside    int // further rows that its sum holds
 	depth      int
 	sum        packed
 	output     float64 // before shrinkage

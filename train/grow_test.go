@@ -40,6 +40,7 @@ func TestMonotone(t *testing.T) {
 		p := DefaultParams()
 		p.Trees, p.MinLeaf, p.Threads = 10, 5, 1
 		p.Monotone = map[string]int{"a": 1, "b": -1}
+		p.SampleRows = rapid.SampledFrom([]float64{1, 0.5}).Draw(t, "share")
 		r, err := Train(context.Background(), d, nil, p, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -61,7 +61,9 @@ type Params struct {
 	// XGBoost's base_score of 0.5. Regressions begin at the mean.
 	Start float64
 
-	SampleRows     float64 // share of the rows that each tree sees, (0,1]
+	// SampleRows is the share of the rows that choose the splits of each tree,
+	// (0,1]. The values of its leaves follow from all rows.
+	SampleRows     float64
 	SampleFeatures float64 // share of the features that each tree may use, (0,1]
 
 	// GOSS, gradient-based one-side sampling (Ke et al. 2017): each tree sees the

@@ -120,7 +120,8 @@ type booster struct {
 	gradients *gradients
 	grower    *grower
 	score     []float64
-	judge     *judge // nil without a validation set
+	leafAt    []uint16 // of each row, where the last tree was grown on a part of them
+	judge     *judge   // nil without a validation set
 	others    []*scored
 	best      []float64 // the scores after the best tree, where training may go back to it
 }
@@ -173,6 +174,9 @@ func (b *booster) step() {
 	n := b.sampleRows(tree)
 	b.gradients.pack(b.p, tree)
 	b.grower.grow(b.gradients, n)
+	if n < b.d.rows {
+		b.place()
+	}
 
 	first := tree == 0
 	t := b.tree(first)
@@ -199,9 +203,9 @@ func (b *booster) step() {
 	b.result.Trees = append(b.result.Trees, t)
 }
 
-// apply adds the leaves' values to the rows' scores. For the grower's own data,
-// grown on all rows, it knows which rows each leaf has; otherwise it asks the
-// tree.
+// apply adds the leaves' values to the rows' scores. For the grower's own data, grown
+// on some rows, it knows which rows each leaf has, or the leaf of each row; for other
+// data, grown on none of its rows, it asks the tree.
 func (b *booster) apply(d *Dataset, score, values []float64, first bool, grown int) {
 	g := b.grower
 	if first {
@@ -217,7 +221,11 @@ func (b *booster) apply(d *Dataset, score, values []float64, first bool, grown i
 	}
 	parallel(g.threads, (d.rows+gradientBlock-1)/gradientBlock, func(_, block int) {
 		for row := block * gradientBlock; row < min((block+1)*gradientBlock, d.rows); row++ {
-			score[row] += values[g.leafOf(d, row)]
+			if grown > 0 {
+				score[row] += values[b.leafAt[row]]
+			} else {
+				score[row] += values[g.leafOf(d, row)]
+			}
 		}
 	})
 }

@@ -21,7 +21,7 @@ func (b *booster) tree(first bool) model.Tree {
 		if first {
 			value += initialScore(b.d, b.p)
 		}
-		t.Leaves[i] = model.Leaf{Value: value, Count: l.size(), Weight: hessian / b.gradients.perHessian}
+		t.Leaves[i] = model.Leaf{Value: value, Count: l.size() + l.outside, Weight: hessian / b.gradients.perHessian}
 	}
 	for i := range g.nodes {
 		n := &g.nodes[i]

@@ -41,7 +41,7 @@ type trainCmd struct {
 	L2             float64   `name:"l2" default:"1" help:"L2 penalty on the leaves' values."`
 	MaxStep        float64   `default:"0" help:"Bound of a leaf's value before the learning rate, 0 for none; 0.5 to 2 helps where failures are rare."`
 	Start          float64   `default:"0" help:"Where the score begins, as a share of the base rate's log-odds: 1 at the base rate, 0 at even odds."`
-	SampleRows     float64   `default:"1" help:"Share of the rows that each tree sees."`
+	SampleRows     float64   `default:"1" help:"Share of the rows that choose each tree's splits."`
 	SampleFeatures float64   `default:"1" help:"Share of the features that each tree may use."`
 	GOSS           []float64 `name:"goss" placeholder:"TOP,REST" help:"Gradient-based one-side sampling: the share of the rows with the largest gradients that each tree sees, and the random share of all rows from the others; 0.2,0.1 is usual."`
 	ScalePosWeight float64   `default:"1" help:"Weight of positive rows; the probabilities are corrected for it."`
