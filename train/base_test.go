@@ -40,6 +40,7 @@ func TestContinueIsTheSameTraining(t *testing.T) {
 	for name, set := range map[string]func(*Params){
 		"all rows": func(*Params) {},
 		"sampled":  func(p *Params) { p.SampleRows, p.SampleFeatures = 0.6, 0.6 },
+		"smoothed": func(p *Params) { p.SampleRows, p.PathSmooth = 0.6, 3 },
 		"goss":     func(p *Params) { p.GOSSTop, p.GOSSRest = 0.1, 0.2 },
 	} {
 		t.Run(name, func(t *testing.T) { continueIsTheSame(t, set) })

@@ -41,6 +41,7 @@ func TestMonotone(t *testing.T) {
 		p.Trees, p.MinLeaf, p.Threads = 10, 5, 1
 		p.Monotone = map[string]int{"a": 1, "b": -1}
 		p.SampleRows = rapid.SampledFrom([]float64{1, 0.5}).Draw(t, "share")
+		p.PathSmooth = rapid.SampledFrom([]float64{0, 2, 50}).Draw(t, "smooth")
 		r, err := Train(context.Background(), d, nil, p, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -309,6 +310,7 @@ func TestParamsValidate(t *testing.T) {
 		"sample_features": func(p *Params) { p.SampleFeatures = 1.1 },
 		"pos_weight":      func(p *Params) { p.PosWeight = 0 },
 		"max_step":        func(p *Params) { p.MaxStep = -1 },
+		"path_smooth":     func(p *Params) { p.PathSmooth = math.Inf(1) },
 		"start":           func(p *Params) { p.Start = 1.5 },
 		"goss":            func(p *Params) { p.GOSSTop = 0.2 },
 		"GOSS":            func(p *Params) { p.GOSSTop, p.GOSSRest, p.SampleRows = 0.2, 0.1, 0.5 },

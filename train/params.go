@@ -55,6 +55,7 @@ type Params struct {
 	MinGain    float64 // of a split, in the loss
 	L1, L2     float64 // penalties on the leaves' values
 	MaxStep    float64 // bound of a leaf's value before shrinkage (XGBoost's max_delta_step); 0: none
+	PathSmooth float64 // a node's value counts as its hessian, that of the one above it as this; 0: not at all
 
 	// Start says where the score begins, as a share of the base rate's log-odds:
 	// 1 at the base rate, as LightGBM's boost_from_average; 0 at even odds, as
@@ -130,6 +131,8 @@ func (p *Params) Validate() error {
 		return fmt.Errorf("pos_weight is %v; it must be between %v and %v", p.PosWeight, 1/maxWeight, maxWeight)
 	case !finite(p.MaxStep):
 		return fmt.Errorf("max_step is %v; it must be finite and above 0, or 0 for no bound", p.MaxStep)
+	case !finite(p.PathSmooth):
+		return fmt.Errorf("path_smooth is %v; it must be finite and above 0, or 0 for none", p.PathSmooth)
 	case !(p.Start >= 0 && p.Start <= 1):
 		return fmt.Errorf("start is %v; it must be between 0 (even odds) and 1 (the base rate)", p.Start)
 	case !finite(p.GOSSTop) || !finite(p.GOSSRest) || p.GOSSTop+p.GOSSRest > 1 || (p.GOSSTop > 0) != (p.GOSSRest > 0):

@@ -1,5 +1,16 @@
 package train
 
+// settle sets the values that the leaves end with, of a tree grown on the first n
+// of the grower's rows.
+func (b *booster) settle(n int) {
+	if n < b.d.rows {
+		b.place()
+	}
+	if b.p.PathSmooth > 0 {
+		b.grower.smooth(b.p.PathSmooth * b.gradients.perHessian)
+	}
+}
+
 // place finds the leaf of each row. Where the tree was grown on a plain sample, the
 // leaves' values then follow from all rows: the others had no say in the splits, so
 // they show what the leaves are worth beside the rows that were chosen for. Of what
@@ -40,5 +51,43 @@ func (b *booster) place() {
 		}
 		gradient, hessian := unpack(l.sum)
 		l.output = g.search.rate.output(gradient, hessian, l.bounds)
+	}
+}
+
+// smooth pulls the values of the leaves towards those of the nodes above them, from
+// the root down: a node's own value counts as its hessian, its parent's, smoothed
+// before, as strength, in steps. The splits do not see it (hierarchical shrinkage,
+// Agarwal et al. 2022; LightGBM's path_smooth counts rows and its splits see it).
+func (g *grower) smooth(strength float64) {
+	sums := make([]packed, len(g.nodes))
+	sumOf := func(at int) packed {
+		if at < 0 {
+			return g.leaves[^at].sum
+		}
+		return sums[at]
+	}
+	for i := len(g.nodes) - 1; i >= 0; i-- { // children come behind their parent
+		sums[i] = sumOf(g.nodes[i].left) + sumOf(g.nodes[i].right)
+	}
+	values := make([]float64, len(g.nodes))
+	for i, sum := range sums {
+		if i == 0 {
+			gradient, hessian := unpack(sum)
+			values[0] = g.search.rate.output(gradient, hessian, unbounded)
+		}
+		for _, child := range []int{g.nodes[i].left, g.nodes[i].right} {
+			gradient, hessian := unpack(sumOf(child))
+			within := unbounded
+			if child < 0 {
+				within = g.leaves[^child].bounds
+			}
+			v := g.search.rate.output(gradient, hessian, within)
+			v = (hessian*v + strength*values[i]) / (hessian + strength)
+			if child < 0 {
+				g.leaves[^child].output = min(max(v, within.low), within.high)
+			} else {
+				values[child] = v
+			}
+		}
 	}
 }

@@ -53,3 +53,32 @@ func TestSampleChoosesSplitsOnly(t *testing.T) {
 		}
 	}
 }
+
+// A value is the mean of its node's own, weighed by the hessian, and its parent's,
+// weighed by PathSmooth; so a large one makes all leaves the root.
+func TestPathSmooth(t *testing.T) {
+	for _, share := range []float64{1, 0.5} {
+		for _, smooth := range []float64{0, 3, 1e9} {
+			p := DefaultParams()
+			p.SampleRows, p.PathSmooth = share, smooth
+			g, sums := firstTree(t, p)
+			var check func(at int, above float64)
+			check = func(at int, above float64) {
+				sum := sums[at]
+				v := -sum[0] / (sum[1] + p.L2)
+				if at != 0 {
+					v = (sum[1]*v + smooth*above) / (sum[1] + smooth)
+				}
+				if at >= 0 {
+					check(g.nodes[at].left, v)
+					check(g.nodes[at].right, v)
+					return
+				}
+				if got := g.leaves[^at].output; math.Abs(got-v) > 1e-5 {
+					t.Errorf("sample %v, smooth %v: leaf %d has the value %v, want %v", share, smooth, ^at, got, v)
+				}
+			}
+			check(0, 0)
+		}
+	}
+}

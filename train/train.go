@@ -174,9 +174,7 @@ func (b *booster) step() {
 	n := b.sampleRows(tree)
 	b.gradients.pack(b.p, tree)
 	b.grower.grow(b.gradients, n)
-	if n < b.d.rows {
-		b.place()
-	}
+	b.settle(n)
 
 	first := tree == 0
 	t := b.tree(first)

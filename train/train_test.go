@@ -111,6 +111,7 @@ func TestScoresAreTheModels(t *testing.T) {
 		{"few bins", func(s *Spec, _ *Params) { s.MaxBin = 4 }},
 		{"bounded steps", func(_ *Spec, p *Params) { p.MaxStep, p.Start = 0.7, 0.5 }},
 		{"goss", func(_ *Spec, p *Params) { p.GOSSTop, p.GOSSRest = 0.2, 0.1 }},
+		{"smoothed", func(_ *Spec, p *Params) { p.SampleRows, p.PathSmooth = 0.5, 3 }},
 		{"weights", func(_ *Spec, p *Params) { p.PosWeight = 10 }},
 		{"regression", func(s *Spec, _ *Params) { s.Objective = L2 }},
 	} {
@@ -157,6 +158,7 @@ func TestThreadsDoNotMatter(t *testing.T) {
 		set    func(*Params)
 	}{
 		"sampled":        {set: func(p *Params) { p.SampleRows, p.SampleFeatures = 0.8, 0.7 }},
+		"smoothed":       {set: func(p *Params) { p.SampleRows, p.PathSmooth = 0.8, 3 }},
 		"goss":           {set: func(p *Params) { p.GOSSTop, p.GOSSRest = 0.1, 0.1 }},
 		"weighted":       {weight: weight, set: func(p *Params) { p.PosWeight, p.L1, p.MaxStep = 3, 0.1, 1 }},
 		"categorical":    {spec: Spec{Categorical: []string{"f18"}}, set: func(*Params) {}},

@@ -40,6 +40,7 @@ type trainCmd struct {
 	L1             float64   `name:"l1" default:"0" help:"L1 penalty on the leaves' values."`
 	L2             float64   `name:"l2" default:"1" help:"L2 penalty on the leaves' values."`
 	MaxStep        float64   `default:"0" help:"Bound of a leaf's value before the learning rate, 0 for none; 0.5 to 2 helps where failures are rare."`
+	PathSmooth     float64   `default:"0" help:"Pulls a leaf's value towards those of the nodes above it: each counts as its sum of second derivatives, the one above as this; 0: not at all."`
 	Start          float64   `default:"0" help:"Where the score begins, as a share of the base rate's log-odds: 1 at the base rate, 0 at even odds."`
 	SampleRows     float64   `default:"1" help:"Share of the rows that choose each tree's splits."`
 	SampleFeatures float64   `default:"1" help:"Share of the features that each tree may use."`
@@ -96,7 +97,7 @@ func (c *trainCmd) params() (train.Params, error) {
 	p := train.Params{
 		Trees: defaultTrees, Leaves: c.Leaves, LearningRate: c.LearningRate, MaxDepth: c.MaxDepth,
 		MinLeaf: c.MinLeaf, MinHessian: c.MinHessian, MinGain: c.MinGain, L1: c.L1, L2: c.L2,
-		MaxStep: c.MaxStep, Start: c.Start,
+		MaxStep: c.MaxStep, PathSmooth: c.PathSmooth, Start: c.Start,
 		SampleRows: c.SampleRows, SampleFeatures: c.SampleFeatures, PosWeight: c.ScalePosWeight,
 		EarlyStopping: c.EarlyStopping, Metric: train.Metric(c.Metric), Seed: c.Seed, Threads: c.Threads,
 	}
