@@ -35,7 +35,8 @@ func (c Care) Validate() error {
 
 // Run verifies entries when their turn comes and applies the retention, at once
 // and then every c.Every, until ctx ends; then it returns nil. What it finds
-// damaged it logs, and looks at again when its turn comes.
+// damaged it logs, and looks at again when its turn comes; the retention does not
+// count it among what is kept.
 func (l *Ledger) Run(ctx context.Context, c Care) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -79,7 +80,7 @@ func (l *Ledger) verifyDue(ctx context.Context, c Care, tried map[string]time.Ti
 		if now := l.now(); ctx.Err() != nil || now.Sub(last) < c.Verify {
 			continue
 		}
-		err := l.Verify(ctx, e.ID, c.Contents && e.hashed())
+		err := l.Verify(ctx, e.ID, c.Contents && e.Hashed())
 		switch {
 		case err == nil:
 			delete(tried, e.ID)
@@ -90,7 +91,7 @@ func (l *Ledger) verifyDue(ctx context.Context, c Care, tried map[string]time.Ti
 	}
 }
 
-// hashed reports whether the contents were hashed when the entry was registered.
-func (e Entry) hashed() bool {
+// Hashed reports whether the contents were hashed when the entry was registered.
+func (e Entry) Hashed() bool {
 	return slices.ContainsFunc(e.Files, func(f File) bool { return f.Hash != "" })
 }

@@ -44,6 +44,7 @@ type Entry struct {
 	Files      []File     `json:"files"`      // by path
 	Pinned     bool       `json:"pinned,omitempty"`
 	Verified   *time.Time `json:"verified,omitempty"` // when it was last found whole
+	Damaged    *time.Time `json:"damaged,omitempty"`  // when reading its contents has shown damage, which no reading has refuted since
 }
 
 // File is one file of an entry.

@@ -47,7 +47,8 @@ type Registration struct {
 
 // Register enters a directory that its writer has finished, and returns the
 // entry. Registering what is entered already changes nothing but the label and
-// adds hashes. A DCP directory without its ".metadata" is not finished; neither
+// adds hashes where there were none: content that has changed since, while index
+// and sizes have not, is damage until the entry is forgotten. A DCP directory without its ".metadata" is not finished; neither
 // is another directory of which a file was written within the last 10 s.
 func (l *Ledger) Register(ctx context.Context, r Registration) (Entry, error) {
 	path, err := filepath.Abs(r.Path)
@@ -68,9 +69,9 @@ func (l *Ledger) Register(ctx context.Context, r Registration) (Entry, error) {
 	e.Workload, e.Label, e.Registered = r.Workload, r.Label, now
 	e.ID = e.identity()
 	if old, err := l.Get(e.ID); err == nil {
-		e.Registered, e.Pinned, e.Verified = old.Registered, old.Pinned, old.Verified
+		e.Registered, e.Pinned, e.Verified, e.Damaged = old.Registered, old.Pinned, old.Verified, old.Damaged
 		e.Label = cmp.Or(r.Label, old.Label)
-		if !r.Hash && slices.EqualFunc(e.Files, old.Files, func(a, b File) bool { return a.Path == b.Path && a.Size == b.Size }) {
+		if (!r.Hash || old.Hashed()) && slices.EqualFunc(e.Files, old.Files, func(a, b File) bool { return a.Path == b.Path && a.Size == b.Size }) {
 			e.Files = old.Files // with hashes, if there are
 		}
 	}
@@ -138,20 +139,28 @@ func (l *Ledger) Get(id string) (Entry, error) {
 // Verify compares a checkpoint with its entry: the index, and every file's
 // presence and size; with contents also what each file holds, where Register
 // has hashed it. The error wraps [ErrDamaged] and names the first few files.
+// Damaged content is remembered, until reading it finds it whole.
 func (l *Ledger) Verify(ctx context.Context, id string, contents bool) error {
 	e, err := l.Get(id)
 	if err != nil {
 		return err
 	}
-	if contents && !e.hashed() {
+	if contents && !e.Hashed() {
 		return fmt.Errorf("verify foreign checkpoint %.12s: its content was not hashed when it was registered; register it again with hashes", id)
 	}
-	if err := compare(ctx, e, contents); err != nil {
-		return fmt.Errorf("verify foreign checkpoint %.12s of %s: %w", id, e.Workload, err)
-	}
 	now := l.now().UTC()
-	e.Verified = &now
-	return l.write(e)
+	err = compare(ctx, e, contents)
+	switch {
+	case err == nil && (contents || e.Damaged == nil):
+		e.Verified, e.Damaged = &now, nil
+		return l.write(e)
+	case err == nil:
+		err = fmt.Errorf("%w: damaged content was read at %s, and it was not read again", ErrDamaged, e.Damaged.Format(time.RFC3339))
+	case contents && errors.Is(err, ErrDamaged):
+		e.Damaged = &now
+		err = errors.Join(err, l.write(e))
+	}
+	return fmt.Errorf("verify foreign checkpoint %.12s of %s: %w", id, e.Workload, err)
 }
 
 // Pin keeps a checkpoint from Prune, or lets it go again.
@@ -180,9 +189,11 @@ type Retention struct {
 }
 
 // Prune drops entries, and their data if told to, and returns them, the oldest
-// last. Pinned ones stay, and so does the newest of each workload that is whole.
-// Data that is not what was registered is left alone: somebody else uses the
-// place now. With dry nothing is changed.
+// last. Pinned ones stay, and so do the newest of each workload that are whole, as
+// far as sizes and what Verify found last tell. Data that is not what was
+// registered is left alone: somebody else uses the place now. With Data an entry
+// whose data is its own also stays where another one that does has its path at the
+// same place, inside or above. With dry nothing is changed.
 func (l *Ledger) Prune(ctx context.Context, r Retention, dry bool) (dropped []Entry, err error) {
 	if r.Keep < 1 || r.Age < 0 {
 		return nil, fmt.Errorf("prune foreign checkpoints: Keep %d must be at least 1, Age %v not negative", r.Keep, r.Age)
@@ -191,22 +202,36 @@ func (l *Ledger) Prune(ctx context.Context, r Retention, dry bool) (dropped []En
 	if err != nil {
 		return nil, err
 	}
+	var stay, may []Entry
+	damage := make(map[string]error)
 	kept := make(map[string]int)
 	now := l.now()
 	for _, e := range all {
 		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if damage[e.ID] = compare(ctx, e, false); damage[e.ID] == nil && e.Damaged != nil {
+			damage[e.ID] = ErrDamaged
+		}
+		switch {
+		case e.Pinned || kept[e.Workload] < r.Keep && damage[e.ID] == nil:
+			kept[e.Workload]++
+			stay = append(stay, e)
+		case kept[e.Workload] == 0 || now.Sub(e.Time) <= r.Age: // nothing newer is whole, or it is too young
+			stay = append(stay, e)
+		default:
+			may = append(may, e)
+		}
+	}
+	if r.Data {
+		may = apart(may, stay, func(e Entry) bool { return damage[e.ID] == nil })
+	}
+	for _, e := range may {
+		if err := ctx.Err(); err != nil {
 			return dropped, err
 		}
-		whole := compare(ctx, e, false)
-		if e.Pinned || kept[e.Workload] < r.Keep && whole == nil {
-			kept[e.Workload]++
-			continue
-		}
-		if kept[e.Workload] == 0 || now.Sub(e.Time) <= r.Age {
-			continue // nothing newer is whole, or it is too young
-		}
 		if !dry {
-			if r.Data && whole == nil {
+			if r.Data && damage[e.ID] == nil {
 				if err := removeData(e); err != nil {
 					return dropped, fmt.Errorf("prune foreign checkpoints: %w", err)
 				}
@@ -218,6 +243,30 @@ func (l *Ledger) Prune(ctx context.Context, r Retention, dry bool) (dropped []En
 		dropped = append(dropped, e)
 	}
 	return dropped, nil
+}
+
+// apart returns those of may whose data shares no directory with any of stay, nor
+// with others that do, and those whose data is not theirs any more.
+func apart(may, stay []Entry, own func(Entry) bool) []Entry {
+	for {
+		var out []Entry
+		for _, e := range may {
+			if own(e) && slices.ContainsFunc(stay, func(s Entry) bool { return within(s.Path, e.Path) || within(e.Path, s.Path) }) {
+				stay = append(stay, e)
+			} else {
+				out = append(out, e)
+			}
+		}
+		if len(out) == len(may) {
+			return out
+		}
+		may = out
+	}
+}
+
+// within reports whether a clean path is dir or inside it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator))
 }
 
 // removeData removes the files of an entry, the index first: what is left half

@@ -144,6 +144,13 @@ func TestPrune(t *testing.T) {
 	pinned := step("step-2", 50*time.Hour)
 	old := step("step-1", 60*time.Hour)
 	reused := step("step-0", 70*time.Hour)
+	over := step("latest", 80*time.Hour) // is written over and registered again
+	if err := os.WriteFile(filepath.Join(over.Path, dcpIndex), []byte("a later one"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Register(ctx, Registration{Workload: "v", Path: over.Path}); err != nil {
+		t.Fatal(err)
+	}
 	if err := l.Pin(pinned.ID, true); err != nil {
 		t.Fatal(err)
 	}
@@ -169,10 +176,10 @@ func TestPrune(t *testing.T) {
 	for _, e := range dropped {
 		ids = append(ids, e.ID)
 	}
-	if want := []string{old.ID, reused.ID}; !cmp.Equal(ids, want) {
-		t.Errorf("dropped %v, want the old and the reused one", ids)
+	if want := []string{old.ID, reused.ID, over.ID}; !cmp.Equal(ids, want) {
+		t.Errorf("dropped %v, want the old, the reused and the overwritten one", ids)
 	}
-	for path, want := range map[string]bool{old.Path: false, reused.Path: true, pinned.Path: true, damaged.Path: true} {
+	for path, want := range map[string]bool{old.Path: false, reused.Path: true, over.Path: true, pinned.Path: true, damaged.Path: true} {
 		if _, err := os.Stat(path); (err == nil) != want {
 			t.Errorf("%s is there: %v, want %v", path, err == nil, want)
 		}
@@ -195,6 +202,102 @@ func TestPruneNothingWhole(t *testing.T) {
 	}
 	if dropped, err := l.Prune(ctx, Retention{Keep: 1, Data: true}, false); len(dropped) != 0 || err != nil {
 		t.Errorf("dropped %v, %v", dropped, err)
+	}
+}
+
+// Content that was found damaged is not what Prune keeps in place of another.
+func TestPruneKeepsTheNewestVerified(t *testing.T) {
+	ctx, l, root := context.Background(), open(t), t.TempDir()
+	register := func(name string, age time.Duration) Entry {
+		e, err := l.Register(ctx, Registration{Workload: "w", Path: dcp(t, filepath.Join(root, name), age), Hash: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	newest, good, old := register("step-3", 50*time.Hour), register("step-2", 60*time.Hour), register("step-1", 70*time.Hour)
+	shard := filepath.Join(newest.Path, "__1_0.distcp")
+	rot := func(last string) {
+		if err := os.WriteFile(shard, []byte(strings.Repeat("b", 6999)+last), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rot("c")
+	verify := func(contents, want bool) {
+		t.Helper()
+		if err := l.Verify(ctx, newest.ID, contents); errors.Is(err, ErrDamaged) == want {
+			t.Errorf("verify, contents %v: %v, want it whole: %v", contents, err, want)
+		}
+	}
+	verify(true, false)
+	verify(false, false) // what was not read again is not whole again
+	if e, err := l.Register(ctx, Registration{Workload: "w", Path: newest.Path, Hash: true}); err != nil || e.Damaged == nil {
+		t.Errorf("registered again: %+v, %v; want it damaged still", e, err)
+	}
+	verify(true, false)
+	prune := func(want ...string) {
+		t.Helper()
+		dropped, err := l.Prune(ctx, Retention{Age: 24 * time.Hour, Keep: 1, Data: true}, false)
+		var ids []string
+		for _, e := range dropped {
+			ids = append(ids, e.ID)
+		}
+		if err != nil || !cmp.Equal(ids, want) {
+			t.Errorf("dropped %v (%v), want %v", ids, err, want)
+		}
+	}
+	prune(old.ID)
+	rot("b")
+	verify(true, true)
+	verify(false, true)
+	prune(good.ID)
+}
+
+// Data that an entry which stays needs is not removed for the sake of another.
+func TestPruneSparesSharedData(t *testing.T) {
+	for name, other := range map[string]string{"the same": "run/step", "inside": "run/step/sub", "above": "run"} {
+		t.Run(name, func(t *testing.T) {
+			ctx, l, root := context.Background(), open(t), t.TempDir()
+			dir := filepath.Join(root, "run/step")
+			if err := os.MkdirAll(filepath.Join(dir, "sub"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"run/log", "run/step/weights", "run/step/sub/extra"} {
+				path := filepath.Join(root, name)
+				if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Chtimes(path, noon.Add(-60*time.Hour), noon.Add(-60*time.Hour)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			register := func(workload, path string) Entry {
+				e, err := l.Register(ctx, Registration{Workload: workload, Path: path})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return e
+			}
+			shared := register("a", dir)
+			register("a", dcp(t, filepath.Join(root, "later"), time.Hour))
+			kept := register("b", filepath.Join(root, other))
+			r := Retention{Age: 24 * time.Hour, Keep: 1, Data: true}
+			if dropped, err := l.Prune(ctx, r, false); len(dropped) != 0 || err != nil {
+				t.Errorf("dropped %v, %v", dropped, err)
+			}
+			if err := l.Verify(ctx, kept.ID, false); err != nil {
+				t.Error(err)
+			}
+			if err := l.Forget(kept.ID); err != nil {
+				t.Fatal(err)
+			}
+			if dropped, err := l.Prune(ctx, r, false); len(dropped) != 1 || dropped[0].ID != shared.ID || err != nil {
+				t.Errorf("without the other: dropped %v, %v", dropped, err)
+			}
+			if _, err := os.Stat(filepath.Join(dir, "weights")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("its data is there: %v", err)
+			}
+		})
 	}
 }
 

@@ -118,7 +118,7 @@ func (c foreignVerifyCmd) Run(g *globals) error {
 	bad := false
 	for _, e := range chosen {
 		v := foreignVerdict{Entry: e}
-		if err := l.Verify(g.ctx, e.ID, c.Contents); err != nil {
+		if err := l.Verify(g.ctx, e.ID, c.Contents && (e.Hashed() || len(c.IDs) > 0)); err != nil {
 			v.Error, bad = err.Error(), true
 		}
 		out = append(out, v)
@@ -185,8 +185,8 @@ func (c foreignForgetCmd) Run(g *globals) error {
 type foreignPruneCmd struct {
 	ledgerFlag
 	OlderThan time.Duration `default:"168h" placeholder:"AGE" help:"Of the age of the data; 0s is any (${default})."`
-	Keep      int           `default:"2" placeholder:"N" help:"The newest whole ones of each workload that stay (${default})."`
-	Data      bool          `help:"Remove the data too, where it is still what was registered."`
+	Keep      int           `default:"2" placeholder:"N" help:"The newest of each workload that stay, not counting those that are damaged or that verify --contents found so (${default})."`
+	Data      bool          `help:"Remove the data too, where it is still what was registered and no entry that stays has its path there, inside or above."`
 	DryRun    bool          `name:"dry-run" short:"n" help:"Only list what would be dropped."`
 }
 
@@ -224,6 +224,9 @@ func (v view) foreigners(all []foreign.Entry) {
 		verified := "-"
 		if e.Verified != nil {
 			verified = v.ago(*e.Verified)
+		}
+		if e.Damaged != nil {
+			verified = "damaged " + v.ago(*e.Damaged)
 		}
 		id := shortID(e.ID)
 		if e.Pinned {
