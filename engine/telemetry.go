@@ -265,6 +265,9 @@ func (t *telemetry) scrapePage(ctx context.Context, p *page) {
 		}
 		t.push(samples, latency)
 	}
+	if err == nil {
+		err = p.scraper.Refused()
+	}
 	repeated := p.scraper.Repeated()
 	for _, c := range repeated {
 		if t.claim(c, p.id, func() bool { return t.targets.scraped(p) }) == nil {

@@ -43,7 +43,8 @@ type collector struct {
 	gone   []forestall.Component // forgotten since Forgotten was called
 
 	pace     pace
-	repeated bool // the newest scrape brought nothing new
+	stamps   stamps // of this scrape
+	repeated bool   // the newest scrape brought nothing new
 
 	siblings Siblings
 }
@@ -133,7 +134,7 @@ func matching(rules []rule, l labels.Labels) []rule {
 // begin starts a scrape.
 func (c *collector) begin() {
 	c.scrape++
-	c.fresh = c.fresh[:0]
+	c.fresh, c.stamps = c.fresh[:0], stamps{}
 }
 
 // touch says that the scrape describes the component.
@@ -203,6 +204,7 @@ func (c *collector) end(now time.Time) error {
 	}
 	before := c.pace.at
 	c.pace.fresh(now, len(c.fresh))
+	c.pace.stamp = c.stamps.newest
 	newcomers := 0
 	for _, r := range c.fresh {
 		if !r.known {

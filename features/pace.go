@@ -24,6 +24,7 @@ const (
 type pace struct {
 	at        time.Time        // of the newest scrape that brought something new; zero: none yet
 	described int              // components in it
+	stamp     time.Time        // the newest stamp in it; zero: it was not stamped
 	intervals [2]time.Duration // the newest two between such scrapes
 }
 
@@ -51,6 +52,45 @@ func (p *pace) check(now time.Time) error {
 		p.at.UTC().Format(time.RFC3339), silent.Round(time.Second), p.patience())
 }
 
+// maxStampAge is how far the stamp of a value may be from the time of its scrape,
+// which is for how long Prometheus takes a value for a present one.
+const maxStampAge = 5 * time.Minute
+
+// stamps are what a page says about the times of its values. A reading has the time
+// of its scrape all the same: one scrape, one stamp. Stamps say whether it is a
+// reading at all: a value of long ago, or of a clock that is wrong, is not taken, and
+// where every value has one, they are a pulse.
+type stamps struct {
+	newest  time.Time // zero: none
+	lacking bool      // some values have none
+	refused int       // values that were not taken
+	worst   time.Time // the stamp of one of them
+}
+
+// admit notes the stamp of a value, zero for none, and reports whether the value is
+// to be taken.
+func (s *stamps) admit(stamp, now time.Time) bool {
+	switch {
+	case stamp.IsZero():
+		s.lacking = true
+	case now.Sub(stamp).Abs() > maxStampAge:
+		s.refused, s.worst = s.refused+1, stamp
+		return false
+	case stamp.After(s.newest):
+		s.newest = stamp
+	}
+	return true
+}
+
+// check says which values were not taken; nil if all were.
+func (s *stamps) check() error {
+	if s.refused == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d series are stamped more than %s before or after their scrape, one of them %s, and are not taken: they are old, or a clock is wrong",
+		s.refused, maxStampAge, s.worst.UTC().Format(time.RFC3339))
+}
+
 // repeats reports whether the scrape under way brings nothing new: it has pulses,
 // none of which has moved, of the components that the newest new scrape described.
 func (c *collector) repeats() bool {
@@ -58,6 +98,12 @@ func (c *collector) repeats() bool {
 		return false
 	}
 	pulses := 0
+	if stamp := c.stamps.newest; !stamp.IsZero() && !c.stamps.lacking {
+		if !stamp.Equal(c.pace.stamp) {
+			return false
+		}
+		pulses++
+	}
 	for _, r := range c.fresh {
 		if !r.known || !r.described.Equal(c.pace.at) {
 			return false

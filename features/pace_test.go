@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/stratoswarm/forestall"
 )
@@ -263,5 +264,59 @@ func TestPatience(t *testing.T) {
 		if p.check(at.Add(tt.want)) != nil || p.check(at.Add(tt.want+time.Millisecond)) == nil {
 			t.Errorf("after %v: not %s are borne", tt.intervals, tt.want)
 		}
+	}
+}
+
+// TestStamps: values that are stamped too far from their scrape are not taken, which
+// is told; a page on which all are stamped brings something new when they move.
+func TestStamps(t *testing.T) {
+	line := func(gpu int, v float64, stamp time.Duration) string {
+		return fmt.Sprintf("DCGM_FI_DEV_GPU_TEMP{gpu=\"%d\"} %v %d\n", gpu, v, epoch.Add(stamp).UnixMilli())
+	}
+	const bare = "DCGM_FI_DEV_GPU_TEMP{gpu=\"1\"} 60\n"
+	const minute = time.Minute
+	for name, tt := range map[string]struct {
+		before, page string // scraped at epoch, and a minute later
+		want         map[int]float64
+		repeats      bool
+		err, refused string
+	}{
+		"moved":             {line(0, 50, 0), line(0, 51, minute), map[int]float64{0: 51}, false, "", ""},
+		"moved at rest":     {line(0, 50, 0), line(0, 50, minute), map[int]float64{0: 50}, false, "", ""},
+		"did not move":      {line(0, 50, 0), line(0, 50, 0), nil, true, "", ""},
+		"one of two moved":  {line(0, 50, 0) + line(1, 50, 0), line(0, 50, 0) + line(1, 50, minute), map[int]float64{0: 50, 1: 50}, false, "", ""},
+		"one is bare":       {line(0, 50, 0) + bare, line(0, 50, 0) + bare, map[int]float64{0: 50, 1: 60}, false, "", ""},
+		"just young enough": {line(0, 50, 0), line(0, 51, -4*minute), map[int]float64{0: 51}, false, "", ""},
+		"old":               {line(0, 50, 0), line(0, 51, -4*minute-1e6), nil, false, "1 series are stamped more than 5m0s before or after", ""},
+		"of the future":     {line(0, 50, 0), line(0, 51, 6*minute+1e6), nil, false, "1 series are stamped", ""},
+		"one of two is old": {line(0, 50, 0) + line(1, 60, 0), line(0, 51, minute) + line(1, 60, -time.Hour), map[int]float64{0: 51, 1: math.NaN()}, false, "", "1 series are stamped"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			target := newTarget(t)
+			s := target.scraper(t, ScrapeConfig{Node: "n1", Mapping: preset("dcgm")})
+			target.page(tt.before)
+			scrapeOnce(t, s, epoch)
+			target.page(tt.page)
+			groups, _, err := s.Scrape(t.Context(), epoch.Add(minute))
+			if (err != nil) != (tt.err != "") || err != nil && (!errors.Is(err, ErrScrape) || !strings.Contains(err.Error(), tt.err)) {
+				t.Errorf("error %v, want one that says %q", err, tt.err)
+			}
+			if refused := s.Refused(); err == nil && ((refused != nil) != (tt.refused != "") || refused != nil && !strings.Contains(refused.Error(), tt.refused)) {
+				t.Errorf("refused: %v, want %q", refused, tt.refused)
+			}
+			got := map[int]float64{}
+			for _, g := range groups {
+				i, _ := g[0].Component.GPUIndex()
+				if got[i] = g[0].Value; !g[0].Time.Equal(epoch.Add(minute)) {
+					t.Errorf("a reading at %s", g[0].Time)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got, cmpopts.EquateNaNs(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if (len(s.Repeated()) > 0) != tt.repeats {
+				t.Errorf("%d components repeat", len(s.Repeated()))
+			}
+		})
 	}
 }

@@ -131,6 +131,10 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) ([][]forestall.Samp
 	return s.samples(now), latency, nil
 }
 
+// Refused says which values of the newest page were not taken because of their own
+// stamps; nil if all were.
+func (s *Scraper) Refused() error { return s.stamps.check() }
+
 // accept offers every format that Parse reads. The text format comes first: it
 // is the cheapest to read, and OpenMetrics and protobuf say nothing that a
 // mapping asks for.
@@ -196,21 +200,23 @@ func (s *Scraper) take(page []byte, contentType string, now time.Time) error {
 	series := 0
 	err := Parse(page, contentType, func(one Series) error {
 		series++
-		return s.visit(one)
+		return s.visit(one, now)
 	})
 	if err == nil {
 		if err = s.end(now); err == nil {
 			s.known.end(page, text)
 			return nil
 		}
-		err = fmt.Errorf("%w: it has %d series and none that preset %s knows", ErrExposition, series, s.mapping.name)
+		if err = s.stamps.check(); err == nil {
+			err = fmt.Errorf("%w: it has %d series and none that preset %s knows", ErrExposition, series, s.mapping.name)
+		}
 	}
 	s.abort()
 	s.known.forget() // it may lead to components that are not kept
 	return err
 }
 
-func (s *Scraper) visit(one Series) (err error) {
+func (s *Scraper) visit(one Series, now time.Time) (err error) {
 	k, ok := s.known.find(one.raw)
 	if !ok && s.mapping.knows(one.Name) {
 		if k.what, err = s.route(one.Name, one.Labels()); err != nil {
@@ -218,6 +224,8 @@ func (s *Scraper) visit(one Series) (err error) {
 		}
 	}
 	s.known.keep(k)
-	s.add(k.what, one.Value)
+	if k.what.to != nil && s.stamps.admit(one.Time, now) {
+		s.add(k.what, one.Value)
+	}
 	return nil
 }
