@@ -109,7 +109,13 @@ func endRuns(t *testing.T, dir string) {
 // await polls until the condition holds.
 func await[T any](t *testing.T, what string, ask func(context.Context) (T, error), ok func(T) bool) T {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	return awaitLong(t, 30*time.Second, what, ask, ok)
+}
+
+// awaitLong is await for what may take so long.
+func awaitLong[T any](t *testing.T, patience time.Duration, what string, ask func(context.Context) (T, error), ok func(T) bool) T {
+	t.Helper()
+	deadline := time.Now().Add(patience)
 	for {
 		v, err := ask(t.Context())
 		if err == nil && ok(v) {

@@ -57,14 +57,14 @@ func TestDecideOdds(t *testing.T) {
 
 // TestModelRecalibrates: what the nodes tell the leader of matured predictions moves
 // the odds of the champion by an entry in the ledger, and with them every
-// probability, the metrics and what `forestall model` asks for; a new champion
-// starts from its card.
+// probability, the metrics and what `forestall model` asks for, after a restart too; a
+// new champion starts from its card.
 func TestModelRecalibrates(t *testing.T) {
 	c := testConfig(t.TempDir())
 	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 2, false
 	c.Model.GPU = hotModelDir(t, "calm", 0.02, 0.5, time.Hour, time.Second)
 	client, e, stop := runEngine(t, c)
-	defer stop()
+	defer func() { stop() }()
 	await(t, "a leader", client.Status, api.Status.CanAgree)
 	probability := func(version string, p float64) {
 		t.Helper()
@@ -111,6 +111,10 @@ func TestModelRecalibrates(t *testing.T) {
 	if page := get(t, client.base+"/metrics"); !strings.Contains(page, `fault_tolerance_model_odds_factor{kind="gpu"} 2`) {
 		t.Error("the metrics lack the factor")
 	}
+	stop()
+	client, e, stop = runEngine(t, c)
+	probability("calm odds x 2", model.TimesOdds(0.02, 2))
+	await(t, "a leader again", client.Status, api.Status.CanAgree)
 	if _, err := client.ProposeModel(t.Context(), modelFilesOf(t, hotModelDir(t, "next", 0.03, 0.5, time.Hour, time.Second))); err != nil {
 		t.Fatal(err)
 	}
@@ -135,23 +139,13 @@ func TestModelRecalibratesItself(t *testing.T) {
 	c := testConfig(t.TempDir())
 	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 8, false
 	c.Model.GPU = hotModelDir(t, "alarmist", 0.4, 0.5, 5*time.Second, time.Second)
-	client, e, stop := runEngine(t, c)
+	client, _, stop := runEngine(t, c)
 	defer stop()
 	await(t, "a leader", client.Status, api.Status.CanAgree)
-	deadline := time.Now().Add(3 * time.Minute)
-	for {
-		events, err := client.ModelEvents(t.Context())
-		if err == nil && len(events) > 0 {
-			first := events[len(events)-1]
-			if first.Step != forestall.ModelRecalibrated || first.Before != 1 || !(first.Odds < 0.8 && first.Odds >= 0.5) || !strings.Contains(strings.Join(first.Reasons, "; "), "0 failures came where") {
-				t.Errorf("%+v", first)
-			}
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not recalibrated: %+v", e.telemetry.judged.accuracy.RecentOf(forestall.KindGPU, "alarmist"))
-		}
-		time.Sleep(200 * time.Millisecond) // between looks at a running engine
+	events := awaitLong(t, 3*time.Minute, "the recalibration", client.ModelEvents, func(l []forestall.ModelEvent) bool { return len(l) > 0 })
+	first := events[len(events)-1]
+	if first.Step != forestall.ModelRecalibrated || first.Before != 1 || !(first.Odds < 0.8 && first.Odds >= 0.5) || !strings.Contains(strings.Join(first.Reasons, "; "), "0 failures came where") {
+		t.Errorf("%+v", first)
 	}
 	await(t, "lower probabilities", client.Risks, func(risks []forestall.Risk) bool {
 		return len(risks) == 8 && strings.HasPrefix(risks[0].Model, "alarmist odds x ") && risks[0].Probability < 0.4

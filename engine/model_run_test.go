@@ -208,20 +208,9 @@ func TestModelPromotesItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the failure", client.Incidents, func(l []forestall.Incident) bool { return len(l) == 1 })
-	deadline := time.Now().Add(3 * time.Minute)
-	for {
-		events, err := client.ModelEvents(t.Context())
-		if err == nil && len(events) == 3 {
-			if e := events[0]; e.Step != forestall.ModelPromoted || e.Model.SHA256 != ref.SHA256 || e.By != "n1" || !strings.Contains(strings.Join(e.Reasons, "; "), "the challenger is better") {
-				t.Errorf("%+v", e)
-			}
-			break
-		}
-		if time.Now().After(deadline) {
-			all, _ := client.Models(t.Context())
-			t.Fatalf("not promoted: %+v, trial %+v", events, gpuModel(all).Trial)
-		}
-		time.Sleep(200 * time.Millisecond) // between looks at a running engine
+	events := awaitLong(t, 3*time.Minute, "the promotion", client.ModelEvents, func(l []forestall.ModelEvent) bool { return len(l) == 3 })
+	if e := events[0]; e.Step != forestall.ModelPromoted || e.Model.SHA256 != ref.SHA256 || e.By != "n1" || !strings.Contains(strings.Join(e.Reasons, "; "), "the challenger is better") {
+		t.Errorf("%+v", e)
 	}
 	await(t, "the new champion", client.Models, func(l []api.ModelStatus) bool { return gpuModel(l).SHA256 == ref.SHA256 })
 }
@@ -238,7 +227,7 @@ func TestModelRollsItselfBack(t *testing.T) {
 	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 8, false
 	c.Model.GPU = hotModelDir(t, "calm", 0.01, 0.5, 5*time.Second, time.Second)
 	c.Model.Promote = forestall.Act
-	client, e, stop := runEngine(t, c)
+	client, _, stop := runEngine(t, c)
 	defer stop()
 	await(t, "a leader", client.Status, api.Status.CanAgree)
 	ref, err := client.ProposeModel(t.Context(), modelFilesOf(t, hotModelDir(t, "alarmist", 0.4, 0.5, 5*time.Second, time.Second)))
@@ -250,20 +239,10 @@ func TestModelRollsItselfBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the alarmist as champion", client.Models, func(l []api.ModelStatus) bool { return gpuModel(l).SHA256 == ref.SHA256 })
-	deadline := time.Now().Add(3 * time.Minute)
-	for {
-		events, err := client.ModelEvents(t.Context())
-		if err == nil && len(events) == 4 {
-			why := strings.Join(events[0].Reasons, "; ")
-			if ev := events[0]; ev.Step != forestall.ModelRolledBack || ev.Model.SHA256 != ref.SHA256 || ev.By != "n1" || !strings.Contains(why, "its calibration is lost: 0 failures came where") {
-				t.Errorf("%+v", ev)
-			}
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not rolled back: %+v, %+v", events, e.telemetry.judged.accuracy.RecentOf(forestall.KindGPU, "alarmist"))
-		}
-		time.Sleep(200 * time.Millisecond) // between looks at a running engine
+	events := awaitLong(t, 3*time.Minute, "the rollback", client.ModelEvents, func(l []forestall.ModelEvent) bool { return len(l) == 4 })
+	why := strings.Join(events[0].Reasons, "; ")
+	if ev := events[0]; ev.Step != forestall.ModelRolledBack || ev.Model.SHA256 != ref.SHA256 || ev.By != "n1" || !strings.Contains(why, "its calibration is lost: 0 failures came where") {
+		t.Errorf("%+v", ev)
 	}
 	await(t, "the champion before", client.Models, func(l []api.ModelStatus) bool { return gpuModel(l).Version == "calm" })
 	await(t, "a GPU judged by it", client.Risks, func(risks []forestall.Risk) bool {

@@ -51,6 +51,26 @@ type track struct {
 	Down    bool         `json:"down,omitempty"`    // failed and not healthy since
 	Alarm   alarm        `json:"alarm,omitzero"`
 	Failed  time.Time    `json:"failed,omitzero"` // the newest failure that was taken
+
+	hazard float64 // that was counted since then, or since a restart, of
+	model  string  // predictions by this version
+}
+
+// mostHazard is how many failures a component is taken to have been announced
+// since its last one. By true probabilities their number is exponential of mean 1
+// when the failure comes, so that 5 % of it is cut off; without a bound one
+// component that always looks about to fail would weigh more than the fleet.
+const mostHazard = 3
+
+// announces returns for how much of a failure a prediction counts: its probability
+// for its share of its horizon, as far as the bound goes.
+func (t *track) announces(p prediction) float64 {
+	if t.model != p.Model {
+		t.hazard, t.model = 0, p.Model
+	}
+	h := min(p.Probability*p.Share, mostHazard-t.hazard)
+	t.hazard += h
+	return h
 }
 
 type prediction struct {
@@ -154,7 +174,7 @@ func (a *Accuracy) Fail(f forestall.Failure) {
 	for _, p := range t.Pending {
 		version = p.Model
 		if left := f.Time.Sub(p.At); left > 0 && left >= a.leads[kind] {
-			a.cell(kind, f.Time, p.Model).count(p, true)
+			a.cell(kind, f.Time, p.Model).count(p, t.announces(p), true)
 			followed = 1
 		}
 	}
@@ -220,7 +240,7 @@ func (a *Accuracy) settle(kind forestall.Kind, t *track, now time.Time) {
 	n := 0
 	for ; n < len(t.Pending) && t.Pending[n].Until.Before(now); n++ {
 		p := t.Pending[n]
-		a.cell(kind, p.Until, p.Model).count(p, false)
+		a.cell(kind, p.Until, p.Model).count(p, t.announces(p), false)
 	}
 	t.Pending = slices.Delete(t.Pending, 0, n)
 	if !t.Alarm.Since.IsZero() && t.Alarm.Until.Before(now) {

@@ -2,6 +2,7 @@ package predict_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -119,6 +120,39 @@ func TestAccuracyBounds(t *testing.T) {
 	a.Mature(at(1000))
 	if s := a.Scores(); s.Matured != 60 || s.Failures != 0 {
 		t.Errorf("%d matured, %d failures", s.Matured, s.Failures)
+	}
+}
+
+// TestAccuracyAnnounces: one component that looks about to fail for a day announces
+// three failures, not one a minute, and true probabilities still announce about as
+// many as come.
+func TestAccuracyAnnounces(t *testing.T) {
+	a := predict.NewAccuracy(time.Minute)
+	for m := range 24 * 60 {
+		a.Predict(risk(card0, 60*m, 0.9, forestall.Failing))
+	}
+	a.Mature(at(25 * 3600))
+	if s := a.Recent(); math.Abs(s.ExpectedFailures-3) > 1e-9 || s.Expected < 1000 {
+		t.Errorf("%g failures announced by %g predictions that were expected to be right", s.ExpectedFailures, s.Expected)
+	}
+
+	a = predict.NewAccuracy(time.Minute)
+	rng := rand.New(rand.NewPCG(1, 2))
+	const p = 0.1 // within the minute, at a constant hazard
+	for g := range 100 {
+		c := forestall.GPU("n1", g)
+		next := rng.ExpFloat64() * 60 / -math.Log(1-p)
+		for s := 0; s < 4*3600; s += 10 {
+			for ; next < float64(s); next += 1 + rng.ExpFloat64()*60/-math.Log(1-p) {
+				a.Fail(fail(c, int(math.Ceil(next))))
+			}
+			a.Predict(risk(c, s, p, forestall.Healthy))
+		}
+	}
+	a.Mature(at(5 * 3600))
+	s := a.Recent()
+	if ratio := float64(s.Followed) / s.ExpectedFailures; s.Followed < 1000 || ratio < 0.95 || ratio > 1.2 {
+		t.Errorf("%d failures followed, %.5g were expected: %.3g", s.Followed, s.ExpectedFailures, ratio)
 	}
 }
 

@@ -28,7 +28,7 @@ type cell struct {
 
 	Squares     float64 `json:"squares"`  // sum of squared errors
 	Expected    float64 `json:"expected"` // sum of probabilities
-	Hazard      float64 `json:"hazard"`   // failures that they announce: each counts for its share of its horizon
+	Hazard      float64 `json:"hazard"`   // failures that they announce: each counts for its share of its horizon, of a component at most mostHazard until it fails
 	Followed    int     `json:"followed"` // failures that followed a prediction in time
 	Failures    int     `json:"failures"`
 	Caught      int     `json:"caught"`
@@ -39,7 +39,7 @@ func (c *cell) compare(o *cell) int {
 	return cmp.Or(cmp.Compare(c.Day, o.Day), cmp.Compare(c.Kind, o.Kind), cmp.Compare(c.Model, o.Model))
 }
 
-func (c *cell) count(p prediction, failed bool) {
+func (c *cell) count(p prediction, announced float64, failed bool) {
 	c.Of.Add(p.Alarm, failed)
 	actual := 0.0
 	if failed {
@@ -47,7 +47,7 @@ func (c *cell) count(p prediction, failed bool) {
 	}
 	c.Squares += (p.Probability - actual) * (p.Probability - actual)
 	c.Expected += p.Probability
-	c.Hazard += p.Probability * p.Share
+	c.Hazard += announced
 }
 
 func (c *cell) add(o *cell) {
@@ -119,8 +119,9 @@ type Scores struct {
 	Caught      int     // failures with an alarm before them
 	FalseAlarms int     // alarms that ended, and their horizon passed, without a failure
 	// Failures that followed a prediction in time, and how many the probabilities
-	// announce, each for its share of its horizon: as many when they are
-	// calibrated, whatever the number of predictions.
+	// announce, each for its share of its horizon, of a component at
+	// most three until it fails: as many when they are calibrated, whatever the
+	// number of predictions.
 	Followed         int
 	ExpectedFailures float64
 
