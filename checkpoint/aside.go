@@ -22,7 +22,8 @@ import (
 // then, while it stands still, only what has changed since. A file whose times
 // show that it was left alone is not looked at a second time. Any other is read
 // again, since no kernel says which pages of a file were written, but compared
-// with the sums of the first copy, and only pages that differ are copied.
+// with the sums of the first copy, of groups of pages first, and only pages that
+// differ are copied: into memory as long as the workload stands still.
 //
 // Where the sums of the previous checkpoint are known, pages that it has are not
 // copied at all, and the file is saved as that checkpoint's with the others laid
@@ -32,7 +33,9 @@ const (
 	fromPages = 1 << 20 // shorter files are copied and cut whole
 	pieceSize = 1 << 20 // of a file, which one worker compares
 	pageSize  = splitPage
-	mostPages = 4 << 20 // that have sums, 64 MiB of them for 16 GiB of files; what is beyond is copied whole
+	groupSize = 64 << 10 // of pages, which are compared at once first: the hash costs a third less by the byte
+	lateBytes = 32 << 20 // of pages that are kept in memory while the workload stands still
+	mostPages = 4 << 20  // that have sums, 64 MiB of them for 16 GiB of files; what is beyond is copied whole
 	// tick is longer than the steps in which file systems count time.
 	tick = 100 * time.Millisecond
 )
@@ -46,6 +49,7 @@ type aside struct {
 	size  int64
 	sums  []xxh3.Uint128 // by page, what base and copy together have
 	known int            // pages that have one
+	group []groupSum     // by group of pages, from Precopy to Freeze
 	dirty []bool         // by page: the copy has it
 	based bool           // pages that are not dirty are the previous checkpoint's
 	saved bool           // the checkpoint has it
@@ -85,9 +89,16 @@ func (s *Staged) asideOf(c *content) *aside {
 	if size != a.size {
 		a.size, a.rested = size, false
 		a.sums, a.dirty = resized(a.sums, n), resized(a.dirty, n)
+		a.group = resized(a.group, int((size+groupSize-1)/groupSize))
 		a.known = min(a.known, n)
 	}
 	return a
+}
+
+// groupSum is that of what base and copy together have of a group.
+type groupSum struct {
+	sum   xxh3.Uint128
+	known bool
 }
 
 func resized[T any](s []T, n int) []T {
@@ -151,7 +162,7 @@ func (s *Staged) eachPiece(ctx context.Context, list []*aside, workers int, held
 		defer s.d.bufs.Put(buf)
 		a := pieces[i].a
 		*buf = sized(*buf, int(min(pieceSize, a.size-pieces[i].at)))
-		p := piece{a: a, at: pieces[i].at, buf: *buf, seed: s.d.pages.seed}
+		p := piece{a: a, at: pieces[i].at, buf: *buf, seed: s.d.pages.seed, late: &s.late}
 		err := p.visit(held, do)
 		if err != nil && !held && errors.Is(err, ErrChanged) {
 			a.torn.Store(true) // Freeze looks again

@@ -268,3 +268,80 @@ func TestStageOverARottenBase(t *testing.T) {
 	}
 	sameTree(t, want, readTree(t, target))
 }
+
+// While the workload stands still pages are compared in groups, and those that
+// differ are kept in memory, up to a limit; what was found then is in the copy once
+// it goes on.
+func TestFreezeComparesGroups(t *testing.T) {
+	t.Parallel()
+	d, src := openDir(t, small()), t.TempDir()
+	path, s := filepath.Join(src, "f"), scribbler{t, src, nil}
+	writeFiles(t, src, map[string]string{"f": noise(1, 2<<20+100)})
+	must[forestall.Checkpoint](t)(must[*Staged](t)(d.Stage(t.Context(), Snapshot{Workload: "w", Source: src})).Save(t.Context(), 0))
+	for name, full := range map[string]bool{"kept": false, "too much to be kept": true} {
+		s.write(path, 9, []byte(name)) // so that there is something to copy
+		st := must[*Staged](t)(d.Precopy(t.Context(), Snapshot{Workload: "w", Source: src}))
+		a := st.asides["f"]
+		for i, g := range a.group {
+			if !g.known {
+				t.Errorf("%s: the sum of group %d is not known after the first copy", name, i)
+			}
+		}
+		if full {
+			st.late.room = 0
+		}
+		s.write(path, groupSize+5000, []byte(noise(7, 2*pageSize)+name))
+		s.write(path, 2<<20+50, []byte(name))
+		want := readTree(t, src)
+		if err := st.Freeze(t.Context(), time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		for i, g := range a.group {
+			if changed := i == 1 || i == len(a.group)-1; g.known == changed {
+				t.Errorf("%s: group %d was compared by pages: %v", name, i, !g.known)
+			}
+		}
+		if kept := len(st.late.list); kept != map[bool]int{false: 2, true: 0}[full] {
+			t.Errorf("%s: %d writes are kept", name, kept)
+		}
+		s.write(path, groupSize, []byte(noise(8, 4*pageSize))) // it goes on
+		cp := must[forestall.Checkpoint](t)(st.Save(t.Context(), 0))
+		target := filepath.Join(t.TempDir(), "t")
+		if err := d.Restore(t.Context(), cp.ID, target); err != nil {
+			t.Fatal(err)
+		}
+		sameTree(t, want, readTree(t, target))
+	}
+}
+
+// A file that was shorter for a moment has pages of which nothing is known,
+// whatever was known of their group.
+func TestGroupOfAFileThatWasShorter(t *testing.T) {
+	t.Parallel()
+	d, src := openDir(t, small()), t.TempDir()
+	path, s := filepath.Join(src, "f"), scribbler{t, src, nil}
+	writeFiles(t, src, map[string]string{"f": noise(1, 2<<20)})
+	must[forestall.Checkpoint](t)(must[*Staged](t)(d.Stage(t.Context(), Snapshot{Workload: "w", Source: src})).Save(t.Context(), 0))
+	s.write(path, 2<<20-groupSize, []byte(noise(2, groupSize)))
+	st := must[*Staged](t)(d.Precopy(t.Context(), Snapshot{Workload: "w", Source: src}))
+	want, whole := readTree(t, src), must[[]byte](t)(os.ReadFile(path))
+	if err := os.Truncate(path, 2<<20-groupSize+pageSize); err != nil {
+		t.Fatal(err)
+	}
+	c := st.plan.todo[0]
+	c.info = must[os.FileInfo](t)(os.Stat(path))
+	st.asideOf(&c)
+	s.write(path, 0, whole)
+	if err := os.Chtimes(path, want["f"].MTime, want["f"].MTime); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Freeze(t.Context(), time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	cp := must[forestall.Checkpoint](t)(st.Save(t.Context(), 0))
+	target := filepath.Join(t.TempDir(), "t")
+	if err := d.Restore(t.Context(), cp.ID, target); err != nil {
+		t.Fatal(err)
+	}
+	sameTree(t, want, readTree(t, target))
+}

@@ -31,6 +31,7 @@ type Staged struct {
 	copies int  // files made in dir
 	pages  int  // that asides have sums of
 	asides map[string]*aside
+	late   late
 	once   sync.Once
 }
 
@@ -82,6 +83,7 @@ func (d *Dir) prepareStage(ctx context.Context, s Snapshot) (*Staged, error) {
 const rounds = 2
 
 func (s *Staged) precopy(ctx context.Context) error {
+	s.late.room = lateBytes
 	defer func() {
 		for _, a := range s.asides {
 			if a.size >= fromPages {
@@ -224,6 +226,9 @@ func (s *Staged) Save(ctx context.Context, pause time.Duration) (forestall.Check
 }
 
 func (s *Staged) save(ctx context.Context) (cp forestall.Checkpoint, err error) {
+	if err := s.late.write(); err != nil {
+		return cp, s.d.diskFull(err)
+	}
 	whole := s.plan.todo[:0:0]
 	for _, c := range s.plan.todo {
 		if c.aside == nil && s.clones {
