@@ -14,7 +14,8 @@ func (b *booster) sampleFeatures() {
 	}
 }
 
-// sampleRows chooses the rows of the next tree and returns how many.
+// sampleRows puts the rows of the next tree in front of the others, rising, and
+// returns how many.
 func (b *booster) sampleRows(tree int) (n int) {
 	rows := b.grower.rows
 	switch {
@@ -26,15 +27,19 @@ func (b *booster) sampleRows(tree int) (n int) {
 		}
 		return len(rows)
 	}
-	limit := uint64(b.p.SampleRows * (1 << 32))
+	limit, others := uint64(b.p.SampleRows*(1<<32)), len(rows)
 	for i := range rows {
 		if b.rng.Uint64()>>32 < limit {
 			rows[n] = uint32(i)
 			n++
+		} else {
+			others--
+			rows[others] = uint32(i)
 		}
 	}
 	if n == 0 { // a handful of rows and a small share
-		rows[0] = uint32(b.rng.IntN(len(rows)))
+		at := len(rows) - 1 - b.rng.IntN(len(rows))
+		rows[0], rows[at] = rows[at], rows[0]
 		return 1
 	}
 	return n
@@ -52,6 +57,7 @@ func (b *booster) goss() (n int) {
 	heavier := float32(1 / share)
 	limit := uint64(share * (1 << 32))
 	clear(g.sums)
+	others := len(chosen)
 	for i, both := range g.rows {
 		gradient, hessian := derivatives(both)
 		rank := rankOf(gradient)
@@ -62,6 +68,8 @@ func (b *booster) goss() (n int) {
 		if rank <= bound {
 			if b.rng.Uint64()>>32 >= limit {
 				g.rows[i] = 0
+				others--
+				chosen[others] = uint32(i)
 				continue
 			}
 			gradient, hessian = gradient*heavier, hessian*heavier

@@ -1,38 +1,41 @@
 package train
 
+import "slices"
+
 // settle sets the values that the leaves end with, of a tree grown on the first n
 // of the grower's rows.
 func (b *booster) settle(n int) {
 	if n < b.d.rows {
-		b.place()
+		b.place(n)
 	}
 	if b.p.PathSmooth > 0 {
 		b.grower.smooth(b.p.PathSmooth * b.gradients.perHessian)
 	}
 }
 
-// place finds the leaf of each row. Where the tree was grown on a plain sample, the
-// leaves' values then follow from all rows: the others had no say in the splits, so
-// they show what the leaves are worth beside the rows that were chosen for. Of what
-// GOSS leaves out the gradients are gone; its sums stand for all rows already.
-func (b *booster) place() {
+// place finds the leaves of the rows that the tree was not grown on. Where those it
+// was grown on are a plain sample, the leaves' values then follow from all rows: the
+// others had no say in the splits, so they show what the leaves are worth beside the
+// rows that were chosen for. Of what GOSS leaves out the gradients are gone; its sums
+// stand for all rows already.
+func (b *booster) place(n int) {
 	g := b.grower
-	if b.leafAt == nil {
-		b.leafAt = make([]uint16, b.d.rows)
-	}
+	outside := g.rows[n:]
+	b.outside = slices.Grow(b.outside[:0], len(outside))[:len(outside)]
 	type part struct {
 		sum  packed
 		rows int
 	}
 	parts := make([][]part, g.threads)
-	parallel(g.threads, (b.d.rows+gradientBlock-1)/gradientBlock, func(worker, block int) {
+	parallel(g.threads, (len(outside)+gradientBlock-1)/gradientBlock, func(worker, block int) {
 		if parts[worker] == nil {
 			parts[worker] = make([]part, len(g.leaves))
 		}
 		sums := parts[worker]
-		for row := block * gradientBlock; row < min((block+1)*gradientBlock, b.d.rows); row++ {
+		for i := block * gradientBlock; i < min((block+1)*gradientBlock, len(outside)); i++ {
+			row := int(outside[i])
 			at := g.leafOf(b.d, row)
-			b.leafAt[row] = uint16(at)
+			b.outside[i] = uint16(at)
 			sums[at].sum += b.gradients.rows[row]
 			sums[at].rows++
 		}
@@ -42,7 +45,6 @@ func (b *booster) place() {
 	}
 	for i := range g.leaves {
 		l := &g.leaves[i]
-		l.sum, l.outside = 0, -l.size()
 		for _, sums := range parts {
 			if sums != nil {
 				l.sum += sums[i].sum

@@ -120,7 +120,7 @@ type booster struct {
 	gradients *gradients
 	grower    *grower
 	score     []float64
-	leafAt    []uint16 // of each row, where the last tree was grown on a part of them
+	outside   []uint16 // leaves of the rows that the last tree was not grown on
 	judge     *judge   // nil without a validation set
 	others    []*scored
 	best      []float64 // the scores after the best tree, where training may go back to it
@@ -202,30 +202,31 @@ func (b *booster) step() {
 }
 
 // apply adds the leaves' values to the rows' scores. For the grower's own data, grown
-// on some rows, it knows which rows each leaf has, or the leaf of each row; for other
-// data, grown on none of its rows, it asks the tree.
+// on some rows, it knows the leaf of each; for other data, grown on none of its rows,
+// it asks the tree.
 func (b *booster) apply(d *Dataset, score, values []float64, first bool, grown int) {
 	g := b.grower
 	if first {
 		clear(score)
 	}
-	if d == b.d && grown == d.rows {
-		parallel(g.threads, len(g.leaves), func(_, i int) {
-			for _, row := range g.rows[g.leaves[i].begin:g.leaves[i].end] {
-				score[row] += values[i]
+	blocks := func(n int, add func(i int)) {
+		parallel(g.threads, (n+gradientBlock-1)/gradientBlock, func(_, block int) {
+			for i := block * gradientBlock; i < min((block+1)*gradientBlock, n); i++ {
+				add(i)
 			}
 		})
+	}
+	if grown == 0 {
+		blocks(d.rows, func(row int) { score[row] += values[g.leafOf(d, row)] })
 		return
 	}
-	parallel(g.threads, (d.rows+gradientBlock-1)/gradientBlock, func(_, block int) {
-		for row := block * gradientBlock; row < min((block+1)*gradientBlock, d.rows); row++ {
-			if grown > 0 {
-				score[row] += values[b.leafAt[row]]
-			} else {
-				score[row] += values[g.leafOf(d, row)]
-			}
+	parallel(g.threads, len(g.leaves), func(_, i int) {
+		for _, row := range g.rows[g.leaves[i].begin:g.leaves[i].end] {
+			score[row] += values[i]
 		}
 	})
+	outside := g.rows[grown:]
+	blocks(len(outside), func(i int) { score[outside[i]] += values[b.outside[i]] })
 }
 
 func (b *booster) progress(tree int) Progress {
