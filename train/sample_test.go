@@ -3,6 +3,7 @@ package train
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -72,6 +73,31 @@ func TestLargestTies(t *testing.T) {
 		}
 		if above+tied != top && above+min(tied, 1000-above) != top {
 			t.Errorf("top %d: %d above and %d tied", top, above, tied)
+		}
+	}
+}
+
+// The rows of a tree come first, rising, and the others behind them: each row once,
+// also where the draw leaves none and one is taken.
+func TestSampleKeepsEveryRow(t *testing.T) {
+	s := makeSynthetic(50, 3, 5)
+	for _, share := range []float64{1, 0.5, 1e-6} {
+		p := DefaultParams()
+		p.SampleRows = share
+		b := newBooster(s.dataset(t, Spec{}), nil, nil, p)
+		for seed := range uint64(50) {
+			b.rng = rand.New(rand.NewPCG(seed, 1))
+			n := b.sampleRows(0)
+			rows := slices.Clone(b.grower.rows)
+			if n < 1 || share == 1 && n != 50 || !slices.IsSorted(rows[:n]) {
+				t.Fatalf("share %v, seed %d: %d rows, %v", share, seed, n, rows[:n])
+			}
+			slices.Sort(rows)
+			for i, row := range rows {
+				if int(row) != i {
+					t.Fatalf("share %v, seed %d: the rows are %v", share, seed, rows)
+				}
+			}
 		}
 	}
 }
