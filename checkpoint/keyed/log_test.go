@@ -326,6 +326,67 @@ func TestLogRefusesForeignFiles(t *testing.T) {
 	}
 }
 
+// A log that has vanished is no empty space.
+func TestLogThatVanished(t *testing.T) {
+	dir := t.TempDir()
+	l := openLog(t, dir, 1)
+	if _, err := l.Replicate(t.Context(), "k", []byte("v")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Close(), os.Remove(filepath.Join(dir, "keyed-1.log"))); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err := keyed.OpenLog(dir, 1, quiet)
+		if !errors.Is(err, keyed.ErrCorrupt) || !strings.Contains(err.Error(), filepath.Join(dir, "keyed-*.log")) || !strings.Contains(err.Error(), "remove "+filepath.Join(dir, "FENCE")) {
+			t.Fatalf("opened: %v", err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "FENCE")); err != nil {
+		t.Fatal(err)
+	}
+	openLog(t, dir, 1)
+}
+
+// A crash while the space is made leaves a log without a fence.
+func TestLogOfAFirstOpeningThatWasKilled(t *testing.T) {
+	dir := t.TempDir()
+	if err := openLog(t, dir, 1).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "FENCE")); err != nil {
+		t.Fatal(err)
+	}
+	openLog(t, dir, 1)
+}
+
+// Whether what was cut off had been acknowledged nothing tells.
+func TestLogThatLostItsEnd(t *testing.T) {
+	dir := t.TempDir()
+	l := openLog(t, dir, 1)
+	for i := range 10 {
+		if _, err := l.Replicate(t.Context(), "k", []byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := logFiles(t, dir)[0]
+	fi, err := os.Stat(path)
+	if err := errors.Join(err, l.Close(), os.Truncate(path, fi.Size()/2)); err != nil {
+		t.Fatal(err)
+	}
+	var told bytes.Buffer
+	l, err = keyed.OpenLog(dir, 1, slog.New(slog.NewTextHandler(&told, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(told.String(), "level=WARN") || !strings.Contains(told.String(), "if the file has lost its end otherwise, of writes that were") {
+		t.Errorf("told: %s", told.String())
+	}
+}
+
 func TestLogClosed(t *testing.T) {
 	l := openLog(t, t.TempDir(), 1)
 	if err := l.Close(); err != nil {

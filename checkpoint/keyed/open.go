@@ -24,8 +24,9 @@ const (
 
 // OpenLog opens the space in dir, which it makes, for the run with that epoch,
 // and ends what any older or equal run had opened. Everything on disk is
-// verified: a write that a crash cut off, which was never acknowledged, is
-// taken away; other damage wraps [ErrCorrupt]. An epoch below the one that
+// verified: an end of the log that is not whole, as a crash leaves of a write that
+// was not acknowledged, is taken away, and the logger told; other damage, and a
+// log that has vanished, wrap [ErrCorrupt]. An epoch below the one that
 // opened the space before wraps [forestall.ErrStaleEpoch].
 func OpenLog(dir string, epoch forestall.Epoch, logger *slog.Logger) (*Log, error) {
 	l, err := openLog(dir, epoch, logger)
@@ -56,18 +57,18 @@ func openLog(dir string, epoch forestall.Epoch, logger *slog.Logger) (_ *Log, er
 		return nil, err
 	}
 	defer unlock()
-	if l.fence, err = raise(dir, epoch); err != nil {
-		return nil, err
-	}
 	number, err := newestLog(dir)
 	if err != nil {
 		return nil, err
 	}
 	if number == 0 {
 		number = 1
-		if err := replace(logPath(dir, number), logHead()); err != nil {
+		if err := begin(dir); err != nil {
 			return nil, err
 		}
+	}
+	if l.fence, err = raise(dir, epoch); err != nil {
+		return nil, err
 	}
 	f, err := os.OpenFile(logPath(dir, number), os.O_RDWR, 0)
 	if err != nil {
@@ -75,6 +76,21 @@ func openLog(dir string, epoch forestall.Epoch, logger *slog.Logger) (_ *Log, er
 	}
 	l.file = &segment{File: f, path: f.Name(), number: number}
 	return l, l.load()
+}
+
+// begin makes the first log of a space, before its fence, so that a fence without
+// a log tells that one has vanished.
+func begin(dir string) error {
+	f, err := readFence(dir)
+	if err != nil {
+		return err
+	}
+	if f.opening > 0 {
+		return fmt.Errorf("%w: %s has vanished, and with it what was written: the space was opened before (%s, opening %d); put the log back from where the directory is kept a second time or, "+
+			"if nothing was written yet or all can be missed and no earlier run is alive, remove %[3]s",
+			ErrCorrupt, filepath.Join(dir, logPrefix+"*"+logSuffix), filepath.Join(dir, fenceName), f.opening)
+	}
+	return replace(logPath(dir, 1), logHead())
 }
 
 func logHead() []byte { return append([]byte(logMagic), logVersion, 0, 0, 0) }

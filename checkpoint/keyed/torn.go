@@ -26,7 +26,7 @@ func (l *Log) cutTail(at, end int64, why error) error {
 			"copy the directory from where the state is kept a second time or, if all from byte %d on can be missed, cut it off there",
 			ErrCorrupt, l.file.path, at, why, later, at)
 	}
-	l.logger.Warn("a write that was cut off, and not acknowledged, is taken away", "file", l.file.path, "at", at, "bytes", end-at, "because", why)
+	l.logger.Warn("the end of the log is not whole and is taken away: what a crash left of a write that was not acknowledged or, if the file has lost its end otherwise, of writes that were", "file", l.file.path, "at", at, "bytes", end-at, "because", why)
 	if err := l.file.Truncate(at); err != nil {
 		return err
 	}
