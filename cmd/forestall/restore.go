@@ -22,7 +22,7 @@ type restoreCmd struct {
 // Help adds to the command's help.
 func (restoreCmd) Help() string {
 	return "Every byte is verified before the directory changes; it is the old state or the new at any moment, also across a crash. " +
-		"A directory in which a process works, as a workload does in its state directory, is refused: stop the process, or let the engine recover it. " +
+		"A directory in which a process works, as a workload does in its state directory, or of which it has a file open or mapped, is refused: stop the process, or let the engine recover it. " +
 		"Modes and times are those of the checkpoint. Owners are restored by root; what does not get the owner that it had loses its set-uid and set-gid bits."
 }
 
@@ -99,7 +99,7 @@ func (c restoreCmd) carryOut(g *globals, s *opened, r *restored) error {
 		r.Changes = &changes
 		return err
 	}
-	if err := notInUse(c.To); err != nil {
+	if err := notInUse(c.To, c.State); err != nil {
 		return err
 	}
 	if c.State != "" {
