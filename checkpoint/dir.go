@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -183,6 +184,8 @@ func inspect(path string) (version int, damaged bool, err error) {
 		return 0, false, fmt.Errorf("open checkpoint store: %w", err)
 	case isStore(path, b): // the marker is damaged or has gone
 		return 2, true, nil
+	case err == nil && otherVersion.Match(b):
+		return 0, false, fmt.Errorf("%w: %s says %.60q; this program reads %q; if no newer program has ever had the store, the file is damaged: remove it, and it is written anew", ErrNotStore, file, b, marker)
 	case err == nil:
 		return 0, false, fmt.Errorf("%w: %s says %.60q; this program reads %q", ErrNotStore, file, b, marker)
 	}
@@ -202,9 +205,13 @@ func inspect(path string) (version int, damaged bool, err error) {
 }
 
 // isStore reports whether path is a store of this version although its marker
-// is no good: it has a catalogue of this version, or the marker is not that of
-// another version and there are a store's directories.
+// is no good: it has a catalogue of this version, and the marker no more than a
+// flipped bit that makes it another version's; or it is not another version's and
+// there are a store's directories.
 func isStore(path string, marker []byte) bool {
+	if otherVersion.Match(marker) && !flipped(marker) {
+		return false
+	}
 	b, err := os.ReadFile(filepath.Join(path, catalogueFile))
 	if err == nil {
 		if _, _, err = decodeCatalogue(b); err == nil {
@@ -220,6 +227,18 @@ func isStore(path string, marker []byte) bool {
 		}
 	}
 	return true
+}
+
+// flipped reports whether b is the marker but for one bit.
+func flipped(b []byte) bool {
+	if len(b) != len(marker) {
+		return false
+	}
+	n := 0
+	for i := range b {
+		n += bits.OnesCount8(b[i] ^ marker[i])
+	}
+	return n == 1
 }
 
 var otherVersion = regexp.MustCompile(`^forestall checkpoint store [0-9]+\n$`)

@@ -33,6 +33,26 @@ func TestOpenDirRefusesWhatIsNotAStore(t *testing.T) {
 	closeDir(t, must[*Dir](t)(OpenDir(mount, small())))
 }
 
+// A store that a newer program has changed stays as it is, whatever of it looks
+// like this version's; a marker with a flipped bit is damage.
+func TestOpenDirRefusesANewerStore(t *testing.T) {
+	d, src := openDir(t, small()), state(t)
+	must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	closeDir(t, d)
+	says := "forestall checkpoint store 9\n"
+	writeFiles(t, d.path, map[string]string{markerFile: says})
+	for _, open := range []func(string, Options) (*Dir, error){OpenDir, OpenDirReadOnly} {
+		if _, err := open(d.path, small()); !errors.Is(err, ErrNotStore) || !strings.Contains(err.Error(), "store 9") {
+			t.Errorf("error %v, want ErrNotStore", err)
+		}
+	}
+	if b := must[[]byte](t)(os.ReadFile(filepath.Join(d.path, markerFile))); string(b) != says {
+		t.Errorf("the marker is %q by now", b)
+	}
+	writeFiles(t, d.path, map[string]string{markerFile: "forestall checkpoint store 3\n"})
+	closeDir(t, must[*Dir](t)(OpenDir(d.path, small())))
+}
+
 func TestOpenDirIsExclusive(t *testing.T) {
 	d := openDir(t, small())
 	if _, err := OpenDir(d.Path(), small()); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
