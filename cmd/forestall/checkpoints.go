@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"path"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -254,13 +256,14 @@ type checkpointsVerifyCmd struct {
 
 // Help adds to the command's help.
 func (checkpointsVerifyCmd) Help() string {
-	return "A directory may be verified while its engine runs. The exit status is 1 when a checkpoint is not whole."
+	return "A directory may be verified while its engine runs; what is dropped meanwhile is said to be, and no fault. The exit status is 1 when a checkpoint is not whole."
 }
 
 // verdict is what became of one checkpoint.
 type verdict struct {
 	forestall.Checkpoint
-	Error string `json:"error,omitempty"`
+	Error   string `json:"error,omitempty"`
+	Dropped bool   `json:"dropped,omitempty"` // meanwhile, by another program
 }
 
 func (c checkpointsVerifyCmd) Run(g *globals) error {
@@ -283,14 +286,12 @@ func (c checkpointsVerifyCmd) Run(g *globals) error {
 	for i, cp := range chosen {
 		bar := newProgress(g, c.JSON, "verify", fmt.Sprintf("%s (%d of %d)", shortID(cp.ID), i+1, len(chosen)), cp.Size)
 		s.onRead = bar.add
-		err := s.verify(g.ctx, cp.ID)
+		v := c.judge(g, s, cp)
 		bar.end()
 		if g.ctx.Err() != nil {
 			return context.Cause(g.ctx)
 		}
-		v := verdict{Checkpoint: cp}
-		if err != nil {
-			v.Error = err.Error()
+		if v.Error != "" {
 			bad++
 		}
 		out = append(out, v)
@@ -302,6 +303,48 @@ func (c checkpointsVerifyCmd) Run(g *globals) error {
 		return exitCode(1)
 	}
 	return nil
+}
+
+func (c checkpointsVerifyCmd) judge(g *globals, s *opened, cp forestall.Checkpoint) verdict {
+	v := verdict{Checkpoint: cp}
+	err := s.verify(g.ctx, cp.ID)
+	if err != nil && g.ctx.Err() == nil {
+		v.Dropped, err = c.again(g, s, cp.ID, err)
+	}
+	if err != nil {
+		v.Error = err.Error()
+	}
+	return v
+}
+
+// again looks whether a checkpoint that seemed not to be whole was dropped, or its
+// chunks moved by a GC, since the store was opened: it verifies what the store has
+// now. err is what there was to say.
+func (c checkpointsVerifyCmd) again(g *globals, s *opened, id string, err error) (dropped bool, _ error) {
+	now := s
+	if s.dir != nil {
+		quiet := *g
+		quiet.err, quiet.damage = io.Discard, new(atomic.Int64) // it was told before
+		var oerr error
+		if now, oerr = c.open(&quiet, reading); oerr != nil {
+			return false, err
+		}
+		defer now.close()
+		if now.dir.Damaged()[id] != nil {
+			return false, err
+		}
+	}
+	all, lerr := now.List(g.ctx, "")
+	if lerr != nil {
+		return false, err
+	}
+	if !slices.ContainsFunc(all, func(cp forestall.Checkpoint) bool { return cp.ID == id }) {
+		return true, nil
+	}
+	if s.dir == nil {
+		return false, err
+	}
+	return false, now.verify(g.ctx, id)
 }
 
 type checkpointsStatsCmd struct {

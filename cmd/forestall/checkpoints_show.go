@@ -107,6 +107,9 @@ func (v view) verdicts(all []verdict) {
 	bad := 0
 	for _, d := range all {
 		word := textCell{"whole", sgrGreen}
+		if d.Dropped {
+			word = cellOf("dropped meanwhile")
+		}
 		if d.Error != "" {
 			bad++
 			first, _, _ := strings.Cut(d.Error, "\n")
