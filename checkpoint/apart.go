@@ -29,6 +29,46 @@ func (d *Dir) apart(target string) error {
 	return nil
 }
 
+// outside refuses to save a directory that holds this store, which would save
+// itself, or lies in it. source is without links.
+func (d *Dir) outside(source string) error {
+	store, err := realPath(d.path)
+	if err != nil {
+		return err
+	}
+	if within(store, source) || within(source, store) {
+		return fmt.Errorf("%w: %s lies in what is saved, or holds it; keep the store elsewhere, or save another directory", ErrStoreInTheWay, d.path)
+	}
+	return nil
+}
+
+// mayReplace refuses a target that cannot become an entry of that kind, by the
+// rules of Restore and RestoreState. A directory may be behind a link if it is the
+// target itself, and not a state below it.
+func mayReplace(target, state string, kind entryKind) error {
+	if real, err := filepath.EvalSymlinks(target); err == nil {
+		target = real
+	}
+	if state != "" {
+		if fi, err := os.Stat(target); err == nil && !fi.IsDir() {
+			return fmt.Errorf("%s is not a directory; remove it or give another target", target)
+		}
+		target = filepath.Join(target, state)
+	}
+	fi, err := os.Lstat(target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case kind == kindDir && !fi.IsDir():
+		return fmt.Errorf("%s is not a directory; remove it or give another target", target)
+	case kind != kindDir && fi.IsDir():
+		return fmt.Errorf("%s is a directory, and in the checkpoint it is none; remove it or give another target", target)
+	}
+	return nil
+}
+
 // within reports whether path is dir or below it; both are clean and absolute.
 func within(path, dir string) bool {
 	return path == dir || dir == string(filepath.Separator) || strings.HasPrefix(path, dir+string(filepath.Separator))

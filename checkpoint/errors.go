@@ -38,9 +38,10 @@ var (
 	// ErrNotNewer: the store already holds this or a later checkpoint of the
 	// workload.
 	ErrNotNewer = errors.New("checkpoint is not newer")
-	// ErrUnsafePath: a name or link would lead out of the tree.
+	// ErrUnsafePath: a name would lead out of the tree.
 	ErrUnsafePath = errors.New("path leads out of the tree")
-	// ErrStoreInTheWay: a restore would replace a store, or a part of one.
+	// ErrStoreInTheWay: a restore would replace a store, or a part of one, or a
+	// checkpoint would hold its own store.
 	ErrStoreInTheWay = errors.New("a checkpoint store is in the way")
 )
 

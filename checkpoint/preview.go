@@ -48,8 +48,14 @@ func (d *Dir) preview(ctx context.Context, m *manifest, state, target string) (c
 		return c, err
 	}
 	under := "."
+	if err := mayReplace(target, "", kindDir); state == "" && err != nil {
+		return c, err
+	}
 	if state != "" {
 		if m, err = m.part(state); err != nil {
+			return c, err
+		}
+		if err := mayReplace(target, state, m.entries[0].kind); err != nil {
 			return c, err
 		}
 		under = state

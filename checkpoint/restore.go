@@ -41,6 +41,9 @@ func (d *Dir) restore(ctx context.Context, m *manifest, target string) (err erro
 	if err := d.apart(target); err != nil {
 		return err
 	}
+	if err := mayReplace(target, "", kindDir); err != nil {
+		return err
+	}
 	undo, err := durable.MakeDirs(d.aim, filepath.Dir(target), 0o755)
 	if err != nil {
 		return err

@@ -37,6 +37,9 @@ func (d *Dir) restoreState(ctx context.Context, m *manifest, state, target strin
 	if err := d.apart(target); err != nil {
 		return err
 	}
+	if err := mayReplace(target, state, part.entries[0].kind); err != nil {
+		return err
+	}
 	if part.entries[0].kind == kindDir {
 		return d.restore(ctx, part, filepath.Join(target, state))
 	}

@@ -205,3 +205,69 @@ func TestSwapByRenaming(t *testing.T) {
 		}
 	}
 }
+
+// Links are kept as they are, also those that lead out of the tree, and nothing
+// is written through one.
+func TestLinksThatLeadOut(t *testing.T) {
+	t.Parallel()
+	d, src, out := openDir(t, small()), state(t), t.TempDir()
+	writeFiles(t, out, map[string]string{"b": "untouched"})
+	for name, target := range map[string]string{"python": "/usr/bin/python3", "model/up": "../../beside", "out": out} {
+		if err := os.Symlink(target, filepath.Join(src, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := readTree(t, src)
+	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	target := filepath.Join(t.TempDir(), "target")
+	// What the checkpoint has as a directory is a link in the target, and leads out.
+	writeFiles(t, target, map[string]string{"out/deep": "x"})
+	if err := os.Symlink(out, filepath.Join(target, "a")); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), filepath.Join(target, "a")+" is not a directory") {
+			t.Errorf("a state over a link: %v", err)
+		}
+	}
+	_, err := d.Preview(t.Context(), cp.ID, "a", target)
+	refused(err)
+	refused(d.RestoreState(t.Context(), cp.ID, "a", target))
+	if err := d.Restore(t.Context(), cp.ID, target); err != nil {
+		t.Fatal(err)
+	}
+	sameTree(t, want, readTree(t, target))
+	if got := readTree(t, out); len(got) != 2 || got["b"].Content != "untouched" {
+		t.Errorf("behind the link is %v", got)
+	}
+}
+
+// The dry run refuses what the restore refuses, in the same words.
+func TestPreviewRefusesAsRestoreDoes(t *testing.T) {
+	t.Parallel()
+	d, src := openDir(t, small()), state(t)
+	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	target := filepath.Join(t.TempDir(), "target")
+	writeFiles(t, target, map[string]string{"log/x": "in the checkpoint a file", "model": "in the checkpoint a directory", "dangling/x": "in the checkpoint a link"})
+	before := readTree(t, target)
+	for _, tc := range []struct{ state, target, says string }{
+		{"log", target, "log is a directory"},
+		{"dangling", target, "dangling is a directory"},
+		{"model", target, "model is not a directory"},
+		{"", filepath.Join(target, "model"), "model is not a directory"},
+		{"log", filepath.Join(target, "model"), "model is not a directory"},
+	} {
+		_, err := d.Preview(t.Context(), cp.ID, tc.state, tc.target)
+		restore := func() error { return d.RestoreState(t.Context(), cp.ID, tc.state, tc.target) }
+		if tc.state == "" {
+			restore = func() error { return d.Restore(t.Context(), cp.ID, tc.target) }
+		}
+		for _, err := range []error{err, restore()} {
+			if err == nil || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("%q to %s: %v, want %q", tc.state, tc.target, err, tc.says)
+			}
+		}
+	}
+	sameTree(t, before, readTree(t, target))
+}

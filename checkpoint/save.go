@@ -33,10 +33,10 @@ type Snapshot struct {
 // exists whole and durable when Save returns, or not at all. The tree must
 // stand still meanwhile: [ErrChanged] when it does not. Files that have rested
 // since the previous checkpoint are not read, chunks that the store has are not
-// written. Sockets, pipes and devices are not kept; the checkpoint returned names
-// them (LeftOut). Errors wrap [forestall.ErrStaleEpoch] when the epoch is below the
+// written. Symbolic links are kept as links, wherever they lead. Sockets, pipes and
+// devices are not kept; the checkpoint returned names them (LeftOut). Errors wrap [forestall.ErrStaleEpoch] when the epoch is below the
 // fence, [ErrNotNewer] when the store has a later checkpoint of the workload,
-// [ErrUnsafePath] for a link that leaves the tree, [ErrDiskFull].
+// [ErrStoreInTheWay] when this store lies in the source or holds it, [ErrDiskFull].
 func (d *Dir) Save(ctx context.Context, s Snapshot) (forestall.Checkpoint, error) {
 	p, err := d.plan(ctx, s)
 	if err != nil {
@@ -94,6 +94,9 @@ func (d *Dir) prepare(ctx context.Context, s Snapshot) (p *plan, source string, 
 		return nil, "", nil, err
 	} else if !fi.IsDir() {
 		return nil, "", nil, fmt.Errorf("%s is not a directory", source)
+	}
+	if err := d.outside(source); err != nil {
+		return nil, "", nil, err
 	}
 	p, err = d.planCheckpoint(header{workload: s.Workload, epoch: s.Epoch, sequence: s.Sequence, label: s.Label}, s.Time, s.Level, s.Verify)
 	if err != nil {

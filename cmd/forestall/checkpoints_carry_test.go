@@ -49,10 +49,7 @@ func TestCheckpointsLeaveNothing(t *testing.T) {
 	if names, err := os.ReadDir(empty); err != nil || len(names) != 0 {
 		t.Errorf("a failed import has left %v in a directory that was empty (%v)", names, err)
 	}
-	if err := os.Symlink("/etc/passwd", filepath.Join(source, "out")); err != nil {
-		t.Fatal(err)
-	}
-	if status, _, stderr := commandLine("checkpoints", "create", "w", "--store", filepath.Join(dir, "a"), "--source", source); status != 1 || !strings.Contains(stderr, "leads out of the tree") {
+	if status, _, stderr := commandLine("checkpoints", "create", "w", "--store", filepath.Join(dir, "a"), "--source", dir); status != 1 || !strings.Contains(stderr, "keep the store elsewhere") {
 		t.Errorf("create: status %d: %s", status, stderr)
 	}
 	if !gone(filepath.Join(dir, "a")) {
