@@ -33,7 +33,7 @@ const (
 	fromPages = 1 << 20 // shorter files are copied and cut whole
 	pieceSize = 1 << 20 // of a file, which one worker compares
 	pageSize  = splitPage
-	groupSize = 64 << 10 // of pages, which are compared at once first: the hash costs a third less by the byte
+	groupSize = 64 << 10 // of pages, which are compared at once first: each call of the hash costs as much as 2 KiB
 	lateBytes = 32 << 20 // of pages that are kept in memory while the workload stands still
 	mostPages = 4 << 20  // that have sums, 64 MiB of them for 16 GiB of files; what is beyond is copied whole
 	// tick is longer than the steps in which file systems count time.
