@@ -1,11 +1,9 @@
 package recording
 
 import (
-	"cmp"
 	"errors"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -103,9 +101,7 @@ func recent(dir string, part Part) (*Recording, time.Time, error) {
 	if len(r.sources) == 0 {
 		return nil, since, ErrEmpty
 	}
-	slices.SortStableFunc(r.sources, func(a, b source) int {
-		return cmp.Or(a.begins().Compare(b.begins()), strings.Compare(a.name(), b.name()))
-	})
+	r.order()
 	return r, from, nil
 }
 

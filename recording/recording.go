@@ -70,10 +70,15 @@ func Read(path string, content Content, kind forestall.Kind) (*Recording, error)
 		}
 		return nil, fmt.Errorf("%s: %w: it holds no %s", path, ErrEmpty, what)
 	}
+	r.order()
+	return r, nil
+}
+
+// order puts the sources in the order of time.
+func (r *Recording) order() {
 	slices.SortStableFunc(r.sources, func(a, b source) int {
 		return cmp.Or(a.begins().Compare(b.begins()), strings.Compare(a.name(), b.name()))
 	})
-	return r, nil
 }
 
 // Span returns about when the first scrape and the last were made: no scrape
