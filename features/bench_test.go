@@ -1,6 +1,7 @@
 package features
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"fmt"
@@ -49,6 +50,17 @@ func dcgmNode(tb testing.TB) []byte {
 	return []byte(page.String())
 }
 
+// collections are the page as it is collected in turn: the energy has moved.
+func collections(tb testing.TB) [2][]byte {
+	tb.Helper()
+	page := dcgmNode(tb)
+	next := bytes.ReplaceAll(page, []byte("912345678901"), []byte("912345678999"))
+	if bytes.Equal(page, next) {
+		tb.Fatal("the page has no energy")
+	}
+	return [2][]byte{page, next}
+}
+
 func perSeries(b *testing.B, series int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*series), "ns/series")
 	b.ReportMetric(float64(b.N*series)/b.Elapsed().Seconds(), "series/s")
@@ -74,8 +86,8 @@ func BenchmarkParseDCGM(b *testing.B) {
 // One HTTP request over loopback, its page parsed and mapped to samples of 8
 // GPUs; the server's share is in the figure.
 func BenchmarkScrapeDCGM(b *testing.B) {
-	page := dcgmNode(b)
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(page) }))
+	pages, n := collections(b), 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { n++; _, _ = w.Write(pages[n%2]) }))
 	defer srv.Close()
 	s, err := NewScraper(ScrapeConfig{URL: srv.URL + "/metrics", Node: "n3", Mapping: preset("dcgm")}, srv.Client())
 	if err != nil {
@@ -93,12 +105,13 @@ func BenchmarkScrapeDCGM(b *testing.B) {
 
 // A page of known series, without HTTP.
 func BenchmarkKnownDCGM(b *testing.B) {
-	page := dcgmNode(b)
+	pages, n := collections(b), 0
 	s := dcgmScraper(b)
-	b.SetBytes(int64(len(page)))
+	b.SetBytes(int64(len(pages[0])))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := s.take(page, "text/plain; version=0.0.4", epoch); err != nil {
+		n++
+		if err := s.take(pages[n%2], "text/plain; version=0.0.4", epoch); err != nil {
 			b.Fatal(err)
 		}
 	}

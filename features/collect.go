@@ -70,7 +70,7 @@ type route struct {
 	rules   []rule
 	counted []*counted // by rule, nil for one that does not count; nil: none does
 	xid     xidSeries
-	code    int // of a series that counts XIDs
+	code    int32 // of a series that counts XIDs
 }
 
 func newCollector(m *Mapping, node string, target map[string]string, origin string, limit int) *collector {
@@ -98,7 +98,8 @@ func (c *collector) route(name string, l labels.Labels) (route, error) {
 		}
 	}
 	if r.xid = c.mapping.events[name]; r.xid == countsXIDs {
-		r.code, _ = strconv.Atoi(l.Get("xid")) // without one it says that there was none
+		code, _ := strconv.ParseInt(l.Get("xid"), 10, 32) // without one it says that there was none
+		r.code = int32(code)
 	}
 	if r.to = c.state[component]; r.to == nil {
 		if len(c.state) >= c.limit && !c.evict() {
@@ -165,7 +166,7 @@ func (c *collector) add(r route, v float64) {
 	}
 	r.to.series++
 	if r.xid != notXID {
-		r.to.xids.take(r.xid, r.code, reported(v))
+		r.to.xids.take(r.xid, int(r.code), reported(v))
 	}
 	for i := range r.rules {
 		if r.counted != nil && r.counted[i] != nil {
@@ -398,7 +399,14 @@ func (c *collector) samples(now time.Time) [][]forestall.Sample {
 }
 
 func (c *collector) group(r *reading, now time.Time) []forestall.Sample {
-	group := make([]forestall.Sample, 0, c.mapping.nOut+1+len(siblingMetrics))
+	// With room for what is known of siblings and of the past.
+	n := c.mapping.nOut - len(c.mapping.details) + 1 + len(siblingMetrics) + len(xidMetrics) + len(failureMetrics) + len(cohortMetrics)
+	for _, had := range r.had {
+		if had {
+			n++
+		}
+	}
+	group := make([]forestall.Sample, 0, n)
 	detail := 0
 	for slot := range c.mapping.nOut {
 		v := r.now[slot]
