@@ -118,7 +118,7 @@ func (a *aside) still(fi fs.FileInfo) bool {
 func (s *Staged) copyPages(ctx context.Context, list []*aside, workers int, held bool) error {
 	if !held {
 		for _, a := range list {
-			a.settle(s.d.opt.Now(), s.stamps)
+			a.settle(s.d.opt.Now(), s.trust)
 		}
 	}
 	if err := s.eachPiece(ctx, list, workers, held, (*piece).compare); err != nil {
@@ -176,14 +176,14 @@ func (s *Staged) eachPiece(ctx context.Context, list []*aside, workers int, held
 // show in its times. A write through a mapping shows only when its page is
 // clean: what is dirty is written to the disk first, and nothing must have been
 // dirtied since. Short files are not worth that: they must have rested.
-func (a *aside) settle(now time.Time, stamps bool) {
+func (a *aside) settle(now time.Time, t trust) {
 	a.rested = false
 	f, err := openState(a.from)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	before := now.Add(-quiet)
+	before := now.Add(-t.quiet)
 	if a.size >= fromPages {
 		if f.Sync() != nil {
 			return
@@ -195,7 +195,7 @@ func (a *aside) settle(now time.Time, stamps bool) {
 		return
 	}
 	a.ident, a.modTime = identOf(fi), fi.ModTime()
-	a.rested = stamps && a.ident.ctime < before.UnixNano() && fi.Size() == a.size
+	a.rested = t.of(a.ident) && a.ident.ctime < before.UnixNano() && fi.Size() == a.size
 }
 
 // inPlace reports whether the file was rewritten in place, so that laying its

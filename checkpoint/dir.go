@@ -64,6 +64,7 @@ type Dir struct {
 	pages     *knownPages
 	clone     func(dst, src *os.File) error // makes dst share src's blocks
 	wholes    wholes
+	untrusted sync.Map     // sources of which was told that they are read whole
 	waste     atomic.Int64 // what may have left chunks that nothing needs, since the last GC: dropped checkpoints, failed ones
 
 	recorded map[hash]forestall.Epoch // fences in the catalogue when it was opened, by hash of the workload's name

@@ -162,6 +162,14 @@ func memoryDir(t testing.TB) string {
 	return dir
 }
 
+// needStamps skips a test of what is left unread where everything is read.
+func needStamps(t testing.TB, dir string) {
+	t.Helper()
+	if !trustIn(dir).stamps {
+		t.Skipf("%s is on a file system whose times are not known to tell every write", dir)
+	}
+}
+
 // state makes a directory with a little of everything.
 func state(t testing.TB) string {
 	t.Helper()

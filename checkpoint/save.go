@@ -102,6 +102,7 @@ func (d *Dir) prepare(ctx context.Context, s Snapshot) (p *plan, source string, 
 	if err != nil {
 		return nil, "", nil, err
 	}
+	d.tellUntrusted(source)
 	if newest, known := d.newest(s.Workload); known {
 		p.base = newest.ID
 		if prev, err = d.reusable(ctx, newest.ID, p.batch); err != nil {

@@ -49,6 +49,7 @@ func TestSaveAndRestoreTheSameTree(t *testing.T) {
 func TestSaveReadsAndWritesOnlyWhatChanged(t *testing.T) {
 	t.Parallel()
 	d, src := openDir(t, rested()), state(t)
+	needStamps(t, src)
 	first := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 
 	again := must[*plan](t)(d.plan(t.Context(), Snapshot{Workload: "w", Source: src}))
@@ -170,6 +171,7 @@ func TestSaveNoticesThatStateDoesNotStandStill(t *testing.T) {
 func TestStageFreezes(t *testing.T) {
 	t.Parallel()
 	d, src := openDir(t, rested()), state(t)
+	needStamps(t, src)
 	must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	writeFiles(t, src, map[string]string{"log": "second"})
 	want := readTree(t, src)

@@ -14,12 +14,6 @@ import (
 	"github.com/stratoswarm/forestall"
 )
 
-// quiet is how long a file must have rested before a scan for its ident to be
-// trusted at the next: longer than the kernel keeps a page dirty (30 s and 5 s
-// by default), because writes through a mapping to a page that is dirty
-// already move no ctime, and longer than any clock tick.
-const quiet = time.Minute
-
 // content is a file whose bytes must be read.
 type content struct {
 	entry int         // its index among the entries
@@ -32,7 +26,7 @@ type content struct {
 // scan lists the tree at source. Files whose ident, size and time are those of
 // prev keep its extents; the others are returned to be read.
 func scan(ctx context.Context, source string, now time.Time, prev map[string]entry) (entries []entry, todo []content, left forestall.LeftOut, err error) {
-	trust := stampsWrites(source)
+	trust := trustIn(source)
 	var infos []fs.FileInfo
 	err = filepath.WalkDir(source, func(p string, de fs.DirEntry, err error) error {
 		if cerr := ctx.Err(); cerr != nil {
@@ -54,9 +48,7 @@ func scan(ctx context.Context, source string, now time.Time, prev map[string]ent
 			return err
 		}
 		if e.kind == kindFile {
-			if id := identOf(fi); trust && id.ctime < now.Add(-quiet).UnixNano() {
-				e.ident = id
-			}
+			e.ident = trust.ident(fi, now)
 		}
 		entries, infos = append(entries, e), append(infos, fi)
 		return nil

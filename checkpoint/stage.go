@@ -25,7 +25,7 @@ type Staged struct {
 	source string
 	prev   map[string]entry // files of the previous checkpoint on which this one may lean
 	known  map[string]sums  // of their pages
-	stamps bool             // writes move the times of the source's files
+	trust  trust
 	dir    string
 	clones bool // the file system shares blocks between the source and dir
 	copies int  // files made in dir
@@ -67,7 +67,7 @@ func (d *Dir) prepareStage(ctx context.Context, s Snapshot) (*Staged, error) {
 		return nil, s.wrap(err)
 	}
 	st := &Staged{
-		d: d, s: s, plan: p, source: source, prev: prev, stamps: stampsWrites(source), asides: make(map[string]*aside),
+		d: d, s: s, plan: p, source: source, prev: prev, trust: trustIn(source), asides: make(map[string]*aside),
 		known: d.pages.of(s.Workload, p.base),
 		dir:   filepath.Join(d.path, stageDir, strconv.FormatUint(d.temps.Add(1), 10)),
 	}

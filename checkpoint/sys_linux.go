@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,14 +69,35 @@ func ownerOf(fi fs.FileInfo) owner {
 	return owner{true, st.Uid, st.Gid}
 }
 
-// stampsWrites reports whether the file system moves a file's ctime also for
-// writes through a shared mapping: tmpfs and ramfs do not.
+// stampsWrites reports whether the file system is known to move a file's ctime
+// also for writes through a shared mapping: tmpfs and ramfs do not, an overlay does
+// only if the layer below does, and network ones leave it to somebody else.
 func stampsWrites(dir string) bool {
 	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return false
+	return unix.Statfs(dir, &st) == nil && stamping(uint32(st.Type))
+}
+
+// stamping reports it of a kind of file system.
+func stamping(magic uint32) bool {
+	switch magic {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC: // of ext2 and ext3 too
+		return true
 	}
-	return st.Type != unix.TMPFS_MAGIC && st.Type != unix.RAMFS_MAGIC
+	return false
+}
+
+// dirtyTime returns how long a file must rest for none of its pages to be dirty;
+// false where they may stay dirty without end.
+func dirtyTime() (time.Duration, bool) {
+	expire, err := os.ReadFile("/proc/sys/vm/dirty_expire_centisecs")
+	if err != nil {
+		return 0, false
+	}
+	writeback, err := os.ReadFile("/proc/sys/vm/dirty_writeback_centisecs")
+	if err != nil {
+		return 0, false
+	}
+	return quietFor(string(expire), string(writeback))
 }
 
 // freeBytes returns what an unprivileged writer may still add to path's file

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"time"
 )
 
 // Engines run on Linux; elsewhere the offline commands must build, and a store
@@ -24,6 +25,8 @@ func identOf(fs.FileInfo) ident { return ident{} }
 func ownerOf(fs.FileInfo) owner { return owner{} }
 
 func stampsWrites(string) bool { return false }
+
+func dirtyTime() (time.Duration, bool) { return 0, false }
 
 func freeBytes(string) (int64, error) { return 0, errors.ErrUnsupported }
 
