@@ -21,7 +21,7 @@ var (
 	modelTroubleDesc = modelDesc("model_trouble", "1 while this node cannot run a model that the ledger names; the one before goes on.")
 	driftWeightDesc  = modelDesc("drift_weight_ratio", "Share of what the champion weighs that has drifted from its training; NaN while too little was compared.")
 	driftPSIDesc     = modelDesc("drift_psi", "Population stability index of a feature that has drifted; the weightiest 50.", "feature")
-	blindDesc        = modelDesc("blind_components", "Components that are unknown because their windows are out of the model's distribution.")
+	blindDesc        = modelDesc("blind_components", "Components that are unknown because their windows are out of the model's distribution, or lack most of what it weighs.")
 	oddsDesc         = modelDesc("model_odds_factor", "What the odds of the champion's probabilities are multiplied by, as the cluster has agreed; 1: as its card has them.")
 	trialZDesc       = modelDesc("model_trial_z", "Standard errors by which the model in the shadow is better than the champion, on this node.")
 	trialFailedDesc  = modelDesc("model_trial_failures", "Failures that the trial of champion and shadow has seen on this node.")

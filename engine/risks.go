@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/predict"
@@ -40,61 +40,18 @@ func preferred(a, b forestall.Risk) bool {
 	return a.Time.After(b.Time)
 }
 
-// sourceless makes risks unknown that rest on metrics which vanished of all GPUs
-// of a node at once: it is their source that gives less, as after an update of an
-// exporter, and a monitor that fails is not hardware that fails. One GPU that
-// falls silent while its siblings answer stands.
-func sourceless(risks []forestall.Risk) {
-	nodes := map[string][]int{}
-	for i, r := range risks {
-		if r.Component.Kind == forestall.KindGPU {
-			nodes[r.Component.NodeName()] = append(nodes[r.Component.NodeName()], i)
-		}
-	}
-	for _, gpus := range nodes {
-		if len(gpus) < 2 || slices.ContainsFunc(gpus, func(i int) bool { return !restsOnSilence(risks[i]) }) {
-			continue
-		}
-		for _, i := range gpus {
-			r := &risks[i]
-			*r = forestall.UnknownRisk(r.Component, r.Time, "its source gives less than before, of all GPUs of the node alike: "+r.Reasons[0].Text)
-		}
-	}
-}
-
-// collapsed says of GPUs that report nothing while siblings on their node answer
-// that this is evidence about them, unlike a source that is away, and returns those
-// of which it was not known before. Their risk stays unknown: there is nothing to
-// compute a probability from.
-func (t *telemetry) collapsed(risks []forestall.Risk) (news []forestall.Component) {
-	answering := map[string]int{}
-	for _, r := range risks {
-		if r.Component.Kind == forestall.KindGPU && r.Grade != forestall.Unknown {
-			answering[r.Component.NodeName()]++
-		}
-	}
+// collapsed returns the risks that say that a GPU's telemetry has collapsed, of those
+// of which it was not known before.
+func (t *telemetry) collapsed(risks []forestall.Risk) (news []forestall.Risk) {
 	now := map[forestall.Component]bool{}
-	for i := range risks {
-		r := &risks[i]
-		n := answering[r.Component.NodeName()]
-		if r.Component.Kind != forestall.KindGPU || r.Grade != forestall.Unknown || r.Note != predict.Silent || n == 0 {
+	for _, r := range risks {
+		if !strings.HasPrefix(r.Note, predict.Collapse) {
 			continue
 		}
-		r.Note = fmt.Sprintf("telemetry collapse: it reports nothing, while %d of its siblings answer", n)
 		if now[r.Component] = true; !t.silent[r.Component] {
-			news = append(news, r.Component)
+			news = append(news, r)
 		}
 	}
 	t.silent = now
 	return news
-}
-
-// restsOnSilence reports whether a component is suspect mostly for metrics that
-// are not reported any more.
-func restsOnSilence(r forestall.Risk) bool {
-	return r.Grade >= forestall.Suspect && len(r.Reasons) > 0 && r.Reasons[0].Contribution > 0 && isSeries(r.Reasons[0].Feature)
-}
-
-func isSeries(feature string) bool {
-	return len(feature) > 7 && feature[:7] == "series_"
 }

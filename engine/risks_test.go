@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -53,33 +52,6 @@ func TestRemoteRisksOnce(t *testing.T) {
 	}
 }
 
-// TestSourceless: metrics that vanish of all GPUs of a node are their source's
-// fault; of one they are evidence.
-func TestSourceless(t *testing.T) {
-	of := func(g int, feature string) forestall.Risk {
-		return forestall.Risk{Component: forestall.GPU("n1", g), Probability: 0.8, Grade: forestall.Failing, Reasons: []forestall.Reason{{Feature: feature, Contribution: 3, Text: "11 metrics vanished within 1m"}}}
-	}
-	all := []forestall.Risk{of(0, "series_vanished_1m"), of(1, "series_vanished_1m"), of(2, "series_reported_ratio_last"), {Component: forestall.Node("n1"), Grade: forestall.Healthy}}
-	sourceless(all)
-	for _, r := range all[:3] {
-		if r.Grade != forestall.Unknown || !strings.HasPrefix(r.Note, "its source gives less than before") {
-			t.Errorf("%+v", r)
-		}
-	}
-	healthy := forestall.Risk{Component: forestall.GPU("n1", 2), Grade: forestall.Healthy}
-	for name, some := range map[string][]forestall.Risk{
-		"one of three":    {of(0, "series_vanished_1m"), of(1, "gpu_temperature_celsius_last"), healthy},
-		"one answers":     {of(0, "series_vanished_1m"), of(1, "series_vanished_1m"), healthy},
-		"an only GPU":     {of(0, "series_vanished_1m")},
-		"for other cause": {of(0, "gpu_ecc_dbe_total_1m_rate"), of(1, "gpu_ecc_dbe_total_1m_rate")},
-	} {
-		sourceless(some)
-		if some[0].Grade != forestall.Failing {
-			t.Errorf("%s: %+v", name, some[0])
-		}
-	}
-}
-
 // TestRefilledIsNoAnswer: windows that were refilled do not say that a failed GPU
 // works again; a reading does.
 func TestRefilledIsNoAnswer(t *testing.T) {
@@ -125,24 +97,19 @@ func TestCloseIncident(t *testing.T) {
 	}
 }
 
-// TestCollapsed: a GPU that reports nothing while a sibling answers is told of
-// once; where none answers it may be the source.
+// TestCollapsed: that a GPU's telemetry has collapsed is told of once.
 func TestCollapsed(t *testing.T) {
 	tel := &telemetry{}
-	silent := func(node string, g int) forestall.Risk {
-		return forestall.UnknownRisk(forestall.GPU(node, g), time.Time{}, predict.Silent)
-	}
+	collapsed := forestall.UnknownRisk(forestall.GPU("n1", 0), time.Time{}, predict.Collapse+"it reports nothing")
+	healthy := forestall.Risk{Component: forestall.GPU("n1", 0), Grade: forestall.Healthy}
 	for round, want := range []int{1, 0} {
-		all := []forestall.Risk{silent("n1", 0), {Component: forestall.GPU("n1", 1), Grade: forestall.Healthy}, silent("n2", 0), silent("n2", 1), forestall.UnknownRisk(forestall.GPU("n1", 2), time.Time{}, "stale")}
+		all := []forestall.Risk{collapsed, {Component: forestall.GPU("n1", 1), Grade: forestall.Healthy}, forestall.UnknownRisk(forestall.GPU("n2", 0), time.Time{}, predict.Silent)}
 		if news := tel.collapsed(all); len(news) != want {
 			t.Errorf("round %d: %v", round, news)
 		}
-		if all[0].Note != "telemetry collapse: it reports nothing, while 1 of its siblings answer" || all[2].Note != predict.Silent || all[4].Note != "stale" {
-			t.Errorf("round %d: %q, %q, %q", round, all[0].Note, all[2].Note, all[4].Note)
-		}
 	}
-	tel.collapsed([]forestall.Risk{{Component: forestall.GPU("n1", 0), Grade: forestall.Healthy}})
-	if news := tel.collapsed([]forestall.Risk{silent("n1", 0), {Component: forestall.GPU("n1", 1), Grade: forestall.Healthy}}); len(news) != 1 {
+	tel.collapsed([]forestall.Risk{healthy})
+	if news := tel.collapsed([]forestall.Risk{collapsed}); len(news) != 1 {
 		t.Errorf("after it had come back: %v", news)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/stratoswarm/forestall/detect"
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
+	"github.com/stratoswarm/forestall/predict"
 )
 
 // telemetry scrapes what this node can see, keeps windows of it and scores
@@ -37,7 +39,7 @@ type telemetry struct {
 	twins      twins
 	recovering *recoveries // nil: no failure's end is looked for
 
-	silent      map[forestall.Component]bool // GPUs that report nothing while siblings do, scoreAll's
+	silent      map[forestall.Component]bool // GPUs whose telemetry has collapsed, scoreAll's
 	kernelLost  uint64                       // records of the kernel's log, scrapeHost's
 	refillLimit int64                        // samples
 	scrape      time.Duration
@@ -395,9 +397,8 @@ func (t *telemetry) scoreAll() {
 		// telemetry of agents and services yet.
 		return r.Component.NodeName() == ""
 	})
-	sourceless(risks)
-	for _, c := range t.collapsed(risks) {
-		t.take("risks", []forestall.Event{{Component: c, Kind: forestall.EventTelemetryCollapse, Time: now, Detail: "it reports nothing while its siblings answer"}})
+	for _, r := range t.collapsed(risks) {
+		t.take("risks", []forestall.Event{{Component: r.Component, Kind: forestall.EventTelemetryCollapse, Time: now, Detail: strings.TrimPrefix(r.Note, predict.Collapse)}})
 	}
 	t.recovering.judge(risks, t.lanes.judged)
 	incidents, current := t.incidents()

@@ -138,6 +138,15 @@ func (m *Model) Probability(row []float64) (float64, error) {
 	return m.probability(raw)
 }
 
+// ProbabilityOf returns the calibrated probability of a raw score, as
+// [Model.Probability] does of a row's.
+func (m *Model) ProbabilityOf(raw float64) (float64, error) {
+	if !m.hasProbability() {
+		return 0, ErrNoProbability
+	}
+	return m.probability(raw)
+}
+
 // Probabilities writes the calibrated probability of each row to dst, as
 // [Model.Probability] gives it. rows holds len(dst) rows one after the other.
 func (m *Model) Probabilities(rows, dst []float64) error {

@@ -82,11 +82,13 @@ func TestBuiltin(t *testing.T) {
 			"gpu_power_watts":                func(s int) float64 { return map[bool]float64{true: 690, false: 70}[s >= 270] },
 		}},
 		{name: "GPU with one corrected error", kind: forestall.KindGPU, hi: 0.01, with: readings{
-			"gpu_ecc_sbe_total": func(s int) float64 { return float64(s / 295) },
+			"gpu_temperature_celsius": is(50), "gpu_ecc_sbe_total": func(s int) float64 { return float64(s / 295) },
 		}},
-		{name: "GPU that reports little", kind: forestall.KindGPU, hi: 0.01, with: readings{"gpu_temperature_celsius": is(50)}},
+		{name: "GPU without ECC, NVLink and memory temperature", kind: forestall.KindGPU, hi: 0.01, with: readings{
+			"gpu_temperature_celsius": is(50), "gpu_power_watts": is(90), "gpu_utilization_ratio": is(0.2),
+		}},
 		{name: "GPU in slow PCIe generation", kind: forestall.KindGPU, hi: 0.01, with: readings{
-			"gpu_pcie_link_generation": func(s int) float64 { return map[bool]float64{true: 1, false: 4}[s > 280] },
+			"gpu_temperature_celsius": is(50), "gpu_power_watts": is(90), "gpu_pcie_link_generation": func(s int) float64 { return map[bool]float64{true: 1, false: 4}[s > 280] },
 		}},
 		{name: "GPU throttling at 95 °C", kind: forestall.KindGPU, lo: 0.9, hi: 0.95, reason: "temperature 95 °C", with: readings{
 			"gpu_temperature_celsius": is(95), "gpu_throttle_thermal": is(1),
@@ -99,7 +101,7 @@ func TestBuiltin(t *testing.T) {
 		}},
 		{name: "node under full load", kind: forestall.KindNode, hi: 0.01, with: readings{
 			"node_cpu_utilization_ratio": is(1), "node_load_per_cpu_ratio": is(8), "node_memory_available_ratio": is(0.1),
-			"node_pressure_cpu_some_ratio": is(0.9), "node_pressure_io_full_ratio": is(0.7), "node_disk_io_latency_seconds": is(0.02),
+			"node_oom_kills_total": is(0), "node_filesystem_available_ratio": is(0.5), "node_pressure_cpu_some_ratio": is(0.9), "node_pressure_io_full_ratio": is(0.7), "node_disk_io_latency_seconds": is(0.02),
 		}},
 		{name: "node out of memory", kind: forestall.KindNode, lo: 0.5, hi: 0.95, reason: "memory available 1 %", with: readings{
 			"node_memory_available_ratio": is(0.01), "node_pressure_memory_full_ratio": is(0.6),

@@ -45,32 +45,31 @@ func TestHistory(t *testing.T) {
 	var score []float64
 	var label []bool
 	next := 0
-	for reading, err := range features.ReadHistory(samples) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		now := reading[0].Time
-		for ; next < len(incidents) && !incidents[next].Start.After(now); next++ {
-			in := incidents[next]
-			accuracy.Fail(forestall.Failure{Component: in.Component, Kind: in.Kind, Time: in.Start})
-			store.Forget(in.Component) // what comes after the repair is another device
-		}
-		if err := store.Push(reading, -1); err != nil {
-			t.Fatal(err)
-		}
-		c := reading[0].Component
-		verdict := train.Label(now, c, incidents, opt)
-		store.With(c, func(w *features.Window) {
-			risk := scorer.Score(c, now, w)
-			if verdict == train.Inside {
+	scrapes := func(yield func([]forestall.Sample, error) bool) {
+		for reading, err := range features.ReadHistory(samples) {
+			for ; err == nil && next < len(incidents) && !incidents[next].Start.After(reading[0].Time); next++ {
+				in := incidents[next]
+				accuracy.Fail(forestall.Failure{Component: in.Component, Kind: in.Kind, Time: in.Start})
+				store.Forget(in.Component) // what comes after the repair is another device
+			}
+			if !yield(reading, err) {
 				return
 			}
+		}
+	}
+	err = scorer.Replay(scrapes, store, 0, func(now time.Time, risk forestall.Risk) error {
+		verdict := train.Label(now, risk.Component, incidents, opt)
+		if verdict != train.Inside {
 			accuracy.Predict(risk)
 			if risk.Grade != forestall.Unknown && (verdict == train.Positive || verdict == train.Negative) {
 				score, label = append(score, risk.Probability), append(label, verdict == train.Positive)
 			}
-		})
+		}
 		accuracy.Mature(now)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	positives := 0
 	for _, y := range label {

@@ -3,6 +3,8 @@ package predict
 import (
 	"errors"
 	"fmt"
+	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,14 +19,12 @@ import (
 var ErrModel = errors.New("model does not fit")
 
 // Blind begins the note of a risk that is Unknown because its window is unlike
-// what the model was trained on.
+// what the model was trained on, or lacks most of it.
 const Blind = "blind: "
 
 // Silent is the note of a risk that is Unknown because all scrapes of the
 // component have been empty.
 const Silent = "none of its metrics has been reported for as long as the longest window reaches"
-
-var errSilent = errors.New(Silent)
 
 // Scorer scores components, each kind with its own model. Its methods may be
 // called concurrently.
@@ -44,13 +44,14 @@ type judge struct {
 	place      []int      // model feature -> position in the schema's vector
 	last       []int      // model feature -> position of its metric's last value, -1: none
 	since      []int      // model feature -> position of how long its metric has not changed, -1: none
-	reported   int        // position of the share of metrics that the newest scrape has
-	vanished   int        // position of how many it lacks of those the longest window saw
+	at         *layout    // of its schema
+	weight     []float64  // of the schema's metrics in what the model looks at; see sights
 	fixed      thresholds // the card's or the configuration's
 	thresholds thresholds // in force; the scorer's lock guards them
 	odds       atomic.Pointer[correction]
 	drift      *Drift    // nil: the card does not say how its training data lay
 	blind      float64   // share of what the model weighs from which a window is too strange
+	unseenFrom float64   // and from which too much of it is missing
 	buffers    sync.Pool // *buffers
 }
 
@@ -118,26 +119,13 @@ func newJudge(kind forestall.Kind, m *model.Model, schema *features.Schema, cfg 
 		}
 		j.place, j.last, j.since = append(j.place, i), append(j.last, at(features.StatLast)), append(j.since, at(features.StatSinceChange))
 	}
-	j.reported, j.vanished = ownFeatures(schema)
+	j.at = newLayout(schema)
+	j.weight, j.unseenFrom = j.sights(), blindFrom(&m.Card, cfg.Drift)
 	n := m.NumFeatures()
 	j.buffers.New = func() any {
 		return &buffers{make([]float64, len(schema.Names())), make([]float64, n), make([]float64, n+1)}
 	}
 	return j, nil
-}
-
-// ownFeatures returns the positions of the two features that tell whether a
-// window says anything at all.
-func ownFeatures(schema *features.Schema) (reported, vanished int) {
-	for i := range schema.Names() {
-		switch d := schema.Describe(i); {
-		case d.Metric == "series" && d.Stat == features.StatLast:
-			reported = i
-		case d.Stat == features.StatVanished: // the last one is of the longest window
-			vanished = i
-		}
-	}
-	return reported, vanished
 }
 
 // SchemaFor returns the schema that a model was made for: the metrics of its
@@ -171,40 +159,30 @@ func SchemaFor(m *model.Model, extra ...features.Metric) (*features.Schema, erro
 	return schema, nil
 }
 
-// Score judges a component from its window at now. The risk is Unknown, with a
-// note that says why, when no model judges its kind, when the window is of
-// another schema, does not yet cover its shortest span, is older than
-// Config.Stale or ahead of now by more than it (and more than a minute), or has been without any value for its longest span. It is also Unknown, blind,
-// where it would be Healthy and too much of what the model weighs lies outside
-// of the range that it was trained on.
-func (s *Scorer) Score(c forestall.Component, now time.Time, w *features.Window) forestall.Risk {
-	r := s.judge(c, now, w)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r.Grade != forestall.Unknown {
-		now := s.judges[c.Kind].thresholds.next(r.Probability, s.grades[c])
-		r.Grade, s.grades[c] = now.grade, now
-	}
-	if r.Grade == forestall.Healthy && r.Note != "" {
-		// That nothing is wrong cannot be told from where the model has never
-		// been. An alarm stands: what is extreme is often what is failing.
-		r = forestall.UnknownRisk(c, r.Time, Blind+r.Note)
-	}
-	s.latest[c] = r
-	return r
-}
-
 // ScoreAll judges every component of the store at now, in the store's order,
 // and forgets what the store no longer has.
+//
+// A risk is Unknown, with a note that says why, when no model judges its kind, when
+// the window is of another schema, does not yet cover its shortest span, is older
+// than Config.Stale or ahead of now by more than it (and more than a minute), or has
+// been without any value for its longest span. It is also Unknown, [Blind], where it
+// would be Healthy and too much of what the model weighs is missing or lies outside
+// of the range that it was trained on.
+//
+// What a GPU reports no more counts only where a sibling on its node reports it
+// still; see [Collapse].
 func (s *Scorer) ScoreAll(now time.Time, store *features.Store) []forestall.Risk {
 	components := store.Components()
 	risks := make([]forestall.Risk, 0, len(components))
 	seen := make(map[forestall.Component]bool, len(components))
+	for begin, end := 0, 0; begin < len(components); begin = end {
+		for end = begin + 1; end < len(components) && areSiblings(components[begin], components[end]); {
+			end++
+		}
+		risks = append(risks, s.score(now, store, components[begin:end], nil)...)
+	}
 	for _, c := range components {
-		store.With(c, func(w *features.Window) {
-			risks = append(risks, s.Score(c, now, w))
-			seen[c] = true
-		})
+		seen[c] = true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,6 +193,55 @@ func (s *Scorer) ScoreAll(now time.Time, store *features.Store) []forestall.Risk
 		}
 	}
 	return risks
+}
+
+// areSiblings reports whether two components are GPUs of one node.
+func areSiblings(a, b forestall.Component) bool {
+	return a.Kind == forestall.KindGPU && b.Kind == forestall.KindGPU && a.NodeName() == b.NodeName()
+}
+
+// score judges those of some siblings, or of one component, that are due, nil for
+// all. Those without a window have no risk.
+func (s *Scorer) score(now time.Time, store *features.Store, siblings []forestall.Component, due map[forestall.Component]bool) (risks []forestall.Risk) {
+	round := make([]*seen, 0, len(siblings))
+	j := s.judges[siblings[0].Kind]
+	for _, c := range siblings {
+		store.With(c, func(w *features.Window) { round = append(round, s.look(j, c, now, w)) })
+	}
+	for _, one := range round {
+		if due == nil || due[one.component] {
+			risks = append(risks, s.grade(s.judge(j, one, round)))
+		}
+	}
+	for _, one := range round {
+		if one.buffers != nil {
+			j.buffers.Put(one.buffers)
+		}
+	}
+	return risks
+}
+
+// grade gives a risk the grade that follows from the one before.
+func (s *Scorer) grade(r forestall.Risk, blind string) forestall.Risk {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := r.Component
+	if r.Grade != forestall.Unknown {
+		now := s.judges[c.Kind].thresholds.next(r.Probability, s.grades[c])
+		r.Grade, s.grades[c] = now.grade, now
+	}
+	switch {
+	case blind == "":
+	case r.Grade == forestall.Healthy:
+		// That nothing is wrong cannot be told from where the model has never been,
+		// or what it does not see. An alarm stands: what is extreme is often what is
+		// failing.
+		r = forestall.UnknownRisk(c, r.Time, blind)
+	case r.Grade != forestall.Unknown:
+		r.Note = strings.TrimPrefix(blind, Blind)
+	}
+	s.latest[c] = r
+	return r
 }
 
 // Thresholds returns the probabilities from which components of the kind are
@@ -274,13 +301,13 @@ func (s *Scorer) SetThresholds(kind forestall.Kind, suspect, failing float64) {
 	}
 }
 
-// judge returns the risk without regard to what it was before: a known one is
-// Healthy for the time being.
-func (s *Scorer) judge(c forestall.Component, now time.Time, w *features.Window) forestall.Risk {
-	unknown := func(format string, args ...any) forestall.Risk {
-		return forestall.UnknownRisk(c, w.Last(), fmt.Sprintf(format, args...))
+// look takes a component's window as it is.
+func (s *Scorer) look(j *judge, c forestall.Component, now time.Time, w *features.Window) *seen {
+	one := &seen{component: c, last: w.Last()}
+	unknown := func(format string, args ...any) *seen {
+		one.unknown = fmt.Sprintf(format, args...)
+		return one
 	}
-	j := s.judges[c.Kind]
 	if j == nil {
 		return unknown("no model judges components of kind %s", c.Kind)
 	}
@@ -296,56 +323,96 @@ func (s *Scorer) judge(c forestall.Component, now time.Time, w *features.Window)
 	case -gap > max(s.cfg.Stale, features.RestartAfter):
 		return unknown("its newest sample is %s ahead of this engine's clock: one of the two clocks is wrong, or was set back", -gap.Round(time.Second))
 	}
-	r, err := j.score(w, s.cfg.Reasons)
-	if errors.Is(err, errSilent) {
-		return unknown("%v", err)
+	one.buffers = j.buffers.Get().(*buffers)
+	one.buffers.vector = w.Vector(one.buffers.vector)
+	for m, i := range j.at.newest {
+		if j.weight[m] > 0 && math.IsNaN(one.buffers.vector[i]) && !math.IsNaN(w.Newest(j.schema.Metrics()[m].Name)) {
+			one.had = append(one.had, m)
+		}
 	}
+	one.silent = one.buffers.vector[j.at.reported] == 0 && one.buffers.vector[j.at.vanished[len(j.at.vanished)-1]] == 0
+	return one
+}
+
+// judge returns the risk without regard to what it was before: a known one is
+// Healthy for the time being. blind says why that could not be said of it.
+func (s *Scorer) judge(j *judge, one *seen, siblings []*seen) (r forestall.Risk, blind string) {
+	unknown := func(note string) (forestall.Risk, string) {
+		return forestall.UnknownRisk(one.component, one.last, note), ""
+	}
+	if one.buffers == nil {
+		return unknown(one.unknown)
+	}
+	var witnesses [][]float64
+	if one.component.Kind == forestall.KindGPU {
+		witnesses = j.witnesses(one, siblings)
+	}
+	if one.silent && len(witnesses) > 0 {
+		return unknown(fmt.Sprintf("%sit reports nothing, while %d of its siblings answer", Collapse, len(witnesses)))
+	}
+	if one.silent {
+		return unknown(Silent)
+	}
+	r, blind, err := j.score(one, witnesses, s.cfg.Reasons)
 	if err != nil {
-		return unknown("model %s: %v", j.model.Card.Version, err)
+		return unknown(fmt.Sprintf("model %s: %v", j.model.Card.Version, err))
 	}
-	r.Component, r.Time = c, w.Last()
-	return r
+	r.Component, r.Time = one.component, one.last
+	return r, blind
 }
 
 // describe returns what a feature of the model is.
 func (j *judge) describe(feature int) features.Feature { return j.schema.Describe(j.place[feature]) }
 
-func (j *judge) score(w *features.Window, reasons int) (forestall.Risk, error) {
-	b := j.buffers.Get().(*buffers)
-	defer j.buffers.Put(b)
-	b.vector = w.Vector(b.vector)
-	if b.vector[j.reported] == 0 && b.vector[j.vanished] == 0 {
-		return forestall.Risk{}, errSilent
-	}
+func (j *judge) score(one *seen, witnesses [][]float64, reasons int) (r forestall.Risk, blind string, err error) {
+	b := one.buffers
 	for f, i := range j.place {
 		b.row[f] = b.vector[i]
 	}
-	p, err := j.model.Probability(b.row)
-	if err != nil {
-		return forestall.Risk{}, err
-	}
 	odds := j.odds.Load()
-	note := ""
 	if j.drift != nil {
-		j.drift.observe(b.row, w.Last())
+		j.drift.observe(b.row, one.last)
 		if share := j.drift.beyond(b.row); share >= j.blind {
-			note = fmt.Sprintf("out of distribution: %.0f %% of what the model weighs lies outside of its training (%s)", 100*share, j.drift.strangest(b.row, j.describe))
+			blind = fmt.Sprintf("%sout of distribution: %.0f %% of what the model weighs lies outside of its training (%s)", Blind, 100*share, j.drift.strangest(b.row, j.describe))
 		}
 	}
-	r := forestall.Risk{
-		Note:        note,
-		Horizon:     time.Duration(j.model.Card.Horizon),
-		Probability: timesOdds(min(max(p, 0), 1), odds.factor),
-		Grade:       forestall.Healthy,
-		Model:       odds.version,
+	var source sourced
+	if one.component.Kind == forestall.KindGPU {
+		source = j.source(one, witnesses)
+	}
+	r = forestall.Risk{
+		Note:    source.note(j, len(witnesses)),
+		Horizon: time.Duration(j.model.Card.Horizon),
+		Grade:   forestall.Healthy,
+		Model:   odds.version,
+	}
+	if unseen := j.unseen(one, source.own, len(witnesses)); unseen != "" {
+		if blind = unseen; r.Note != "" {
+			blind += "; " + r.Note
+		}
+	}
+	raw, err := j.model.Raw(b.row)
+	if err != nil {
+		return r, "", err
 	}
 	err = j.model.Contributions(b.row, b.shares)
 	switch {
 	case errors.Is(err, model.ErrNoCounts): // a score without an explanation is still one
+		if len(source.lost) > 0 {
+			return r, "", fmt.Errorf("%s; without the counts of its leaves it cannot leave that out", r.Note)
+		}
 	case err != nil:
-		return forestall.Risk{}, err
+		return r, "", err
 	default:
+		for _, f := range source.masked {
+			if b.shares[f] > 0 {
+				raw -= b.shares[f]
+				b.shares[f] = 0
+			}
+		}
 		r.Reasons = j.reasons(b, reasons)
 	}
-	return r, nil
+	p, err := j.model.ProbabilityOf(raw)
+	r.Probability = timesOdds(min(max(p, 0), 1), odds.factor)
+	return r, blind, err
 }

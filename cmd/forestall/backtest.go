@@ -150,12 +150,12 @@ func (b *backtested) judge(g *globals) error {
 			}
 		}
 	}
-	return features.Replay(scrapes, features.NewStore(schemas), b.cmd.Interval, func(c forestall.Component, t time.Time, w *features.Window) error {
+	return scorer.Replay(scrapes, features.NewStore(schemas), b.cmd.Interval, func(t time.Time, risk forestall.Risk) error {
+		c := risk.Component
 		if t.Before(b.replay.begin) {
 			return nil
 		}
 		b.counts.Rows[c] += 0
-		risk := scorer.Score(c, t, w)
 		if risk.Grade == forestall.Unknown {
 			b.counts.Thin++
 			return nil

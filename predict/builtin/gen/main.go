@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -193,7 +194,8 @@ func (r rule) tree(features []string) model.Tree {
 	for i, c := range r.when {
 		holds := left / rarity
 		f, _ := slices.BinarySearch(features, c.feature)
-		s := model.Split{Feature: f, Threshold: c.value, Missing: model.MissingNaN, DefaultLeft: c.above}
+		// Nothing was gained in a training; what a rule adds says what it weighs.
+		s := model.Split{Feature: f, Threshold: c.value, Missing: model.MissingNaN, DefaultLeft: c.above, Gain: math.Abs(r.add) / float64(len(r.when))}
 		if c.missing { // only what is missing is on the left of this
 			s.Threshold, s.DefaultLeft = -1e300, true
 		}
