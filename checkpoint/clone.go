@@ -33,7 +33,7 @@ func (c *content) copyTo(aside string, clone func(dst, src *os.File) error) erro
 		return err
 	}
 	if clone(dst, src) != nil {
-		_, err = io.CopyN(dst, src, c.info.Size())
+		err = copyData(dst, src, c.info.Size())
 		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("%w: %s became shorter", ErrChanged, c.path)
 		}
@@ -49,4 +49,19 @@ func (c *content) copyTo(aside string, clone func(dst, src *os.File) error) erro
 		return fmt.Errorf("%w: %s was written to; freeze the workload or let its hook write aside and rename", ErrChanged, c.path)
 	}
 	return nil
+}
+
+// copyData copies a file of that size and leaves out its holes.
+func copyData(dst, src *os.File, size int64) error {
+	for _, r := range dataOf(src, size, holeSize) {
+		for _, f := range []*os.File{dst, src} {
+			if _, err := f.Seek(r.Offset, io.SeekStart); err != nil {
+				return err
+			}
+		}
+		if _, err := io.CopyN(dst, src, r.Length); err != nil {
+			return err
+		}
+	}
+	return dst.Truncate(size)
 }

@@ -29,35 +29,57 @@ type cutting struct {
 	mu      sync.Mutex
 	base    *base
 	f       *os.File
-	chunker *chunkers.Chunker // nil: the file is one chunk
+	data    []PageRange       // where there is something and not a hole, what is before at left out
+	chunker *chunkers.Chunker // of data[0], from at on; nil: none is begun
 	at      int64             // how far it has been cut
 	busy    int               // workers that have a chunk of it
 	ended   bool
 	err     error
 }
 
-// take copies the next chunk into buf and reserves its place. ok is false when
-// there is none.
-func (c *cutting) take(d *Dir, buf []byte) (piece []byte, i int, at int64, ok bool, err error) {
+// stretch is where a piece of a file is.
+type stretch struct {
+	i      int // among the pieces
+	at, to int64
+	hole   bool // and nothing was read
+}
+
+// take copies the next chunk into buf, unless a hole is next, and reserves its
+// place. ok is false when there is none.
+func (c *cutting) take(d *Dir, buf []byte) (piece []byte, p stretch, ok bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended || c.err != nil {
-		return buf, 0, 0, false, c.err
+		return buf, p, false, c.err
 	}
 	if c.f == nil {
 		if err := c.open(d); err != nil {
-			return buf, 0, 0, false, c.fail(err)
+			return buf, p, false, c.fail(err)
 		}
 	}
-	if buf, err = c.next(buf); err != nil {
-		return buf, 0, 0, false, c.fail(err)
+	p = stretch{i: len(c.pieces), at: c.at}
+	if p.to, p.hole = c.hole(); !p.hole {
+		if buf, err = c.next(d, buf); err != nil {
+			return buf, p, false, c.fail(err)
+		}
+		p.to = c.at + int64(len(buf))
+		if p.to == c.data[0].end() {
+			c.data, c.chunker = c.data[1:], nil
+		}
 	}
-	i, at = len(c.pieces), c.at
 	c.pieces = append(c.pieces, nil)
-	c.at += int64(len(buf))
+	c.at = p.to
 	c.busy++
 	c.ended = c.at == c.entry.size
-	return buf, i, at, true, nil
+	return buf, p, true, nil
+}
+
+// hole returns where the hole at c.at ends, if there is one.
+func (c *cutting) hole() (end int64, ok bool) {
+	if len(c.data) == 0 {
+		return c.entry.size, true
+	}
+	return c.data[0].Offset, c.at < c.data[0].Offset
 }
 
 func (c *cutting) fail(err error) error {
@@ -78,29 +100,39 @@ func (c *cutting) open(d *Dir) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrChanged, err)
 	}
-	c.f = f
-	if c.entry.size <= int64(d.opt.minCut()) {
-		return nil
+	c.f, c.data = f, []PageRange{{0, c.entry.size}}
+	if least := int64(d.opt.maxCut()); c.entry.size >= least {
+		c.data = dataOf(f, c.entry.size, least)
 	}
+	return nil
+}
+
+// begin sets out to cut data[0], of which nothing is cut yet.
+func (c *cutting) begin(d *Dir) (err error) {
 	opt := &chunkers.ChunkerOpts{MinSize: d.opt.minCut(), NormalSize: d.opt.AverageCut, MaxSize: d.opt.maxCut()}
 	if d.opt.Keys != nil {
 		opt.Key = d.opt.Keys.CutKey()
 	}
-	c.chunker, err = chunkers.NewChunker(cutAlgorithm, io.LimitReader(f, c.entry.size), opt)
+	c.chunker, err = chunkers.NewChunker(cutAlgorithm, io.NewSectionReader(c.f, c.at, c.data[0].Length), opt)
 	return err
 }
 
-// next reads the chunk at c.at into buf.
-func (c *cutting) next(buf []byte) ([]byte, error) {
-	if c.chunker == nil {
-		buf = sized(buf, int(c.entry.size))
-		if n, err := c.f.ReadAt(buf, 0); n < len(buf) {
+// next reads the chunk at c.at, which is in data[0], into buf.
+func (c *cutting) next(d *Dir, buf []byte) ([]byte, error) {
+	if n := c.data[0].Length; c.at == c.data[0].Offset && n <= int64(d.opt.minCut()) {
+		buf = sized(buf, int(n))
+		if n, err := c.f.ReadAt(buf, c.at); n < len(buf) {
 			return buf, c.short(err)
 		}
 		return buf, nil
 	}
+	if c.chunker == nil {
+		if err := c.begin(d); err != nil {
+			return buf, err
+		}
+	}
 	piece, err := c.chunker.Next()
-	if len(piece) == 0 || c.at+int64(len(piece)) < c.entry.size && errors.Is(err, io.EOF) {
+	if len(piece) == 0 || c.at+int64(len(piece)) < c.data[0].end() && errors.Is(err, io.EOF) {
 		return buf, c.short(err)
 	}
 	return append(buf[:0], piece...), nil
@@ -188,19 +220,24 @@ func (d *Dir) readFrom(ctx context.Context, c *cutting, p *patcher, buf *[]byte,
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		piece, i, at, ok, err := c.take(d, *buf)
+		piece, at, ok, err := c.take(d, *buf)
 		*buf = piece
 		if err != nil || !ok {
 			return err
 		}
-		extents, err := d.keepPiece(c, p, piece, at)
+		var extents []extent
+		if at.hole {
+			extents, err = p.zeros(at.to - at.at)
+		} else {
+			extents, err = d.keepPiece(c, p, piece, at.at)
+		}
 		if err != nil {
 			return err
 		}
-		if err := c.put(i, extents); err != nil {
+		if err := c.put(at.i, extents); err != nil {
 			return err
 		}
-		done.add(int64(len(piece)))
+		done.add(at.to - at.at)
 	}
 }
 

@@ -24,6 +24,7 @@ type patcher struct {
 	b     *batch
 	cache chunkCache
 	old   []byte
+	zero  *extent   // all of a chunk of zeros, once there was a hole
 	dense []byte    // pages of the next chunk
 	fixes []*extent // that are to name it
 }

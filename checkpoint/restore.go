@@ -174,7 +174,12 @@ func (t *target) write(entry int, b []byte, at int64) (err error) {
 		}
 		t.open = entry
 	}
-	if _, err = t.f.WriteAt(b, at); err != nil {
+	return eachFilled(b, at, t.put)
+}
+
+// put writes to the file that is open, which is new and as long as it is to be.
+func (t *target) put(b []byte, at int64) error {
+	if _, err := t.f.WriteAt(b, at); err != nil {
 		return err
 	}
 	if at != t.wrote.end() {

@@ -51,6 +51,28 @@ func reflink(dst, src *os.File) error {
 	return unix.IoctlFileClone(int(dst.Fd()), int(src.Fd()))
 }
 
+// dataOf returns where a file has data and not holes, of which shorter ones than
+// least count as data. It moves the file's offset.
+func dataOf(f *os.File, size, least int64) []PageRange {
+	var data []PageRange
+	for at := int64(0); at < size; {
+		from, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) || err == nil && from >= size {
+			break
+		}
+		to := size
+		if err == nil {
+			to, err = unix.Seek(int(f.Fd()), from, unix.SEEK_HOLE)
+		}
+		if err != nil || to <= from {
+			return []PageRange{{0, size}} // a file system without holes
+		}
+		data = append(data, PageRange{from, min(to, size) - from})
+		at = to
+	}
+	return withoutShort(data, size, least)
+}
+
 // identOf reads what changes with a file's content.
 func identOf(fi fs.FileInfo) ident {
 	st, ok := fi.Sys().(*syscall.Stat_t)
