@@ -9,8 +9,9 @@
 //   - A [Method] is how a region finds out: the kernel's write-protection bits,
 //     its soft-dirty bits, or a hash of every page. [OpenMemory] and
 //     [OpenProcess] try them out and take the cheapest that tells the truth.
-//   - A [Tracker] turns marks into checkpoints of a store: the first is whole,
-//     the later ones are increments over their base.
+//   - An [Increment] is what a region or a [Stream] holds that its base does not.
+//     Package live's Manager and DeltaTracker make checkpoints of them: the first
+//     is whole, the later ones are increments over their base.
 //   - A [Value] is a Go value with a deterministic encoding.
 //
 // What it does not do: it stops no workload (the caller's hold function does),

@@ -9,7 +9,8 @@
 //     What changed is copied then; hashing, compressing and writing come after.
 //   - An increment is what changed since the base, the checkpoint before. It is
 //     all that is copied and written; every checkpoint is whole to restore.
-//   - The [Manager] takes checkpoints on request and by itself, and restores.
+//   - The [Manager] takes checkpoints on request and by itself, and restores. A
+//     [DeltaTracker] takes them from a base that its caller names.
 //
 // What it does not do: it copies nothing to other machines but by Config.Push,
 // and finds no checkpoint in the past: package checkpoint's Points does.

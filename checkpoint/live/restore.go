@@ -20,7 +20,9 @@ import (
 // restored into: the error wraps [errors.ErrUnsupported] and nothing is touched;
 // name the other states, and write that one to a file with
 // [checkpoint.Dir.RestoreState]. A state that the checkpoint
-// lacks is an error when it was named and is left alone otherwise. Errors wrap
+// lacks is an error when it was named and is left alone otherwise. What is read
+// passes, in clear text also from an encrypted store, through a file without a
+// name in [os.TempDir]. Errors wrap
 // [checkpoint.ErrNotFound] and [checkpoint.ErrCorrupt].
 func (m *Manager) Restore(ctx context.Context, id string, names ...string) error {
 	if err := m.take(ctx); err != nil {
