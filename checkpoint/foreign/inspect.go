@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,10 +32,7 @@ func inspect(ctx context.Context, dir string, hash bool) (e Entry, err error) {
 		if de.IsDir() {
 			return nil
 		}
-		if !de.Type().IsRegular() {
-			return fmt.Errorf("%s is not a regular file; a foreign checkpoint is a directory of files", path)
-		}
-		fi, err := de.Info()
+		fi, err := fileInfo(dir, path)
 		if err != nil {
 			return err
 		}
@@ -69,12 +67,57 @@ func inspect(ctx context.Context, dir string, hash bool) (e Entry, err error) {
 	switch {
 	case len(e.Files) == 0:
 		return e, fmt.Errorf("%s is empty", dir)
-	case e.Kind == Tree && slices.ContainsFunc(e.Files, func(f File) bool { return strings.HasSuffix(f.Path, ".distcp") }):
-		return e, fmt.Errorf("%s has shards of a PyTorch distributed checkpoint and no %s, which is written last: it is not finished", dir, dcpIndex)
+	case e.unfinished() != "":
+		return e, fmt.Errorf("%s has shards of a PyTorch distributed checkpoint and no %s, which is written last: it is not finished", filepath.Join(dir, filepath.FromSlash(e.unfinished())), dcpIndex)
 	case e.Kind == Tree:
 		e.Index = listHash(e.Files)
 	}
 	return e, nil
+}
+
+// fileInfo describes a file of the directory, by a link too if that stays in it.
+func fileInfo(dir, path string) (fs.FileInfo, error) {
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if fi.Mode()&fs.ModeSymlink != 0 {
+		real, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			return nil, errors.New(path + " is a link that leads to nothing: " + err.Error()) // the directory itself has not gone
+		}
+		root, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			return nil, err
+		}
+		if rel, err := filepath.Rel(root, real); err != nil || !filepath.IsLocal(rel) {
+			return nil, fmt.Errorf("%s is not a regular file but a link to %s, outside of the directory: that would not be kept with it; put the file in its place", path, real)
+		}
+		if fi, err = os.Stat(real); err != nil {
+			return nil, err
+		}
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file; a foreign checkpoint is a directory of files", path)
+	}
+	return fi, nil
+}
+
+// unfinished returns the first directory that has shards of a PyTorch distributed
+// checkpoint and no index; "": none. A tree may have such checkpoints in it.
+func (e Entry) unfinished() string {
+	indexed := make(map[string]bool)
+	for _, f := range e.Files {
+		if path.Base(f.Path) == dcpIndex {
+			indexed[path.Dir(f.Path)] = true
+		}
+	}
+	for _, f := range e.Files {
+		if strings.HasSuffix(f.Path, ".distcp") && !indexed[path.Dir(f.Path)] && e.Kind == Tree {
+			return path.Dir(f.Path)
+		}
+	}
+	return ""
 }
 
 // listHash stands for a directory that has no index: its names and sizes.
