@@ -13,6 +13,7 @@ import (
 type checkpointsCreateCmd struct {
 	clientFlags
 	storeFlag
+	waitFlag
 	Workload string `arg:"" help:"The workload's name, without its kind: train-7."`
 	Label    string `placeholder:"TEXT" help:"Free text, shown in lists."`
 	Verify   bool   `help:"Have what the checkpoint shares with earlier ones read and verified; what is damaged is written anew. It takes as long as reading that."`
@@ -43,7 +44,7 @@ func (c checkpointsCreateCmd) create(g *globals) (cp forestall.Checkpoint, err e
 	if isBucket(c.Store) {
 		return cp, errors.New("a bucket takes checkpoints from a directory store: create it in one, then `forestall checkpoints export --to s3://...`")
 	}
-	s, err := c.open(g, writing)
+	s, err := c.openWhenFree(g, c.storeFlag, writing)
 	if err != nil {
 		return cp, err
 	}
@@ -64,6 +65,7 @@ func (c checkpointsCreateCmd) create(g *globals) (cp forestall.Checkpoint, err e
 type checkpointsDeleteCmd struct {
 	clientFlags
 	storeFlag
+	waitFlag
 	DryRun bool     `name:"dry-run" short:"n" help:"Only list what would be dropped."`
 	IDs    []string `arg:"" name:"id" help:"IDs or their beginnings."`
 }
@@ -84,7 +86,7 @@ func (c checkpointsDeleteCmd) Run(g *globals) error {
 	resolve := c.resolve
 	if c.Store != "" {
 		var err error
-		if s, err = c.open(g, changes(!c.DryRun)); err != nil {
+		if s, err = c.openWhenFree(g, c.storeFlag, changes(!c.DryRun)); err != nil {
 			return err
 		}
 		defer s.close()
@@ -152,6 +154,7 @@ func shellWord(s string) string {
 type checkpointsGCCmd struct {
 	clientFlags
 	storeFlag
+	waitFlag
 	DryRun bool `name:"dry-run" short:"n" help:"Of a store in S3: only count what is garbage."`
 }
 
@@ -170,7 +173,7 @@ func (c checkpointsGCCmd) Run(g *globals) error {
 		waited()
 		return show(g, c.clientFlags, done, err, view.collected)
 	}
-	s, err := c.open(g, changes(!c.DryRun))
+	s, err := c.openWhenFree(g, c.storeFlag, changes(!c.DryRun))
 	if err != nil {
 		return err
 	}

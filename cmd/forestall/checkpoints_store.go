@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
@@ -29,6 +30,31 @@ type storeFlag struct {
 type neededStore struct {
 	sealFlags
 	Store string `default:"/var/lib/forestall/checkpoints" env:"FORESTALL_STORE" placeholder:"DIR|s3://BUCKET/PREFIX" help:"The store: a checkpoint_storage directory, also while its engine runs, or a bucket (?endpoint=URL&region=NAME; keys from the AWS_ variables); ${default}."`
+}
+
+// waitFlag is for commands that change a store, which one program at a time may.
+type waitFlag struct {
+	Wait time.Duration `default:"0s" placeholder:"DURATION" help:"With --store: for how long to wait for another program that has it open; ${default}."`
+}
+
+// lockPoll is how often a store that is in use is tried again.
+const lockPoll = 200 * time.Millisecond
+
+// openWhenFree is open for a command that may wait for the store.
+func (f waitFlag) openWhenFree(g *globals, s storeFlag, how access) (*opened, error) {
+	ctx, stop := context.WithTimeout(g.ctx, f.Wait)
+	defer stop()
+	for {
+		o, err := s.open(g, how)
+		if f.Wait <= 0 || !errors.Is(err, checkpoint.ErrLocked) {
+			return o, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(lockPoll):
+		}
+	}
 }
 
 func (f neededStore) open(g *globals, how access) (*opened, error) {

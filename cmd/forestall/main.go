@@ -118,8 +118,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return int(status)
 	}
 	name, _, _ := strings.Cut(command.Command(), " <") // without its arguments
-	fmt.Fprintf(stderr, "forestall %s: %v\n", name, err)
+	fmt.Fprintf(stderr, "forestall %s: %v\n", name, reason(ctx, err))
 	return 1
+}
+
+// reason is err, or that somebody has stopped the command, if that is why.
+func reason(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))) {
+		return errors.New("interrupted")
+	}
+	return err
 }
 
 type versionCmd struct{}
