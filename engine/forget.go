@@ -25,6 +25,7 @@ func (t *telemetry) drop(components []forestall.Component) {
 		t.unusual.forget(c)
 	}
 	t.judged.forget(components)
+	t.refilled.forget(components)
 	t.past.forget(components)
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,8 @@ type refill struct {
 	from       time.Time
 	short      string // which windows the limit has left thin, and until when
 	failed     error
+	began      time.Time
+	absent     map[forestall.Component]bool // recorded GPUs that no source has described since
 }
 
 // reach is what windows need of a recording.
@@ -146,6 +149,12 @@ func (r *refill) play(ctx context.Context, dir string, limit int64, now time.Tim
 	defer r.mu.Unlock()
 	p, err = reachOf(now, into.all()...).play(ctx, dir, limit, func(scrape []forestall.Sample) error { return into.push(scrape, notMeasured) })
 	r.components, r.from, r.short, r.failed = p.components, p.from, p.short, err
+	r.began, r.absent = now, map[forestall.Component]bool{}
+	for c := range r.components {
+		if c.Kind == forestall.KindGPU {
+			r.absent[c] = true
+		}
+	}
 	maps.DeleteFunc(r.components, func(c forestall.Component, last time.Time) bool {
 		if now.Sub(last) <= into.longest(c.Kind) {
 			return false
@@ -163,8 +172,43 @@ func (r *refill) any() bool {
 	return len(r.components) > 0
 }
 
+// missing takes what a source has described and returns the recorded GPUs beside
+// those, on their nodes, that no source has described since the engine started: a
+// GPU that was dead or died meanwhile is as silent as without a restart. None before
+// every source has had its turn, by grace after the start.
+func (r *refill) missing(described []forestall.Component, now time.Time, grace time.Duration) (gone []forestall.Component) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.absent) == 0 {
+		return nil
+	}
+	answer := map[string]bool{}
+	for _, c := range described {
+		delete(r.absent, c)
+		if c.Kind == forestall.KindGPU {
+			answer[c.NodeName()] = true
+		}
+	}
+	for c := range r.absent {
+		if answer[c.NodeName()] && now.Sub(r.began) >= grace {
+			gone = append(gone, c)
+		}
+	}
+	slices.SortFunc(gone, forestall.Component.Compare)
+	return gone
+}
+
+// forget drops components that are no more.
+func (r *refill) forget(components []forestall.Component) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range components {
+		delete(r.absent, c)
+	}
+}
+
 // unheard forgets the components that were refilled and have not been scraped
-// since: their device or target went while the engine was down.
+// since: their target went while the engine was down.
 func (r *refill) unheard(all *lanes, also *unusual, log *slog.Logger) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

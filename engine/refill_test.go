@@ -2,7 +2,10 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +15,7 @@ import (
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
+	"github.com/stratoswarm/forestall/predict"
 )
 
 // TestRefilled restarts an engine that has recorded for a while, a GPU that
@@ -79,6 +83,89 @@ func TestRefilled(t *testing.T) {
 	}
 	if want := []string{"gpu/n1/0", "gpu/n1/1", "gpu/n1/2"}; !slices.Equal(left, want) {
 		t.Errorf("components %v, want those that were scraped: %v", left, want)
+	}
+}
+
+// TestRefilledDeadGPU: a GPU that was dead, and is not even listed when the engine
+// starts again, stays known as one whose telemetry has collapsed, for as long as its
+// siblings are read.
+func TestRefilledDeadGPU(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	c := testConfig(t.TempDir())
+	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 4, false
+	options := Options{Shim: []string{os.Args[0], "shim"}, Now: func() time.Time { return now }}
+	before, err := New(c, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := before.sim.Inject(3, gpu.ModeFallsOffBus, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	scrape := func(e *Engine, n int) {
+		for range n {
+			now = now.Add(5 * time.Second)
+			e.telemetry.scrapeNode(t.Context())
+		}
+	}
+	dead := forestall.GPU("n1", 3)
+	check := func(when string, e *Engine) {
+		e.telemetry.scoreAll()
+		risks := e.telemetry.Risks()
+		at := slices.IndexFunc(risks, func(r forestall.Risk) bool { return r.Component == dead })
+		if at < 0 || risks[at].Grade != forestall.Unknown || !strings.HasPrefix(risks[at].Note, predict.Collapse) {
+			t.Errorf("%s: %+v", when, risks)
+		}
+	}
+	scrape(before, 40)
+	check("before", before)
+	if err := before.telemetry.recorder.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	before.close() // as a crash does
+
+	c.GPU.SimGPUs = 3
+	for _, down := range []time.Duration{10 * time.Second, 3 * time.Minute} {
+		now = now.Add(down)
+		after, err := New(c, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after.telemetry.refill(t.Context(), after.telemetry.recorder.dir)
+		scrape(after, 30)
+		after.telemetry.refilled.unheard(after.telemetry.lanes, after.telemetry.unusual, after.log)
+		scrape(after, 30)
+		check("after a restart that took "+down.String(), after)
+		if err := after.telemetry.recorder.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		after.close()
+	}
+}
+
+// TestRefilledGPUOfAPage: so it is with a GPU of a page, until its target is gone.
+func TestRefilledGPUOfAPage(t *testing.T) {
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	dead, elsewhere := forestall.GPU("n1", 1), forestall.GPU("n2", 0)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, `DCGM_FI_DEV_GPU_TEMP{gpu="0",Hostname="n1"} 50`)
+	}))
+	defer srv.Close()
+	tel, p := pageTelemetry(t, srv.URL, &now)
+	tel.refilled.began, tel.refilled.absent = now, map[forestall.Component]bool{forestall.GPU("n1", 0): true, dead: true, elsewhere: true}
+	known := func(c forestall.Component) bool { return slices.Contains(tel.lanes.components(), c) }
+	tel.scrapePage(t.Context(), p)
+	if known(dead) {
+		t.Error("silent before every source has had its turn")
+	}
+	now = now.Add(2 * time.Minute)
+	tel.scrapePage(t.Context(), p)
+	if !known(dead) || known(elsewhere) {
+		t.Errorf("components %v", tel.lanes.components())
+	}
+	tel.forget(p.id, p.url)
+	now = now.Add(time.Minute)
+	if all := tel.lanes.components(); len(all) != 0 || tel.refilled.absent[dead] {
+		t.Errorf("of a target that is gone there are %v", all)
 	}
 }
 

@@ -199,13 +199,17 @@ func (r *remoteWrite) Run(ctx context.Context, t *telemetry) {
 func (r *remoteWrite) flush(t *telemetry, now time.Time) {
 	scrapes, events := r.writer.Flush(now)
 	refused := map[string]error{} // by source; nil where all was taken
+	described := map[string][]forestall.Component{}
+	newest := map[string]time.Time{}
 	for _, s := range scrapes {
 		source := remoteSource(s.Target)
 		claim := func(c forestall.Component) error {
 			return t.claim(c, source, func() bool { return t.now().Sub(r.writer.Heard(s.Target)) < r.forget })
 		}
 		err := s.Err
-		if len(s.Samples) > 0 {
+		described[source] = append(described[source], s.Repeated...)
+		if newest[source] = s.Time; len(s.Samples) > 0 {
+			described[source] = append(described[source], s.Samples[0].Component)
 			if err = claim(s.Samples[0].Component); err == nil {
 				t.push(s.Samples, s.Latency)
 			}
@@ -216,6 +220,13 @@ func (r *remoteWrite) flush(t *telemetry, now time.Time) {
 			}
 		}
 		refused[source] = errors.Join(refused[source], err)
+	}
+	for source, all := range described {
+		for _, c := range t.absent(all) {
+			if t.claim(c, source, never) == nil {
+				t.pushMissing(c, newest[source], notMeasured)
+			}
+		}
 	}
 	for source, err := range refused {
 		t.sourceState(source, err)

@@ -200,8 +200,13 @@ func (t *telemetry) scrapeGPUs(ctx context.Context) {
 	}
 	wg.Wait()
 	t.siblings.Append(groups)
+	read := make([]forestall.Component, len(devices))
 	for i, samples := range groups {
+		read[i] = forestall.GPU(t.node, devices[i].Index)
 		t.push(samples, latencies[i])
+	}
+	for _, c := range t.absent(read) {
+		t.pushMissing(c, start, notMeasured)
 	}
 	t.take("gpu", t.gpus.Events())
 }
@@ -240,6 +245,15 @@ func (t *telemetry) scrapeGPU(ctx context.Context, index int, start time.Time) (
 	return nil, 0
 }
 
+// absent returns the GPUs that were there before this engine started and are not
+// among those that a source has described, their siblings.
+func (t *telemetry) absent(described []forestall.Component) []forestall.Component {
+	return t.refilled.missing(described, t.now(), max(time.Minute, 3*t.scrape))
+}
+
+// never is the life of a claim that any source may take over.
+func never() bool { return false }
+
 // pushMissing takes note that a component was asked and reported nothing.
 func (t *telemetry) pushMissing(c forestall.Component, at time.Time, latency time.Duration) {
 	t.filling.gate.RLock()
@@ -260,7 +274,10 @@ func (t *telemetry) scrapePage(ctx context.Context, p *page) {
 	if err != nil && ctx.Err() != nil {
 		return // the engine ends, which tells nothing of the page
 	}
+	repeated := p.scraper.Repeated()
+	described := slices.Clone(repeated)
 	for _, samples := range groups {
+		described = append(described, samples[0].Component)
 		if taken := t.claim(samples[0].Component, p.id, func() bool { return t.targets.scraped(p) }); taken != nil {
 			err = errors.Join(err, taken)
 			continue
@@ -270,7 +287,11 @@ func (t *telemetry) scrapePage(ctx context.Context, p *page) {
 	if err == nil {
 		err = p.scraper.Refused()
 	}
-	repeated := p.scraper.Repeated()
+	for _, c := range t.absent(described) {
+		if t.claim(c, p.id, never) == nil {
+			t.pushMissing(c, at, latency)
+		}
+	}
 	for _, c := range repeated {
 		if t.claim(c, p.id, func() bool { return t.targets.scraped(p) }) == nil {
 			t.lanes.hear(c, at)
