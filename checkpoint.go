@@ -18,6 +18,7 @@ type Checkpoint struct {
 	Pause    time.Duration `json:"pause_ns"`    // how long the workload stood still for it
 	Replicas []string      `json:"replicas,omitempty"`
 	Pinned   bool          `json:"pinned,omitempty"`  // retention and deletion leave it; as the store that was asked knows
+	Imported time.Time     `json:"imported,omitzero"` // when a store took it from elsewhere as an import; zero: a run whose checkpoints it keeps took it
 	LeftOut  LeftOut       `json:"left_out,omitzero"` // in lists without names
 }
 
@@ -29,8 +30,12 @@ type LeftOut struct {
 }
 
 // NewerThan reports whether c is a later state of the same workload than d:
-// by epoch, then by sequence.
+// by epoch, then by sequence. One that was imported is older than any that was not:
+// its epoch may be another cluster's.
 func (c Checkpoint) NewerThan(d Checkpoint) bool {
+	if c.Imported.IsZero() != d.Imported.IsZero() {
+		return c.Imported.IsZero()
+	}
 	if c.Epoch != d.Epoch {
 		return c.Epoch > d.Epoch
 	}

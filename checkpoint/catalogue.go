@@ -36,12 +36,13 @@ const (
 	recordUnpin = 5 // no longer
 
 	recordKeyring = 6 // the store is encrypted with the keyring that id begins with
+	recordImport  = 7 // the manifest id was imported
 )
 
 type record struct {
 	kind   byte
 	id     hash
-	number uint64 // of a fence the epoch, of a pin when it was set, of a manifest whose it is
+	number uint64 // of a fence the epoch, of a pin or an import when it was, of a manifest whose it is
 }
 
 func (r record) append(b []byte) []byte {
@@ -84,7 +85,7 @@ func decodeCatalogue(b []byte) (records []record, damaged int, err error) {
 			continue // not yet used
 		}
 		r := record{kind: b[0], id: hash(b[4:36]), number: binary.LittleEndian.Uint64(b[36:])}
-		if crc32.Checksum(b[:recordLen-4], castagnoli) != binary.LittleEndian.Uint32(b[recordLen-4:]) || r.kind < recordAdd || r.kind > recordKeyring {
+		if crc32.Checksum(b[:recordLen-4], castagnoli) != binary.LittleEndian.Uint32(b[recordLen-4:]) || r.kind < recordAdd || r.kind > recordImport {
 			damaged++
 			continue
 		}
@@ -156,12 +157,13 @@ type stock struct {
 	owners    map[hash]uint64
 	pins      map[hash]Pin
 	fences    map[hash]forestall.Epoch // by hash of the workload's name
+	imports   map[hash]uint64          // when, in ns since 1970
 	keyring   string                   // "": none
 	read      bool                     // there was a catalogue
 }
 
 func takeStock(records []record) stock {
-	s := stock{manifests: make(map[hash]bool), owners: make(map[hash]uint64), pins: make(map[hash]Pin), fences: make(map[hash]forestall.Epoch)}
+	s := stock{manifests: make(map[hash]bool), owners: make(map[hash]uint64), pins: make(map[hash]Pin), fences: make(map[hash]forestall.Epoch), imports: make(map[hash]uint64)}
 	for _, r := range records {
 		switch r.kind {
 		case recordAdd, recordDrop:
@@ -171,7 +173,10 @@ func takeStock(records []record) stock {
 			}
 			if r.kind == recordDrop {
 				delete(s.pins, r.id)
+				delete(s.imports, r.id)
 			}
+		case recordImport:
+			s.imports[r.id] = r.number
 		case recordPin, recordUnpin:
 			s.pins[r.id] = pinOf(r)
 		case recordKeyring:

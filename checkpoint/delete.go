@@ -101,6 +101,7 @@ func (d *Dir) drop(id string) error {
 	}
 	delete(d.damaged, id)
 	delete(d.pins, id)
+	delete(d.imports, id)
 	d.wholes.forget(id)
 	return nil
 }

@@ -76,6 +76,7 @@ type Dir struct {
 	checkpoints map[string]forestall.Checkpoint // by ID
 	damaged     map[string]error                // manifests that are lost or cannot be read
 	pins        map[string]Pin                  // the last of each, by ID
+	imports     map[string]time.Time            // when those that were imported came, by ID
 	owners      map[hash]uint64                 // whose the damaged ones are, as the catalogue says
 	lanes       map[string]*lane                // by workload
 	holds       map[*hold]struct{}              // what GC must keep besides
@@ -130,6 +131,7 @@ func newDir(fsys durable.FS, path string, opt Options) *Dir {
 		checkpoints: make(map[string]forestall.Checkpoint),
 		damaged:     make(map[string]error),
 		pins:        make(map[string]Pin),
+		imports:     make(map[string]time.Time),
 		owners:      make(map[hash]uint64),
 		lanes:       make(map[string]*lane),
 		holds:       make(map[*hold]struct{}),

@@ -53,7 +53,7 @@ func SortNewestFirst(cps []forestall.Checkpoint, several bool) {
 		if several {
 			byTime = cmp.Or(b.Time.Compare(a.Time), cmp.Compare(a.Workload, b.Workload))
 		}
-		return cmp.Or(byTime, cmp.Compare(b.Epoch, a.Epoch), cmp.Compare(b.Sequence, a.Sequence), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(byTime, newestFirst(a, b), cmp.Compare(a.ID, b.ID))
 	})
 }
 

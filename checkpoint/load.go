@@ -200,6 +200,16 @@ func (d *Dir) loadManifests(known stock) error {
 			d.pins[id.String()] = p
 		}
 	}
+	for id, at := range known.imports {
+		cp, there := d.checkpoints[id.String()]
+		if there || d.damaged[id.String()] != nil {
+			d.imports[id.String()] = time.Unix(0, int64(at)).UTC()
+		}
+		if there {
+			cp.Imported = d.imports[id.String()]
+			d.checkpoints[id.String()] = cp
+		}
+	}
 	for id := range d.damaged {
 		h, _ := parseHash(id) // it is one
 		d.owners[h] = known.owners[h]
@@ -228,6 +238,11 @@ func (d *Dir) inventory(known stock) (records []record) {
 	for _, p := range d.pins {
 		if r, err := p.record(); err == nil {
 			records = append(records, r)
+		}
+	}
+	for id, at := range d.imports {
+		if h, err := parseHash(id); err == nil {
+			records = append(records, record{recordImport, h, uint64(at.UnixNano())})
 		}
 	}
 	if d.opt.Keys != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/internal/parallel"
@@ -61,10 +62,14 @@ func (d *Dir) parcel(id string, send func(Hash, func(Hash, []byte) error) error)
 	if err != nil {
 		return nil, err
 	}
+	cp := m.checkpoint(id)
+	d.mu.Lock()
+	cp.Imported = d.imports[id]
+	d.mu.Unlock()
 	return &Parcel{
 		lacking: func(ask func([]Hash) ([]Hash, error)) ([]Hash, error) { return d.lacking(r, ask) },
 
-		Checkpoint: m.checkpoint(id),
+		Checkpoint: cp,
 		Manifest:   raw,
 		Chunks:     append([]Hash{}, m.hashes()...),
 		Release:    unpin,
@@ -113,6 +118,10 @@ func (d *Dir) sendAsIs(h Hash, deliver func(Hash, []byte) error) error {
 // does. Chunks that came before an error are kept for the next attempt. Errors
 // wrap [ErrCorrupt] when the parcel is not what its ID says, and [ErrKey] when it
 // is in clear text and this store is encrypted.
+//
+// One whose Imported is set comes from outside of the cluster, and is no state of
+// the runs whose checkpoints this store keeps: it does not stand in their way, is
+// not the newest while there is one of theirs, and its age is that of the import.
 func (d *Dir) Take(ctx context.Context, p *Parcel) error {
 	_, err := d.take(ctx, p, false, nil)
 	return err
@@ -135,7 +144,32 @@ func (d *Dir) take(ctx context.Context, p *Parcel, old bool, refuse func(*lane, 
 	if err := d.takeChunks(ctx, p, d.receiver(m.sealed, old), m.hashes()); err != nil {
 		return forestall.Checkpoint{}, err
 	}
-	return d.accept(p.ID, p.Manifest, old, refuse)
+	if p.Imported.IsZero() || d.isDamaged(p.ID) { // what is mended is what it was
+		return d.accept(p.ID, p.Manifest, old, refuse)
+	}
+	return d.accept(p.ID, p.Manifest, old, func(l *lane, h header) error {
+		if refuse != nil {
+			if err := refuse(l, h); err != nil {
+				return err
+			}
+		}
+		return d.noteImport(p.ID, p.Imported)
+	})
+}
+
+// noteImport says, durably, that a checkpoint which is about to appear was imported.
+func (d *Dir) noteImport(id string, at time.Time) error {
+	h, err := parseHash(id)
+	if err != nil {
+		return err
+	}
+	if err := d.diskFull(d.catalogue.note(true, record{recordImport, h, uint64(at.UnixNano())})); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.imports[id] = at.UTC()
+	return nil
 }
 
 // receiver takes in a chunk file.

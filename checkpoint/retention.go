@@ -13,7 +13,9 @@ import (
 
 // Retention says which checkpoints of a store are kept. Pinned ones always are,
 // and the newest of each workload; where that is known to be damaged, by a scrub
-// or whoever read it, also the newest that is whole.
+// or whoever read it, also the newest that is whole. What was imported is as old as
+// the import, takes no part in tiers, and is a workload's newest only while there is
+// nothing else.
 type Retention struct {
 	All      time.Duration // every checkpoint whose state is not older is kept
 	Tiers    []Tier        // of older ones, those that a tier picks
@@ -53,11 +55,12 @@ func (r Retention) Validate() error {
 // a tier picks the last that can.
 func (r Retention) expired(all []forestall.Checkpoint, now time.Time, keep, whole func(forestall.Checkpoint) bool) (out []forestall.Checkpoint) {
 	mayGo := func(cp forestall.Checkpoint) bool {
-		return now.Sub(cp.Time) > r.All && !cp.Pinned && (keep == nil || !keep(cp))
+		return ageOf(cp, now) > r.All && !cp.Pinned && (keep == nil || !keep(cp))
 	}
 	stays := mustStay(all, mayGo, whole)
+	own := slices.DeleteFunc(slices.Clone(all), func(cp forestall.Checkpoint) bool { return !cp.Imported.IsZero() })
 	for _, t := range r.Tiers {
-		for _, cp := range t.last(all, mayGo, whole) {
+		for _, cp := range t.last(own, mayGo, whole) {
 			if now.Sub(cp.Time) <= t.Within {
 				stays[cp.ID] = true
 			}
@@ -97,7 +100,22 @@ func mustStay(all []forestall.Checkpoint, mayGo, whole func(forestall.Checkpoint
 func anyWhole(forestall.Checkpoint) bool { return true }
 
 func newestFirst(a, b forestall.Checkpoint) int {
-	return cmp.Or(cmp.Compare(b.Epoch, a.Epoch), cmp.Compare(b.Sequence, a.Sequence))
+	switch {
+	case a.NewerThan(b):
+		return -1
+	case b.NewerThan(a):
+		return 1
+	}
+	return 0
+}
+
+// ageOf returns how old a state is for the retention; an import's counts from when
+// it came.
+func ageOf(cp forestall.Checkpoint, now time.Time) time.Duration {
+	if cp.Imported.After(cp.Time) {
+		return now.Sub(cp.Imported)
+	}
+	return now.Sub(cp.Time)
 }
 
 func grouped[K comparable](all []forestall.Checkpoint, by func(forestall.Checkpoint) K) map[K][]forestall.Checkpoint {

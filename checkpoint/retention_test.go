@@ -251,3 +251,71 @@ func TestRetentionSparesTheNewestWhole(t *testing.T) {
 		})
 	}
 }
+
+// An import neither stands in the way of a workload's own checkpoints nor is kept in
+// their place, also after a restart; its age is that of the import.
+func TestImported(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	now := time.Now()
+	elsewhere, d, src := openDir(t, small()), openDir(t, small()), t.TempDir()
+	defer func() { closeDir(t, d) }()
+	writeFiles(t, src, map[string]string{"f": "another cluster's, a year old"})
+	there := must[forestall.Checkpoint](t)(elsewhere.Save(t.Context(), Snapshot{Workload: "w", Epoch: 900, Sequence: 70, Source: src, Time: now.Add(-400 * day)}))
+	save := func(age time.Duration) forestall.Checkpoint {
+		t.Helper()
+		writeFiles(t, src, map[string]string{"f": age.String()})
+		return must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Epoch: 5, Source: src, Time: now.Add(-age)}))
+	}
+	own := save(9 * day)
+	p := must[*Parcel](t)(elsewhere.Parcel(there.ID))
+	p.Imported = now
+	if err := d.Take(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+	for _, restart := range []bool{false, true} {
+		if restart {
+			closeDir(t, d)
+			d = must[*Dir](t)(OpenDir(d.path, small()))
+		}
+		if cp := must[forestall.Checkpoint](t)(d.Get(there.ID)); !cp.Imported.Equal(now) {
+			t.Errorf("imported at %v, want %v", cp.Imported, now)
+		}
+		if all := must[[]forestall.Checkpoint](t)(d.List("w")); all[0].ID != own.ID {
+			t.Errorf("the newest is of epoch %d", all[0].Epoch)
+		}
+		if cp := save(8 * day); cp.Sequence != own.Sequence+1 {
+			t.Errorf("sequence %d after %d", cp.Sequence, own.Sequence)
+		} else {
+			own = cp
+		}
+	}
+	left := func(after time.Duration, want ...string) {
+		t.Helper()
+		if _, _, err := d.Tidy(t.Context(), Retention{All: 7 * day}, now.Add(after), nil); err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, cp := range must[[]forestall.Checkpoint](t)(d.List("w")) {
+			ids = append(ids, cp.ID)
+		}
+		if !slices.Equal(ids, want) {
+			t.Errorf("after %v: %v, want %v", after, ids, want)
+		}
+	}
+	left(6*day, own.ID, there.ID)
+	left(8*day, own.ID)
+
+	alone := openDir(t, small())
+	p = must[*Parcel](t)(elsewhere.Parcel(there.ID))
+	defer p.Close()
+	p.Imported = now
+	if err := alone.Take(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	d2 := d
+	d = alone
+	left(99*day, there.ID)
+	d = d2
+}

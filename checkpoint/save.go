@@ -276,6 +276,7 @@ func (d *Dir) commit(id string, b []byte, h header, refuse func(*lane, header) e
 	cp := h.checkpoint(id)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	cp.Imported = d.imports[id]
 	d.checkpoints[id] = cp
 	delete(d.damaged, id)
 	return cp, nil

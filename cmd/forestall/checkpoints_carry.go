@@ -73,6 +73,7 @@ func sendTo(g *globals, to storeFlag, p *checkpoint.Parcel) error {
 			return err
 		}
 		defer s.close()
+		p.Imported = g.now()
 		return s.unfilled(s.Put(g.ctx, p))
 	}
 	return writeNew(to.Store, func(f *os.File) error { return checkpoint.WriteParcel(g.ctx, f, p) })
@@ -153,6 +154,7 @@ func (c checkpointsImportCmd) Run(g *globals) error {
 }
 
 func (c checkpointsImportCmd) take(g *globals, to *opened, p *checkpoint.Parcel) (err error) {
+	p.Imported = g.now()
 	bar := newProgress(g, c.JSON, "import", shortID(p.ID), 0)
 	defer bar.end()
 	bar.chunks(p)

@@ -38,6 +38,9 @@ func (v view) checkpoint(d api.CheckpointDetail) {
 	if d.Pinned {
 		v.field("pinned", "yes, retention leaves it")
 	}
+	if !d.Imported.IsZero() {
+		v.field("imported", "%s", v.ago(d.Imported))
+	}
 	if len(d.Replicas) > 0 {
 		v.field("replicas", "%s", strings.Join(d.Replicas, " "))
 	}
