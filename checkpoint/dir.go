@@ -59,6 +59,7 @@ type Dir struct {
 
 	inbox     inbox // chunks that peers have sent and no manifest needs yet
 	gcing     sync.Mutex
+	unread    map[string]uint32 // checkpoints whose trees cannot be read, by ID, and the number of the first pack that came after that was found; gcing
 	scrubbing sync.Mutex
 	restoring keyed // by target
 	pages     *knownPages
@@ -131,6 +132,7 @@ func newDir(fsys durable.FS, path string, opt Options) *Dir {
 		checkpoints: make(map[string]forestall.Checkpoint),
 		damaged:     make(map[string]error),
 		pins:        make(map[string]Pin),
+		unread:      make(map[string]uint32),
 		imports:     make(map[string]time.Time),
 		owners:      make(map[hash]uint64),
 		lanes:       make(map[string]*lane),

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,11 @@ import (
 // marks it, and a running GC spares every chunk that was marked since it began,
 // whichever manifests it had read by then. A block of a tree is read once,
 // however many checkpoints share it; marks are bits of the index, so memory
-// does not grow with the number of references. It removes nothing while a
-// manifest cannot be read, because its chunks are unknown.
+// does not grow with the number of references.
+//
+// While the tree of a checkpoint cannot be read, what it needs is not known. Then
+// nothing goes from the packs that there were when that was first found, by this
+// process, and the error, which wraps [ErrCorrupt], says whose checkpoint it is.
 func (d *Dir) GC(ctx context.Context) (freed int64, err error) { return d.collect(ctx, 0) }
 
 // collect is GC that, where the packs have more than limit bytes, also writes
@@ -32,13 +36,15 @@ func (d *Dir) collect(ctx context.Context, limit int64) (freed int64, err error)
 	defer func() { ended(err) }()
 	d.inbox.expire(d.opt.Now().Add(-leaseTime))
 	d.beginGC()
-	if err := d.markAll(ctx, nil); err != nil {
+	unread, err := d.markAll(ctx, nil)
+	if err != nil {
 		return 0, fmt.Errorf("collect unused chunks: %w", err)
 	}
-	packs := d.packs.complete()
+	from := d.leaveBelow(unread)
+	packs := slices.DeleteFunc(d.packs.complete(), func(n uint32) bool { return n < from })
 	live := make(map[uint32]int64)
 	d.index.sweep(func(s *slot) bool {
-		if s.bits&marks == 0 {
+		if s.bits&marks == 0 && s.pack >= from && (s.pack != looseChunk || len(unread) == 0) {
 			return false
 		}
 		live[s.pack] += s.size()
@@ -53,10 +59,44 @@ func (d *Dir) collect(ctx context.Context, limit int64) (freed int64, err error)
 	if err == nil {
 		err = d.removeOldRot()
 	}
+	if err == nil {
+		err = d.tellUnread(unread)
+	}
 	if err != nil {
 		return freed, fmt.Errorf("collect unused chunks: %w", err)
 	}
 	return freed, nil
+}
+
+// leaveBelow returns the number of the first pack that may be collected: what a
+// checkpoint needs was in the packs that there were when its tree was found not to
+// be readable any more, and those that GC has written since hold nothing of them.
+func (d *Dir) leaveBelow(unread map[string]error) (from uint32) {
+	maps.DeleteFunc(d.unread, func(id string, _ uint32) bool { return unread[id] == nil })
+	for id := range unread {
+		if _, known := d.unread[id]; !known {
+			d.unread[id] = d.packs.next()
+		}
+		from = max(from, d.unread[id])
+	}
+	return from
+}
+
+// tellUnread names the checkpoints whose trees cannot be read.
+func (d *Dir) tellUnread(unread map[string]error) error {
+	var bad []error
+	for _, id := range slices.Sorted(maps.Keys(unread)) {
+		of := d.WorkloadOf(id)
+		if of != "" {
+			of = " of " + of
+		}
+		bad = append(bad, fmt.Errorf("checkpoint %.12s%s cannot be read, and nothing goes that was written before this was found: fetch it from a replica or delete it: %w", id, of, unread[id]))
+		if len(bad) == 8 && len(unread) > 8 {
+			bad = append(bad, fmt.Errorf("and %d others", len(unread)-8))
+			break
+		}
+	}
+	return errors.Join(bad...)
 }
 
 // beginGC clears the marks of the GC before, and sets those of what is held.
@@ -93,15 +133,17 @@ func (d *Dir) beginGC() {
 // markAll visits what every manifest on disk needs, also of those that were left
 // out when the store was opened, and what is held.
 //
-// With bad it reports there what cannot be read and which chunks are missing,
-// and goes on, ignoring what is held.
-func (d *Dir) markAll(ctx context.Context, bad func(error)) error {
+// It returns the checkpoints that cannot be read, by ID, having visited what can be
+// of them. With bad it reports them and which chunks are missing, and ignores what
+// is held.
+func (d *Dir) markAll(ctx context.Context, bad func(error)) (unread map[string]error, err error) {
 	defer d.endMarking()
 	ids, err := os.ReadDir(d.manifestPath(""))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m := visitor{d: d, ctx: ctx, bad: bad}
+	m := visitor{d: d, ctx: ctx, bad: bad, failed: make(map[hash]error)}
+	unread = make(map[string]error)
 	done := d.progress(StepMark, "", int64(len(ids)))
 	defer done.end()
 	for _, e := range ids {
@@ -115,37 +157,40 @@ func (d *Dir) markAll(ctx context.Context, bad func(error)) error {
 			continue // deleted meanwhile
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		r, err := d.decodeRoot(path, b)
 		if err == nil && manifestID(b) != e.Name() {
 			err = corrupt(path, "the content is not what the name says")
 		}
-		if err != nil {
-			err = fmt.Errorf("%w; restore it from a replica or delete it", err)
-		} else if err = m.root(r); err != nil {
-			err = fmt.Errorf("manifest %s: %w; restore it from a replica or delete it", path, err)
+		if err == nil {
+			if err = m.root(r); err != nil {
+				err = fmt.Errorf("manifest %s: %w", path, err)
+			}
 		}
 		switch {
-		case err != nil && (bad == nil || !errors.Is(err, ErrCorrupt)):
-			return err
-		case err != nil:
-			bad(err)
+		case err == nil:
+		case !errors.Is(err, ErrCorrupt):
+			return nil, err
+		case bad != nil:
+			bad(fmt.Errorf("%w; restore it from a replica or delete it", err))
+		default:
+			unread[e.Name()] = err
 		}
 	}
 	if bad != nil {
-		return nil
+		return nil, nil
 	}
 	// What was held while the manifests were read may have been deleted before
 	// its turn came. What is held from now on is listed, hence was read.
 	for {
 		roots := d.freshRoots()
 		if len(roots) == 0 {
-			return nil
+			return unread, nil
 		}
 		for _, r := range roots {
 			if err := m.root(r); err != nil {
-				return fmt.Errorf("what a checkpoint under way relies on: %w; it is looked at again by the next GC", err)
+				return nil, fmt.Errorf("what a checkpoint under way relies on: %w; it is looked at again by the next GC", err)
 			}
 		}
 	}
@@ -176,10 +221,11 @@ func (d *Dir) endMarking() {
 
 // visitor visits trees.
 type visitor struct {
-	d   *Dir
-	ctx context.Context
-	bad func(error) // nil: nobody wants to know
-	buf []byte
+	d      *Dir
+	ctx    context.Context
+	bad    func(error)    // nil: nobody wants to know
+	failed map[hash]error // blocks of which something below cannot be read
+	buf    []byte
 }
 
 func (m *visitor) root(r root) error {
@@ -199,34 +245,46 @@ func (m *visitor) extents(list []extent) {
 	}
 }
 
-func (m *visitor) blocks(level int, refs []ref) (err error) {
+// blocks visits blocks and what is below them. What cannot be read it leaves out,
+// and returns the first such error when it has been everywhere.
+func (m *visitor) blocks(level int, refs []ref) (unread error) {
 	for _, f := range refs {
 		if err := m.ctx.Err(); err != nil {
 			return err
 		}
 		if before, ok := m.d.index.mark(f.hash, visited); ok && before.bits&visited != 0 {
+			unread = cmp.Or(unread, m.failed[f.hash])
 			continue // and all below it
 		}
-		if m.buf, err = readBlock(m.buf, f, m.d.readChunk); err != nil {
+		err := m.block(level, f)
+		if err != nil && !errors.Is(err, ErrCorrupt) {
 			return err
 		}
-		if level == 0 {
-			br := blockReader{part: true}
-			if err := br.add(m.buf); err != nil {
-				return corrupt("tree block "+f.hash.String(), "%v", err)
-			}
-			for _, e := range br.entries {
-				m.extents(e.extents)
-			}
-			continue
+		if err != nil {
+			m.failed[f.hash] = err
+			unread = cmp.Or(unread, err)
 		}
+	}
+	return unread
+}
+
+func (m *visitor) block(level int, f ref) (err error) {
+	if m.buf, err = readBlock(m.buf, f, m.d.readChunk); err != nil {
+		return err
+	}
+	if level > 0 {
 		below, err := decodeIndex(m.buf, level)
 		if err != nil {
 			return corrupt("tree block "+f.hash.String(), "%v", err)
 		}
-		if err := m.blocks(level-1, below); err != nil {
-			return err
-		}
+		return m.blocks(level-1, below)
+	}
+	br := blockReader{part: true}
+	if err := br.add(m.buf); err != nil {
+		return corrupt("tree block "+f.hash.String(), "%v", err)
+	}
+	for _, e := range br.entries {
+		m.extents(e.extents)
 	}
 	return nil
 }

@@ -3,10 +3,12 @@ package checkpoint
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -225,4 +227,80 @@ func TestGCBesideRegions(t *testing.T) {
 		t.Errorf("packs have %d bytes for three states of 128 KiB", s.PackBytes)
 	}
 	noTemporaryFiles(t, d)
+}
+
+// A rotten block of an old checkpoint's tree keeps what was written before it was
+// found, and nothing else.
+func TestGCBesideARottenTree(t *testing.T) {
+	t.Parallel()
+	d, src, old := openDir(t, small()), t.TempDir(), t.TempDir()
+	save := func(workload, source string) forestall.Checkpoint {
+		t.Helper()
+		return must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: workload, Source: source}))
+	}
+	files := make(map[string]string)
+	for i := range 60 {
+		files[fmt.Sprintf("%s%02d", strings.Repeat("n", 50), i)] = noise(uint64(i), 200)
+	}
+	writeFiles(t, old, files)
+	rotten := save("old", old)
+	sibling := save("sibling", old) // has the same tree
+	busy := func(seed uint64) forestall.Checkpoint {
+		writeFiles(t, src, map[string]string{"f": noise(seed, 50<<10)})
+		return save("busy", src)
+	}
+	before := busy(100)
+	raw := must[[]byte](t)(d.manifestBytes(rotten.ID))
+	top := must[root](t)(d.decodeRoot("", raw)).top
+	damageChunk(t, d, top[0].hash)
+	drop := func(id string) {
+		t.Helper()
+		if err := d.Delete(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gc := func(want bool) int64 {
+		t.Helper()
+		freed, err := d.GC(t.Context())
+		if !want && err != nil {
+			t.Error(err)
+		}
+		for _, says := range []string{rotten.ID[:12] + " of old", sibling.ID[:12] + " of sibling", "fetch it from a replica or delete it"} {
+			if want && (!errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), says)) {
+				t.Errorf("error %v, want ErrCorrupt that says %q", err, says)
+			}
+		}
+		return freed
+	}
+	drop(before.ID)
+	if freed := gc(true); freed != 0 {
+		t.Errorf("%d bytes freed of what the rotten one may need", freed)
+	}
+	for i := range uint64(5) {
+		drop(busy(200 + i).ID)
+	}
+	last := busy(300)
+	if freed := gc(true); freed < 250<<10 {
+		t.Errorf("%d bytes freed, want those of five checkpoints of 50 KiB", freed)
+	}
+	if err := d.Verify(t.Context(), last.ID); err != nil {
+		t.Error(err)
+	}
+	for name := range files { // of the rotten one nothing else is lost
+		h := d.codec.sum([]byte(files[name]))
+		if !d.has(h) {
+			t.Fatalf("the content of %s is lost", name)
+		}
+	}
+	// Once the source is saved again the block is there, and all are whole.
+	save("again", old)
+	if err := d.Verify(t.Context(), rotten.ID); err != nil {
+		t.Error(err)
+	}
+	if freed := gc(false); freed < 50<<10 {
+		t.Errorf("%d bytes freed, want those of the checkpoint dropped first", freed)
+	}
+	if err := d.Verify(t.Context(), sibling.ID); err != nil {
+		t.Error(err)
+	}
 }

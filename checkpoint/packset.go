@@ -57,6 +57,13 @@ func (s *packSet) add(p packFile) uint32 {
 	return uint32(len(s.list) - 1)
 }
 
+// next returns the number that the next pack will have.
+func (s *packSet) next() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return uint32(len(s.list))
+}
+
 // get returns a pack as it is now; false when it has gone.
 func (s *packSet) get(number uint32) (packFile, bool) {
 	s.mu.Lock()

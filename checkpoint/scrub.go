@@ -111,7 +111,8 @@ func (d *Dir) scrubManifests(ctx context.Context, r *ScrubReport) error {
 	d.gcing.Lock() // whose marks it uses
 	defer d.gcing.Unlock()
 	d.beginGC()
-	return d.markAll(ctx, func(err error) { r.bad(d, err) })
+	_, err := d.markAll(ctx, func(err error) { r.bad(d, err) })
+	return err
 }
 
 // scrubLoose reads the chunks of version 1.
