@@ -39,6 +39,8 @@ type collector struct {
 	state  map[forestall.Component]*reading
 	fresh  []*reading // that this scrape has touched
 	scrape uint64     // counts scrapes
+	names  []string   // that labels give nodes, where node says whose all components are
+	named  uint16     // the name in the scrape under way; see route
 	events []forestall.Event
 	gone   []forestall.Component // forgotten since Forgotten was called
 
@@ -70,7 +72,8 @@ type route struct {
 	rules   []rule
 	counted []*counted // by rule, nil for one that does not count; nil: none does
 	xid     xidSeries
-	code    int32 // of a series that counts XIDs
+	named   uint16 // which of the collector's names its labels give the node, counted from 1; 0: none, or it does not matter
+	code    int32  // of a series that counts XIDs; of one that gives the last it tells those of a GPU apart
 }
 
 func newCollector(m *Mapping, node string, target map[string]string, origin string, limit int) *collector {
@@ -100,13 +103,18 @@ func (c *collector) route(name string, l labels.Labels) (route, error) {
 	if r.xid = c.mapping.events[name]; r.xid == countsXIDs {
 		code, _ := strconv.ParseInt(l.Get("xid"), 10, 32) // without one it says that there was none
 		r.code = int32(code)
+	} else if r.xid == lastXID {
+		r.code = int32(uint32(labels.StableHash(l)))
+	}
+	if c.node != "" {
+		r.named = c.name(l)
 	}
 	if r.to = c.state[component]; r.to == nil {
 		if len(c.state) >= c.limit && !c.evict() {
 			return r, fmt.Errorf("%w: %w: more than %d components are described", ErrExposition, ErrTooLarge, c.limit)
 		}
 		n := len(c.mapping.slots)
-		r.to = &reading{component: component, now: nans(n), before: nans(n), xids: noXIDs(), counting: make([]counting, len(c.mapping.counting)), had: make([]bool, len(c.mapping.details))}
+		r.to = &reading{component: component, now: nans(n), before: nans(n), counting: make([]counting, len(c.mapping.counting)), had: make([]bool, len(c.mapping.details))}
 		c.state[component] = r.to
 	}
 	for i := range r.rules {
@@ -122,6 +130,45 @@ func (c *collector) route(name string, l labels.Labels) (route, error) {
 	return r, nil
 }
 
+// name returns which of the names, counted from 1, the labels of a series give its
+// node; 0: none.
+func (c *collector) name(l labels.Labels) uint16 {
+	name, err := c.mapping.node(l.Get)
+	if err != nil || c.mapping.kind == forestall.KindNode && isIndex(name) { // of a NUMA node
+		return 0
+	}
+	at := slices.Index(c.names, name)
+	if at < 0 {
+		const many = 1024
+		if len(c.names) == many { // most of them are no more
+			return 0
+		}
+		at = len(c.names)
+		c.names = append(c.names, name)
+	}
+	return uint16(at + 1)
+}
+
+func isIndex(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}
+
+// oneNode returns an error where a series belongs to another node than one before it
+// in the scrape, and both would be taken for those of the target's node: of two
+// devices one would be made.
+func (c *collector) oneNode(r route) error {
+	switch {
+	case r.named == 0 || r.named == c.named:
+		return nil
+	case c.named == 0:
+		c.named = r.named
+		return nil
+	}
+	return fmt.Errorf("%w: it describes the nodes %q and %q, and its target stands for one, %q: list it in file_sd or http_sd without node, so that their labels (%s) name them",
+		ErrExposition, c.names[c.named-1], c.names[r.named-1], c.node, strings.Join(c.mapping.labels.Node, ", "))
+}
+
 func matching(rules []rule, l labels.Labels) []rule {
 	var some []rule
 	for _, one := range rules {
@@ -135,7 +182,7 @@ func matching(rules []rule, l labels.Labels) []rule {
 // begin starts a scrape.
 func (c *collector) begin() {
 	c.scrape++
-	c.fresh, c.stamps = c.fresh[:0], stamps{}
+	c.fresh, c.stamps, c.named = c.fresh[:0], stamps{}, 0
 }
 
 // touch says that the scrape describes the component.

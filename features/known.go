@@ -14,10 +14,12 @@ import (
 // nothing.
 type known struct {
 	seed   maphash.Seed
-	series []knownSeries // in the order of the page
-	lines  []knownLine   // of a text page; nil: it is not to be read by lines
-	cursor int           // of series, while a page is parsed
-	fresh  []knownSeries // that page's
+	series []knownSeries      // in the order of the page
+	lines  []knownLine        // of a text page; nil: it is not to be read by lines
+	cursor int                // of series, while a page is parsed
+	fresh  []knownSeries      // that page's
+	here   map[uint64]float64 // the values of that page's series; absent: not noted; nil: until now they are those of the page before, in its order
+	twice  bool               // a page has a series twice
 }
 
 type knownSeries struct {
@@ -36,7 +38,10 @@ func (k *known) begin() {
 	if k.seed == (maphash.Seed{}) {
 		k.seed = maphash.MakeSeed()
 	}
-	k.cursor, k.fresh = 0, make([]knownSeries, 0, len(k.series))
+	k.cursor, k.fresh, k.here = 0, make([]knownSeries, 0, len(k.series)), nil
+	if k.twice {
+		k.here, k.twice = map[uint64]float64{}, false
+	}
 }
 
 // find returns what the next series is, by its text, if the page before had it
@@ -51,16 +56,39 @@ func (k *known) find(raw []byte) (s knownSeries, ok bool) {
 			return k.series[i], true
 		}
 	}
+	if k.here == nil {
+		k.here = map[uint64]float64{}
+		for _, before := range k.fresh {
+			if before.what.to != nil {
+				k.here[before.hash] = absent
+			}
+		}
+	}
 	return s, false
 }
 
 func (k *known) keep(s knownSeries) { k.fresh = append(k.fresh, s) }
 
+// again reports whether the page has had the series of a value already, and then its
+// first value: absent where that was not noted, which it is when the page is begun
+// again.
+func (k *known) again(s knownSeries, v float64) (first float64, again bool) {
+	if k.here == nil {
+		return 0, false
+	}
+	if first, again = k.here[s.hash]; again {
+		k.twice = true
+	} else {
+		k.here[s.hash] = v
+	}
+	return first, again
+}
+
 // end takes over the series of a page that was parsed, and its lines if it is
 // text.
 func (k *known) end(page []byte, text bool) {
-	k.series, k.fresh, k.lines = k.fresh, nil, nil
-	if !text || bytes.IndexByte(page, 0) >= 0 { // which ends a text page early
+	k.series, k.fresh, k.lines, k.here = k.fresh, nil, nil, nil
+	if !text || k.twice || bytes.IndexByte(page, 0) >= 0 { // which may end a text page early
 		return
 	}
 	lines := make([]knownLine, 0, len(k.series)+len(k.series)/4)
@@ -86,7 +114,7 @@ func (k *known) end(page []byte, text bool) {
 }
 
 // forget forgets the page.
-func (k *known) forget() { k.series, k.fresh, k.lines = nil, nil, nil }
+func (k *known) forget() { k.series, k.fresh, k.lines, k.here = nil, nil, nil, nil }
 
 // read calls add with each series of a text page whose lines are all known, in
 // their order, and with its value. It returns false at the first line that is

@@ -75,6 +75,9 @@ func Parse(page []byte, contentType string, visit func(series Series) error) err
 	for n := 0; ; {
 		entry, err := parser.Next()
 		if errors.Is(err, io.EOF) {
+			if at := endsEarly(page); media == mediaText && at >= 0 {
+				return fmt.Errorf("%w: line %d (byte %d): it is a NUL, and what follows would not be read", ErrExposition, 1+bytes.Count(page[:at], []byte{'\n'}), at)
+			}
 			return nil
 		}
 		if err != nil {
@@ -110,6 +113,21 @@ func Parse(page []byte, contentType string, visit func(series Series) error) err
 		}
 		if err := visit(s); err != nil {
 			return err
+		}
+	}
+}
+
+// endsEarly returns where a line of a text page begins with a NUL, which the parser
+// takes for the page's end; -1: nowhere.
+func endsEarly(page []byte) int {
+	for from := 0; ; from++ {
+		next := bytes.IndexByte(page[from:], 0)
+		if next < 0 {
+			return -1
+		}
+		from += next
+		if before := bytes.TrimRight(page[:from], " \t"); len(before) == 0 || before[len(before)-1] == '\n' {
+			return from
 		}
 	}
 }

@@ -91,6 +91,8 @@ func TestParseErrors(t *testing.T) {
 		{"type", "a 1\n# TYPE b nonsense\nb 1\n", "", "line 2 (byte 4)"},
 		{"no EOF", "# TYPE a gauge\na 1\n", om, "line 3 (end of page)"},
 		{"cut off", "a 1\nb{x=\"", "", "line 2 (byte 4)"},
+		{"NUL", "a 1\n \x00b 2\nc 3\n", "", "line 2 (byte 5)"},
+		{"NUL at the end", "a 1\n\x00", "", "line 2 (byte 4)"},
 		{"HTML", "<!DOCTYPE html><html></html>", "text/html; charset=utf-8", "answered HTML"},
 		{"HTML without a type", "\n <html></html>", "", "answered HTML"},
 		{"JSON", "{}", "application/json", `"application/json" is not one of text/plain`},

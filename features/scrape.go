@@ -2,6 +2,7 @@ package features
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -44,6 +45,24 @@ type Scraper struct {
 	cfg    ScrapeConfig
 	client *http.Client
 	known  known
+	twice  twice // of this scrape
+}
+
+// twice counts the values of series that a page has twice and that are not the same.
+// The first is taken, as Prometheus does.
+type twice struct {
+	n    int
+	name string // of the first such series
+}
+
+func (t twice) check() error {
+	switch t.n {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("1 value of a series that the page has twice, %s, is another than the first one and is not taken", t.name)
+	}
+	return fmt.Errorf("%d values of series that the page has twice, such as %s, are others than the first ones and are not taken", t.n, t.name)
 }
 
 // NewScraper checks cfg; errors name the field and what it accepts. The client
@@ -131,9 +150,15 @@ func (s *Scraper) Scrape(ctx context.Context, now time.Time) ([][]forestall.Samp
 	return s.samples(now), latency, nil
 }
 
-// Refused says which values of the newest page were not taken because of their own
-// stamps; nil if all were.
-func (s *Scraper) Refused() error { return s.stamps.check() }
+// Refused says which values of the newest page were not taken, because of their own
+// stamps or because their series had another one before; nil if all were.
+func (s *Scraper) Refused() error {
+	stamps, twice := s.stamps.check(), s.twice.check()
+	if stamps != nil && twice != nil {
+		return fmt.Errorf("%w; %w", stamps, twice)
+	}
+	return cmp.Or(stamps, twice)
+}
 
 // accept offers every format that Parse reads. The text format comes first: it
 // is the cheapest to read, and OpenMetrics and protobuf say nothing that a
@@ -190,18 +215,14 @@ func (s *Scraper) get(ctx context.Context, page *bytes.Buffer) (contentType stri
 func (s *Scraper) take(page []byte, contentType string, now time.Time) error {
 	text := isText(page, contentType)
 	s.begin()
-	s.repeated = false
+	s.repeated, s.twice = false, twice{}
 	if text && s.known.read(page, s.add) && s.end(now) == nil {
 		return nil
 	}
-	s.abort()
-	s.begin()
-	s.known.begin()
-	series := 0
-	err := Parse(page, contentType, func(one Series) error {
-		series++
-		return s.visit(one, now)
-	})
+	series, err := s.parse(page, contentType, now)
+	if errors.Is(err, errNotNoted) {
+		series, err = s.parse(page, contentType, now)
+	}
 	if err == nil {
 		if err = s.end(now); err == nil {
 			s.known.end(page, text)
@@ -216,6 +237,22 @@ func (s *Scraper) take(page []byte, contentType string, now time.Time) error {
 	return err
 }
 
+// errNotNoted is that of a page that must be parsed again: what it has of a series
+// first was not noted.
+var errNotNoted = errors.New("a series is there twice")
+
+func (s *Scraper) parse(page []byte, contentType string, now time.Time) (series int, err error) {
+	s.abort()
+	s.begin()
+	s.twice = twice{}
+	s.known.begin()
+	err = Parse(page, contentType, func(one Series) error {
+		series++
+		return s.visit(one, now)
+	})
+	return series, err
+}
+
 func (s *Scraper) visit(one Series, now time.Time) (err error) {
 	k, ok := s.known.find(one.raw)
 	if !ok && s.mapping.knows(one.Name) {
@@ -224,8 +261,25 @@ func (s *Scraper) visit(one Series, now time.Time) (err error) {
 		}
 	}
 	s.known.keep(k)
-	if k.what.to != nil && s.stamps.admit(one.Time, now) {
+	if k.what.to == nil {
+		return nil
+	}
+	if err := s.oneNode(k.what); err != nil {
+		return err
+	}
+	if !s.stamps.admit(one.Time, now) {
+		return nil
+	}
+	first, again := s.known.again(k, one.Value)
+	switch {
+	case !again:
 		s.add(k.what, one.Value)
+	case isAbsent(first):
+		return errNotNoted
+	case first != one.Value && (first == first || one.Value == one.Value):
+		if s.twice.n++; s.twice.n == 1 {
+			s.twice.name = one.Name
+		}
 	}
 	return nil
 }

@@ -25,10 +25,16 @@ const maxXIDs = 64
 // leave the exporter's window meanwhile. What the first scrape tells may be from long
 // ago: an exporter keeps the last XID until the driver is reloaded.
 type xids struct {
-	last, before float64 // the last one, in this scrape and as it was given before; NaN: none
-	counted      bool    // this scrape has counts
-	known        bool    // the one before had
+	last, before []lastOne // the last ones, in this scrape and as they were given before
+	counted      bool      // this scrape has counts
+	known        bool      // the one before had
 	codes        []xidCount
+}
+
+// lastOne is the last XID that one series gives: a GPU has one for each MIG instance.
+type lastOne struct {
+	series int32
+	code   float64
 }
 
 type xidCount struct {
@@ -36,23 +42,22 @@ type xidCount struct {
 	now, before float64 // 0: none lately
 }
 
-func noXIDs() xids { return xids{last: math.NaN(), before: math.NaN()} }
-
 // begin starts a scrape.
 func (x *xids) begin() {
-	x.last, x.counted = math.NaN(), false
+	x.last, x.counted = x.last[:0], false
 	for i := range x.codes {
 		x.codes[i].now = 0
 	}
 }
 
-// take takes the value of a series, NaN for none.
+// take takes the value of a series, NaN for none. The code is that which the series
+// counts, or tells those apart that give the last one.
 func (x *xids) take(what xidSeries, code int, v float64) {
-	if what == lastXID {
-		x.last = v
+	if math.IsNaN(v) {
 		return
 	}
-	if math.IsNaN(v) {
+	if what == lastXID {
+		x.last = append(x.last, lastOne{int32(code), v})
 		return
 	}
 	x.counted = true
@@ -70,6 +75,9 @@ func (x *xids) take(what xidSeries, code int, v float64) {
 // end completes the scrape and returns the codes that are new, each as often as
 // it came.
 func (x *xids) end() (news []int) {
+	if !x.counted || !x.known {
+		news = x.changed()
+	}
 	if x.counted {
 		for i := range x.codes {
 			c := &x.codes[i]
@@ -81,12 +89,28 @@ func (x *xids) end() (news []int) {
 			c.before = c.now
 		}
 		x.codes = slices.DeleteFunc(x.codes, func(c xidCount) bool { return c.now == 0 })
-	} else if last := x.last; !math.IsNaN(last) && !math.IsNaN(x.before) && last != x.before && last != 0 {
-		news = append(news, int(last))
 	}
 	x.known = x.counted
-	if !math.IsNaN(x.last) {
-		x.before = x.last
+	if len(x.last) > 0 {
+		x.last, x.before = x.before, x.last
+	}
+	return news
+}
+
+// changed returns the codes that are the last ones now and were not before: in their
+// series or, where it has new labels such as those of the pod that runs, in any.
+func (x *xids) changed() (news []int) {
+	if len(x.before) == 0 {
+		return nil
+	}
+	for _, l := range x.last {
+		before := slices.IndexFunc(x.before, func(b lastOne) bool { return b.series == l.series })
+		if before < 0 {
+			before = slices.IndexFunc(x.before, func(b lastOne) bool { return b.code == l.code })
+		}
+		if (before < 0 || x.before[before].code != l.code) && l.code != 0 && !slices.Contains(news, int(l.code)) {
+			news = append(news, int(l.code))
+		}
 	}
 	return news
 }
