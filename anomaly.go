@@ -42,11 +42,12 @@ func (u *Usualness) UnmarshalText(b []byte) error {
 	return fmt.Errorf("state %q is not one of unknown, usual, unusual", b)
 }
 
-// Anomaly is how unusual a component is for what it has been itself, by no model
-// and no label. It is no probability: what is unusual need not be failing.
+// Anomaly is how unusual a component is: for what it has been itself, by no model
+// and no label ([Risk.Anomaly]), or for what its model was trained on
+// ([Risk.Unlike]). It is no probability: what is unusual need not be failing.
 type Anomaly struct {
 	State     Usualness
-	Score     float64   // how unusual its newest minute was; NaN: not known
+	Score     float64   // how unusual its newest minute, or vector, was; NaN: not known
 	Threshold float64   // score from which it is unusual; NaN: still learnt; +Inf: nothing is
 	Since     time.Time // when it became unusual; zero: it is not
 	Reasons   []string  // what is unusual, in words and units, the most unusual first

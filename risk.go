@@ -85,6 +85,7 @@ type Risk struct {
 	Note        string   // why it is Unknown, or what a known one leaves out
 	Bounds      *Bounds  // of a probability that joins several components; nil: of one alone
 	Anomaly     *Anomaly // how unusual it is for itself; nil: that is not watched
+	Unlike      *Anomaly // how unlike it is to the ordinary operation that its model was trained on; nil: the model does not know
 }
 
 // Bounds are what a probability that takes components as independent may be in
@@ -132,13 +133,14 @@ type riskJSON struct {
 	Note        string    `json:"note,omitempty"`
 	Bounds      *Bounds   `json:"bounds,omitempty"`
 	Anomaly     *Anomaly  `json:"anomaly,omitempty"`
+	Unlike      *Anomaly  `json:"unlike,omitempty"`
 }
 
 // MarshalJSON writes an unknown probability as null, the horizon in seconds.
 func (r Risk) MarshalJSON() ([]byte, error) {
 	return json.Marshal(riskJSON{
 		r.Component, r.Time, r.Horizon.Seconds(), finite(r.Probability),
-		r.Grade, r.Reasons, r.Model, r.Note, r.Bounds, r.Anomaly,
+		r.Grade, r.Reasons, r.Model, r.Note, r.Bounds, r.Anomaly, r.Unlike,
 	})
 }
 
@@ -150,7 +152,7 @@ func (r *Risk) UnmarshalJSON(b []byte) error {
 	}
 	*r = Risk{
 		j.Component, j.Time, time.Duration(j.HorizonS * float64(time.Second)), orNaN(j.Probability),
-		j.Grade, j.Reasons, j.Model, j.Note, j.Bounds, j.Anomaly,
+		j.Grade, j.Reasons, j.Model, j.Note, j.Bounds, j.Anomaly, j.Unlike,
 	}
 	return nil
 }

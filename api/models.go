@@ -28,7 +28,17 @@ type ModelStatus struct {
 	Thresholds []AlarmThreshold     `json:"thresholds" doc:"probabilities from which a grade applies"`
 	Recent     PredictionScores     `json:"recent" doc:"of this version's predictions on this node that matured in the last 30 days"`
 	Drift      ModelDrift           `json:"drift"`
+	Unlike     *ModelUnlike         `json:"unlike,omitempty" doc:"from when a component is unlike the ordinary operation that the model was trained on; absent: its card does not know"`
 	Trial      *ModelTrial          `json:"trial,omitempty" doc:"of the model in the champion's shadow; absent: there is none"`
+}
+
+// ModelUnlike says from when a component is unlike the ordinary operation that a
+// model was trained on.
+type ModelUnlike struct {
+	Threshold float64 `json:"threshold" doc:"score above which it is"`
+	Alarms    float64 `json:"alarms" doc:"for each 1,000 component-days of ordinary operation, that the threshold was chosen for"`
+	Days      float64 `json:"component_days" doc:"of ordinary operation, that it was chosen by"`
+	Features  int     `json:"features" doc:"that take part"`
 }
 
 // ModelDrift says how far this node's telemetry is from what the model was

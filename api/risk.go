@@ -25,6 +25,7 @@ type riskSchema struct {
 	Note        string         `json:"note,omitempty" doc:"why the grade is unknown, or what a known one leaves out"`
 	Bounds      *boundsSchema  `json:"bounds,omitempty" doc:"of jobs and nodes as a whole, whose probability takes the parts as independent: what it may be in truth"`
 	Anomaly     *anomalySchema `json:"anomaly,omitempty" doc:"how unusual it is for what it has been itself, by no model; absent where that is not watched"`
+	Unlike      *anomalySchema `json:"unlike,omitempty" doc:"how unlike it is to the ordinary operation that its model was trained on; absent where the model's card does not know that"`
 }
 
 // anomalySchema describes the JSON of a forestall.Anomaly.

@@ -33,6 +33,7 @@ type RiskPoint struct {
 	Note        string              `json:"note,omitempty"`
 	Reasons     []string            `json:"reasons,omitempty"` // in words, at most 3, of suspect and failing components
 	Unusual     []string            `json:"unusual,omitempty"` // what of it is unlike its own past, in words, at most 3
+	Unlike      []string            `json:"unlike,omitempty"`  // what of it is unlike the training of its model, likewise
 }
 
 func (s *Server) snapshot() Snapshot {
@@ -86,6 +87,9 @@ func pointOf(r forestall.Risk) RiskPoint {
 	}
 	if r.Anomaly != nil && r.Anomaly.State == forestall.Unusual {
 		p.Unusual = first(r.Anomaly.Reasons, 3)
+	}
+	if r.Unlike != nil && r.Unlike.State == forestall.Unusual {
+		p.Unlike = first(r.Unlike.Reasons, 3)
 	}
 	if r.Grade == forestall.Suspect || r.Grade == forestall.Failing {
 		for _, reason := range first(r.Reasons, 3) {

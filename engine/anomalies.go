@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -19,16 +21,15 @@ import (
 // unusual watches nodes and GPUs for what is unlike their own past: the path that
 // needs neither labels nor a model. A nil unusual watches nothing.
 type unusual struct {
-	watch *anomaly.Watch
-	grade forestall.Grade // that a healthy component which is unusual counts as; Healthy: no other
-	stale time.Duration
-
-	stands map[forestall.Component]bool // those that are unusual, scoreAll's
+	watch  *anomaly.Watch
+	stale  time.Duration
+	stands standings // scoreAll's
 }
 
 // openUnusual begins to watch, unless the configuration says otherwise.
 func (e *Engine) openUnusual(t *telemetry) error {
 	c := e.cfg.Anomaly
+	t.counts, t.unlike = c.Grade(), standings{}
 	if c.Alarms == 0 || !e.cfg.FaultTolerance.PredictionEnabled {
 		return nil
 	}
@@ -36,7 +37,7 @@ func (e *Engine) openUnusual(t *telemetry) error {
 	if err != nil {
 		return err
 	}
-	t.unusual = &unusual{watch: w, grade: c.grade(), stale: e.scoring.Stale, stands: map[forestall.Component]bool{}}
+	t.unusual = &unusual{watch: w, stale: e.scoring.Stale, stands: standings{}}
 	e.registry.MustRegister(anomalyStanding{e})
 	return nil
 }
@@ -54,74 +55,72 @@ func (u *unusual) forget(c forestall.Component) {
 	}
 }
 
-// apply adds to risks how unusual their components are. One that its model finds
-// healthy counts as what the configuration says while it is unusual; whatever a
-// model says worse stands. Unknown stays unknown: that something is unusual gives
-// no probability. The predictions that are judged later are those without it.
+// apply adds to risks how unusual their components are: for themselves, and for what
+// their model was trained on. One that its model finds healthy counts as what the
+// configuration says while it is either. The predictions that are judged later are
+// those without it.
 func (t *telemetry) apply(risks []forestall.Risk, now time.Time) {
+	for i := range risks {
+		r := &risks[i]
+		champion, _ := t.lanes.of(r.Component.Kind)
+		failing := math.NaN()
+		if champion != nil {
+			r.Unlike = champion.scorer.Unlike(r.Component)
+			if _, at, ok := champion.scorer.Thresholds(r.Component.Kind); ok {
+				failing = at
+			}
+		}
+		t.applyOwn(r, now)
+		if r.Unlike != nil {
+			t.unlike.tell(t.log, r.Component, "unlike what its model was trained on", *r.Unlike)
+		}
+		predict.Raise(r, t.counts, failing)
+	}
+	if u := t.unusual; u != nil {
+		for _, c := range u.watch.Components() {
+			if s, ok := u.watch.Standing(c); ok && now.Sub(s.Last) > u.watch.Config().Memory {
+				u.watch.Forget(c) // a device or target that is no more
+				delete(u.stands, c)
+			}
+		}
+	}
+}
+
+// applyOwn adds how unusual a component is for itself.
+func (t *telemetry) applyOwn(r *forestall.Risk, now time.Time) {
 	u := t.unusual
 	if u == nil {
 		return
 	}
-	cfg := u.watch.Config()
-	for i := range risks {
-		r := &risks[i]
-		s, ok := u.watch.Standing(r.Component)
-		if !ok {
-			continue
-		}
-		t.lanes.with(r.Component, func(w *features.Window) { // whose source may have had nothing new since
-			if heard := now.Add(-w.Gap(now)); w.Last().Equal(s.Last) && heard.After(s.Last) {
-				s.Last = heard
-			}
-		})
-		a := predict.AnomalyOf(s, cfg, now, u.stale)
-		r.Anomaly = &a
-		u.tell(t, r.Component, a)
-		if a.State == forestall.Unusual && r.Grade == forestall.Healthy && u.grade > forestall.Healthy {
-			t.raise(r, a)
-		}
+	s, ok := u.watch.Standing(r.Component)
+	if !ok {
+		return
 	}
-	for _, c := range u.watch.Components() {
-		if s, ok := u.watch.Standing(c); ok && now.Sub(s.Last) > cfg.Memory {
-			u.watch.Forget(c) // a device or target that is no more
-			delete(u.stands, c)
+	t.lanes.with(r.Component, func(w *features.Window) { // whose source may have had nothing new since
+		if heard := now.Add(-w.Gap(now)); w.Last().Equal(s.Last) && heard.After(s.Last) {
+			s.Last = heard
 		}
-	}
+	})
+	a := predict.AnomalyOf(s, u.watch.Config(), now, u.stale)
+	r.Anomaly = &a
+	u.stands.tell(t.log, r.Component, "unusual for itself", a)
 }
 
-// raise counts a healthy component as worse because it is unusual.
-func (t *telemetry) raise(r *forestall.Risk, a forestall.Anomaly) {
-	r.Grade = t.unusual.grade
-	why := "unusual for itself since " + a.Since.Format("15:04") + ": " + strings.Join(a.Reasons, "; ")
-	r.Reasons = append([]forestall.Reason{{Feature: "anomaly", Value: a.Score, Text: why}}, r.Reasons...)
-	note := "its model finds it healthy; it counts as " + r.Grade.String() + " because it is unusual"
-	if r.Grade == forestall.Failing {
-		if champion, _ := t.lanes.of(r.Component.Kind); champion != nil {
-			if _, failing, ok := champion.scorer.Thresholds(r.Component.Kind); ok {
-				r.Probability = max(r.Probability, failing)
-				note += ", with the probability from which components are failing (anomaly.counts_as)"
-			}
-		}
-	}
-	if r.Note != "" {
-		note = r.Note + "; " + note
-	}
-	r.Note = note
-}
+// standings are the components that are unusual.
+type standings map[forestall.Component]bool
 
 // tell logs when a component becomes unusual and when it ceases to be, once each.
-func (u *unusual) tell(t *telemetry, c forestall.Component, a forestall.Anomaly) {
+func (s standings) tell(log *slog.Logger, c forestall.Component, how string, a forestall.Anomaly) {
 	now := a.State == forestall.Unusual
-	if u.stands[c] == now {
+	if s[c] == now {
 		return
 	}
-	if u.stands[c] = now; now {
-		t.log.Warn("component is unusual for itself", "component", c, "score", a.Score, "threshold", a.Threshold, "why", strings.Join(a.Reasons, "; "))
+	if s[c] = now; now {
+		log.Warn("component is "+how, "component", c, "score", a.Score, "threshold", a.Threshold, "why", strings.Join(a.Reasons, "; "))
 		return
 	}
-	delete(u.stands, c)
-	t.log.Info("component is unusual no more", "component", c, "state", a.State)
+	delete(s, c)
+	log.Info("component is "+how+" no more", "component", c, "state", a.State)
 }
 
 // learnPast learns what is usual from the recording, where nothing of it is
@@ -212,20 +211,26 @@ func (s anomalyStanding) Collect(ch chan<- prometheus.Metric) {
 
 // unusualNotes says what of this engine's components is unusual.
 func (v view) unusualNotes() (notes []string) {
-	var names []string
-	for _, r := range v.telemetry.Risks() {
-		if r.Anomaly != nil && r.Anomaly.State == forestall.Unusual {
-			names = append(names, r.Component.String())
+	risks := v.telemetry.Risks()
+	note := func(how string, of func(*forestall.Risk) *forestall.Anomaly) {
+		var names []string
+		for i := range risks {
+			if a := of(&risks[i]); a != nil && a.State == forestall.Unusual {
+				names = append(names, risks[i].Component.String())
+			}
 		}
+		if len(names) == 0 {
+			return
+		}
+		slices.Sort(names)
+		const most = 5
+		more := ""
+		if n := len(names) - most; n > 0 {
+			names, more = names[:most], " and others"
+		}
+		notes = append(notes, how+": "+strings.Join(names, ", ")+more+"; `forestall risk COMPONENT` says why")
 	}
-	if len(names) == 0 {
-		return nil
-	}
-	slices.Sort(names)
-	const most = 5
-	more := ""
-	if n := len(names) - most; n > 0 {
-		names, more = names[:most], " and others"
-	}
-	return []string{"unusual for themselves: " + strings.Join(names, ", ") + more + "; `forestall risk COMPONENT` says why"}
+	note("unusual for themselves", func(r *forestall.Risk) *forestall.Anomaly { return r.Anomaly })
+	note("unlike what their model was trained on", func(r *forestall.Risk) *forestall.Anomaly { return r.Unlike })
+	return notes
 }

@@ -14,7 +14,10 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
 	"github.com/stratoswarm/forestall/gpu"
+	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/predict"
 )
 
 // watchedEngine is an engine in virtual time whose only GPU is scraped once a
@@ -54,6 +57,16 @@ func watchedConfig(dir string) Config {
 // makes the readings others.
 func (w *watchedEngine) minutes(t *testing.T, n int, change map[string]float64) forestall.Risk {
 	t.Helper()
+	w.read(t, n, change)
+	r, ok := (view{w.Engine}).Risk(forestall.GPU("n1", 0))
+	if !ok || r.Anomaly == nil {
+		t.Fatalf("risk %+v, %v", r, ok)
+	}
+	return r
+}
+
+func (w *watchedEngine) read(t *testing.T, n int, change map[string]float64) {
+	t.Helper()
 	for i := range n {
 		w.now = w.now.Add(time.Minute)
 		samples, err := w.sim.Read(t.Context(), w.now, "n1", 0, nil)
@@ -73,11 +86,6 @@ func (w *watchedEngine) minutes(t *testing.T, n int, change map[string]float64) 
 		}
 	}
 	w.telemetry.scoreAll()
-	r, ok := (view{w.Engine}).Risk(forestall.GPU("n1", 0))
-	if !ok || r.Anomaly == nil {
-		t.Fatalf("risk %+v, %v", r, ok)
-	}
-	return r
 }
 
 // stop ends the engine in good order, or as a crash does.
@@ -139,7 +147,7 @@ func TestUnusual(t *testing.T) {
 	}
 
 	r = w.minutes(t, 5, nil)
-	if r.Anomaly.State != forestall.Usual || r.Grade != forestall.Healthy || !strings.Contains(w.log.String(), "component is unusual no more") {
+	if r.Anomaly.State != forestall.Usual || r.Grade != forestall.Healthy || !strings.Contains(w.log.String(), "component is unusual for itself no more") {
 		t.Errorf("when it is over: %s, %+v", r.Grade, r.Anomaly)
 	}
 	w.now = w.now.Add(time.Hour)
@@ -238,4 +246,70 @@ func TestUnusualRestart(t *testing.T) {
 		t.Errorf("learnt from the recording: %+v", r.Anomaly)
 	}
 	w.close()
+}
+
+// TestUnlikeTraining: a GPU whose model finds it healthy counts as what the
+// configuration says while it is unlike what the model was trained on; the watch of
+// its own past need not run.
+func TestUnlikeTraining(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "model")
+	files := hotModel(t, "calm", 0.01, 5*time.Minute)
+	card, err := model.ReadCard(strings.NewReader(files.Card))
+	if err != nil {
+		t.Fatal(err)
+	}
+	card.Unlike = &model.Unlike{Worst: 1, Clip: 100, Threshold: 3, Alarms: 1, Rows: 1000, Days: 90, Levels: []model.Level{{Feature: card.Features[0], Mean: 40, Spread: 10}}}
+	if err := model.Save(dir, []byte(files.Trees), card); err != nil {
+		t.Fatal(err)
+	}
+	strange := map[string]float64{"gpu_temperature_celsius": -60}
+	for counts, want := range map[string]forestall.Grade{"nothing": forestall.Healthy, "suspect": forestall.Suspect, "failing": forestall.Failing} {
+		c := watchedConfig(t.TempDir())
+		c.Anomaly.Alarms, c.Anomaly.CountsAs, c.Model.GPU = 0, counts, dir
+		w := newWatched(t, c, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+		risk := func(n int, change map[string]float64) forestall.Risk {
+			w.read(t, n, change)
+			r, _ := (view{w.Engine}).Risk(forestall.GPU("n1", 0))
+			return r
+		}
+		r := risk(30, nil)
+		if r.Anomaly != nil || r.Unlike == nil || r.Unlike.State != forestall.Usual || r.Grade != forestall.Healthy {
+			t.Fatalf("%s: %s, %+v, %+v", counts, r.Grade, r.Anomaly, r.Unlike)
+		}
+		was := r.Probability
+		r = risk(2, strange)
+		if r.Unlike.State != forestall.Unusual || len(r.Unlike.Reasons) != 1 || !strings.Contains(r.Unlike.Reasons[0], "temperature") || r.Grade != want {
+			t.Errorf("%s: %s, %+v", counts, r.Grade, r.Unlike)
+		}
+		if raised := want > forestall.Healthy; raised != (r.Reasons != nil && r.Reasons[0].Feature == predict.ReasonUnlike) || (r.Probability > was) != (want == forestall.Failing) {
+			t.Errorf("%s: %v (was %v), %+v", counts, r.Probability, was, r.Reasons)
+		}
+		if notes := (view{w.Engine}).notes(); !slices.Contains(notes, "unlike what their model was trained on: gpu/n1/0; `forestall risk COMPONENT` says why") {
+			t.Errorf("notes %q", notes)
+		}
+		if gpu := gpuModel((view{w.Engine}).Models()).Unlike; gpu == nil || *gpu != (api.ModelUnlike{Threshold: 3, Alarms: 1, Days: 90, Features: 1}) {
+			t.Errorf("the model says %+v", gpu)
+		}
+		families, err := w.registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]float64{"fault_tolerance_unlike_score{gpu/n1/0,gpu}": r.Unlike.Score, "fault_tolerance_unlike_threshold{gpu}": 3, "fault_tolerance_unlike_total{gpu}": 1} {
+			if got, ok := gathered(families, name); !ok || got != want {
+				t.Errorf("%s is %v, want %v", name, got, want)
+			}
+		}
+		if r = risk(10, nil); r.Unlike.State != forestall.Usual || r.Grade != forestall.Healthy {
+			t.Errorf("%s: when it is over: %s, %+v", counts, r.Grade, r.Unlike)
+		}
+		if log := w.log.String(); strings.Count(log, "component is unlike what its model was trained on") != 2 {
+			t.Errorf("log %s", log)
+		}
+		w.now = w.now.Add(time.Hour)
+		w.telemetry.scoreAll()
+		if r, _ := (view{w.Engine}).Risk(forestall.GPU("n1", 0)); r.Unlike.State != forestall.UsualUnknown || !strings.Contains(r.Unlike.Note, "stale") {
+			t.Errorf("%s: when nothing is scraped: %+v", counts, r.Unlike)
+		}
+		w.close()
+	}
 }

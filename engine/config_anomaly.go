@@ -32,8 +32,8 @@ func (c AnomalyConfig) learn() anomaly.LearnConfig {
 	return l
 }
 
-// grade is what a healthy component that is unusual counts as.
-func (c AnomalyConfig) grade() forestall.Grade {
+// Grade is what a healthy component that is unusual counts as.
+func (c AnomalyConfig) Grade() forestall.Grade {
 	switch c.CountsAs {
 	case "suspect":
 		return forestall.Suspect

@@ -35,8 +35,18 @@ func (v view) modelStatus(l *lane) api.ModelStatus {
 		Roles: roles, Trouble: v.models.trouble(l.kind), HandMade: card.Training.HandMade(),
 		Thresholds: v.telemetry.judged.alarmThresholds(l.kind),
 		Recent:     predictionScores(v.telemetry.judged.accuracy.RecentOf(l.kind, version)),
-		Drift:      v.modelDrift(l), Trial: v.modelTrial(l, roles),
+		Drift:      v.modelDrift(l), Trial: v.modelTrial(l, roles), Unlike: modelUnlike(card),
 	}
+}
+
+// modelUnlike says from when a component is unlike what a model was trained on; nil:
+// its card does not know.
+func modelUnlike(card *model.Card) *api.ModelUnlike {
+	u := card.Unlike
+	if u == nil {
+		return nil
+	}
+	return &api.ModelUnlike{Threshold: u.Threshold, Alarms: u.Alarms, Days: u.Days, Features: len(u.Levels)}
 }
 
 // driftNotes says where telemetry is no longer of the kind that a model knows.

@@ -31,8 +31,10 @@ type telemetry struct {
 	owners     owners
 	lanes      *lanes
 	judged     *judgement
-	unusual    *unusual  // nil: nothing is watched for what is unlike its past
-	recorder   *recorder // nil: nothing is recorded
+	unusual    *unusual        // nil: nothing is watched for what is unlike its past
+	unlike     standings       // components that are unlike what their model was trained on, scoreAll's
+	counts     forestall.Grade // that a healthy component counts as which is unusual; Healthy: no other
+	recorder   *recorder       // nil: nothing is recorded
 	refilled   refill
 	filling    filling
 	past       *past // nil: nothing is known

@@ -39,6 +39,7 @@ type Card struct {
 	Reliability  *Reliability       `json:"reliability,omitempty"`          // nil: the probabilities were not judged on held-out rows
 	Recalibrated *Recalibration     `json:"recalibrated,omitempty"`         // nil: the calibration is as it was fitted; else it has been corrected by this
 	Distribution *Distribution      `json:"distribution,omitempty"`         // nil: drift cannot be seen
+	Unlike       *Unlike            `json:"unlike,omitempty"`               // nil: what is unlike ordinary operation cannot be seen
 	Metrics      map[string]float64 `json:"metrics,omitempty"`              // on held-out data, by name
 	Monotone     map[string]int     `json:"monotone_constraints,omitempty"` // feature to +1 or -1
 	TreesSHA256  string             `json:"trees_sha256"`                   // of model.txt, hex
@@ -165,6 +166,11 @@ func (c *Card) Validate() error {
 	if d := c.Distribution; d != nil {
 		if err := d.Validate(len(c.Features)); err != nil {
 			return bad("distribution", "%v", err)
+		}
+	}
+	if u := c.Unlike; u != nil {
+		if err := u.Validate(c.Features); err != nil {
+			return bad("unlike", "%v", err)
 		}
 	}
 	if r := c.Recalibrated; r != nil {

@@ -39,6 +39,10 @@ func smallCard() Card {
 			After:  Probabilities{LogLoss: 0.1, Brier: 0.02, BrierSkill: 0.1, ECE: 0.01},
 			Curve:  []ReliabilityPoint{{Rows: 98, Mean: 0.01, Observed: 0}, {Rows: 2, Mean: 0.5, Observed: 1}},
 		},
+		Unlike: &Unlike{
+			Worst: 5, Clip: 100, Threshold: 2.5, Alarms: 1, Rows: 800, Days: 60,
+			Levels: []Level{{"temp", 61, 7.5}, {"none", 0, 0.001}},
+		},
 		Metrics:  map[string]float64{"average_precision": 0.5},
 		Monotone: map[string]int{"temp": 1, "load": -1},
 	}
@@ -116,7 +120,7 @@ func TestLoadErrors(t *testing.T) {
 		{"other trees", append(golden(t), '\n'), good, ErrMismatch, "SHA-256"},
 		{"no digest", golden(t), encode(func(c *Card) { c.TreesSHA256 = "" }), ErrCard, "trees_sha256"},
 		{"feature name", golden(t), encode(func(c *Card) { c.Features, c.Monotone = []string{"temp", "load", "none", "sight"}, nil }), ErrMismatch, "sight"},
-		{"feature count", golden(t), encode(func(c *Card) { c.Features, c.Monotone = []string{"temp"}, nil }), ErrMismatch, "1"},
+		{"feature count", golden(t), encode(func(c *Card) { c.Features, c.Monotone, c.Unlike = []string{"temp"}, nil, nil }), ErrMismatch, "1"},
 		{"not JSON", golden(t), []byte("{"), ErrCard, ""},
 		{"unknown field", golden(t), bytes.Replace(good, []byte(`"name"`), []byte(`"nome"`), 1), ErrCard, "nome"},
 		{"format", golden(t), bytes.Replace(good, []byte(`"format": 1`), []byte(`"format": 2`), 1), ErrCard, "format is 2"},
@@ -133,6 +137,13 @@ func TestLoadErrors(t *testing.T) {
 		{"spread", golden(t), encode(func(c *Card) { c.Trials.Spread = -1 }), ErrCard, "spread is -1"},
 		{"reliability", golden(t), encode(func(c *Card) { c.Reliability.Positives = 101 }), ErrCard, "101 positives of 100"},
 		{"curve", golden(t), encode(func(c *Card) { c.Reliability.Curve[1].Mean = 0.001 }), ErrCard, "curve point 1"},
+		{"unlike", golden(t), encode(func(c *Card) { c.Unlike.Threshold = 9.3 }), ErrCard, "unlike threshold is 9.3; it must be above 0 and below 9.21"},
+		{"unlike none", golden(t), encode(func(c *Card) { c.Unlike.Levels = nil }), ErrCard, "unlike it has no levels"},
+		{"unlike spread", golden(t), encode(func(c *Card) { c.Unlike.Levels[1].Spread = 0 }), ErrCard, `unlike level of "none"`},
+		{"unlike feature", golden(t), encode(func(c *Card) { c.Unlike.Levels[0].Feature = "tmp" }), ErrCard, `unlike level of "tmp"`},
+		{"unlike twice", golden(t), encode(func(c *Card) { c.Unlike.Levels[1].Feature = "temp" }), ErrCard, `unlike level of "temp"`},
+		{"unlike days", golden(t), encode(func(c *Card) { c.Unlike.Days = 0 }), ErrCard, "0 days must be above 0"},
+		{"unlike worst", golden(t), encode(func(c *Card) { c.Unlike.Worst = 0 }), ErrCard, "unlike worst is 0"},
 		{"slope", golden(t), encode(func(c *Card) { c.Calibration = Calibration{Method: Platt, Slope: -1} }), ErrCard, "slope"},
 		{"points", golden(t), encode(func(c *Card) {
 			c.Calibration = Calibration{Method: Isotonic, Points: []Point{{0, 0.5}, {1, 0.4}}}
@@ -258,7 +269,7 @@ func TestOldCard(t *testing.T) {
   "trees_sha256": "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"
 }`
 	c, err := ReadCard(strings.NewReader(old))
-	if err != nil || c.Trials != nil || c.Reliability != nil || c.Name != "disk" {
+	if err != nil || c.Trials != nil || c.Reliability != nil || c.Unlike != nil || c.Name != "disk" {
 		t.Errorf("%+v, %v", c, err)
 	}
 }

@@ -22,6 +22,12 @@ var (
 		"Probability that the component fails within its model's horizon; NaN when unknown.", "component", "kind")
 	thresholdDesc = desc("alarm_threshold_probability",
 		"Probability from which components of the kind have the grade; +Inf while nothing does.", "kind", "grade")
+	unlikeScoreDesc = desc("unlike_score",
+		"How unlike the component is to the ordinary operation that its model was trained on; NaN when nothing that it knows is reported.", "component", "kind")
+	unlikeThresholdDesc = desc("unlike_threshold",
+		"Score above which a component of the kind is unlike what its model was trained on.", "kind")
+	unlikesDesc = desc("unlike_total",
+		"Times that a component became unlike what its model was trained on.", "kind")
 	accuracyDesc = desc("prediction_accuracy",
 		"Balanced accuracy of the predictions that matured in the last 30 days: always saying no scores 0.5; NaN until both outcomes were seen.")
 	precisionDesc = desc("prediction_precision_ratio",
@@ -54,6 +60,9 @@ func newLeadHistogram() prometheus.Histogram {
 func (s *Scorer) Describe(ch chan<- *prometheus.Desc) {
 	ch <- riskDesc
 	ch <- thresholdDesc
+	ch <- unlikeScoreDesc
+	ch <- unlikeThresholdDesc
+	ch <- unlikesDesc
 }
 
 // Collect implements [prometheus.Collector] with the newest risks.
@@ -67,7 +76,21 @@ func (s *Scorer) Collect(ch chan<- prometheus.Metric) {
 		t := j.thresholds
 		ch <- prometheus.MustNewConstMetric(thresholdDesc, prometheus.GaugeValue, t.suspect, kind.String(), forestall.Suspect.String())
 		ch <- prometheus.MustNewConstMetric(thresholdDesc, prometheus.GaugeValue, t.failing, kind.String(), forestall.Failing.String())
+		if j.unlike != nil {
+			j.unlike.collect(ch, kind)
+		}
 	}
+}
+
+// collect gives a figure of each component that is known.
+func (u *unlike) collect(ch chan<- prometheus.Metric, kind forestall.Kind) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for c, s := range u.stands {
+		ch <- prometheus.MustNewConstMetric(unlikeScoreDesc, prometheus.GaugeValue, s.score, c.String(), kind.String())
+	}
+	ch <- prometheus.MustNewConstMetric(unlikeThresholdDesc, prometheus.GaugeValue, u.detector.Threshold(), kind.String())
+	ch <- prometheus.MustNewConstMetric(unlikesDesc, prometheus.CounterValue, float64(u.begins), kind.String())
 }
 
 // Describe implements [prometheus.Collector].

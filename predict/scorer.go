@@ -50,6 +50,7 @@ type judge struct {
 	thresholds thresholds // in force; the scorer's lock guards them
 	odds       atomic.Pointer[correction]
 	drift      *Drift    // nil: the card does not say how its training data lay
+	unlike     *unlike   // nil: the card does not say what ordinary operation is
 	blind      float64   // share of what the model weighs from which a window is too strange
 	unseenFrom float64   // and from which too much of it is missing
 	buffers    sync.Pool // *buffers
@@ -106,6 +107,10 @@ func newJudge(kind forestall.Kind, m *model.Model, schema *features.Schema, cfg 
 	j.fixed = j.thresholds
 	j.odds.Store(&correction{1, m.Card.Version})
 	j.drift, j.blind = newDrift(m, cfg.Drift), cfg.Drift.Blind
+	var err error
+	if j.unlike, err = newUnlike(m, cfg.Hysteresis); err != nil {
+		return nil, err
+	}
 	for _, name := range m.Features() {
 		i, ok := schema.Index(name)
 		if !ok {
@@ -190,6 +195,7 @@ func (s *Scorer) ScoreAll(now time.Time, store *features.Store) []forestall.Risk
 		if !seen[c] {
 			delete(s.latest, c)
 			delete(s.grades, c)
+			s.judges[c.Kind].forget(c)
 		}
 	}
 	return risks
@@ -226,7 +232,9 @@ func (s *Scorer) grade(r forestall.Risk, blind string) forestall.Risk {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := r.Component
-	if r.Grade != forestall.Unknown {
+	if r.Grade == forestall.Unknown {
+		s.judges[c.Kind].forget(c)
+	} else {
 		now := s.judges[c.Kind].thresholds.next(r.Probability, s.grades[c])
 		r.Grade, s.grades[c] = now.grade, now
 	}
@@ -361,6 +369,13 @@ func (s *Scorer) judge(j *judge, one *seen, siblings []*seen) (r forestall.Risk,
 	return r, blind
 }
 
+// forget drops how a component stands that is not known any more.
+func (j *judge) forget(c forestall.Component) {
+	if j != nil && j.unlike != nil {
+		j.unlike.forget(c)
+	}
+}
+
 // describe returns what a feature of the model is.
 func (j *judge) describe(feature int) features.Feature { return j.schema.Describe(j.place[feature]) }
 
@@ -370,6 +385,11 @@ func (j *judge) score(one *seen, witnesses [][]float64, reasons int) (r forestal
 		b.row[f] = b.vector[i]
 	}
 	odds := j.odds.Load()
+	if j.unlike != nil {
+		if err := j.unlike.take(one.component, one.last, b.row, j.describe); err != nil {
+			return r, "", err
+		}
+	}
 	if j.drift != nil {
 		j.drift.observe(b.row, one.last)
 		if share := j.drift.beyond(b.row); share >= j.blind {

@@ -59,10 +59,7 @@ func Deviates(d anomaly.Deviation) string {
 	if d.Metric == anomaly.MetricReported {
 		w = words{label: "metrics reported:", unit: "%", scale: 100}
 	}
-	far := fmt.Sprintf(" (%.0f standard deviations)", math.Abs(d.Value-d.Mean)/d.Spread)
-	if d.Spread <= 1e-3*math.Abs(d.Mean) || d.Spread <= 1e-3 && d.Mean == 0 {
-		far = "" // it never moved; the number would say nothing
-	}
+	far := farFrom(d.Value, d.Mean, d.Spread)
 	switch {
 	case w.kind == onOff:
 		return fmt.Sprintf("%s %s, usually %s", w.label, share(d.Value), share(d.Mean))
@@ -72,6 +69,14 @@ func Deviates(d anomaly.Deviation) string {
 		return fmt.Sprintf("%s %s, usually %s", w.label, w.value(d.Value), w.value(d.Mean))
 	}
 	return fmt.Sprintf("%s %s, usually %s ± %s%s", w.label, w.value(d.Value), w.amount(d.Mean*w.scale, ""), w.value(d.Spread), far)
+}
+
+// farFrom words a distance in standard deviations.
+func farFrom(v, mean, spread float64) string {
+	if spread <= 1e-3*math.Abs(mean) || spread <= 1e-3 && mean == 0 {
+		return "" // it never moved; the number would say nothing
+	}
+	return fmt.Sprintf(" (%.0f standard deviations)", math.Abs(v-mean)/spread)
 }
 
 // share words how much of the time something is on.

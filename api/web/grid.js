@@ -95,7 +95,7 @@ function nodeRow(n, now) {
 
 function cell(r, label) {
   const text = probability(r.probability, r.grade);
-  const strange = r.unusual ? "unusual for itself: " + r.unusual.join("; ") : "";
+  const strange = [r.unusual && "unusual for itself: " + r.unusual.join("; "), r.unlike && "unlike its model's training: " + r.unlike.join("; ")].filter(Boolean).join("; ");
   const why = [r.note || (r.reasons ?? []).join("; "), strange].filter(Boolean).join("; ");
   const b = el("button", {
     type: "button", class: `cell ${r.grade}${strange ? " unusual" : ""}`, "data-component": r.component, "aria-pressed": String(r.component === selected),
@@ -144,7 +144,7 @@ async function showDetail(now) {
   const line = [spark(series, points), el("p", { class: "soft" }, `last ${duration(step * points)}`)];
   const head = [el("h3", {}, r.component, runs.length ? el("span", { class: "soft" }, ` runs ${runs.join(", ")}`) : null), el("p", { class: "figure" }, probability(r.probability, r.grade))];
   if (r.grade === "unknown") {
-    fill("detail", head, el("p", {}, r.note || "it could not be judged"), unusual(r.unusual), line);
+    fill("detail", head, el("p", {}, r.note || "it could not be judged"), unusual(r.unusual), unlike(r.unlike), line);
     return;
   }
   if (detailOf !== selected) fill("detail", head, line); // the reasons follow
@@ -163,14 +163,21 @@ async function showDetail(now) {
   fill("detail", head,
     el("p", {}, el("span", { class: `tag ${full.grade}` }, full.grade), ` within ${duration(full.horizon_seconds)}`),
     el("p", { class: "soft" }, `model ${full.model || "none"}, seen ${ago(now, full.time)}`),
-    unusual(full.anomaly?.state === "unusual" ? full.anomaly.reasons ?? [] : null), soft(learning(full.anomaly)),
+    unusual(strange(full.anomaly)), soft(learning(full.anomaly)), unlike(strange(full.unlike)),
     line, el("ol", {}, (full.reasons ?? []).slice(0, 6).map((x) => reason(x, most))));
 }
 
-// unusual says what of a component is unlike its own past.
-function unusual(reasons) {
-  return reasons ? el("p", {}, el("span", { class: "tag unusual" }, "unusual for itself"), " " + reasons.join("; ")) : null;
+// unusual says what of a component is unlike its own past, unlike what is unlike
+// the training of its model.
+function unusual(reasons) { return tagged("unusual for itself", reasons); }
+
+function unlike(reasons) { return tagged("unlike its model's training", reasons); }
+
+function tagged(how, reasons) {
+  return reasons ? el("p", {}, el("span", { class: "tag unusual" }, how), " " + reasons.join("; ")) : null;
 }
+
+function strange(anomaly) { return anomaly?.state === "unusual" ? anomaly.reasons ?? [] : null; }
 
 function learning(anomaly) { return anomaly?.state === "unknown" ? anomaly.note : ""; }
 

@@ -34,7 +34,7 @@ type backtestCmd struct {
 
 // Help adds to the command's help.
 func (backtestCmd) Help() string {
-	return "Replays telemetry through the windows and the model as an engine does, and lists every alarm: caught with its lead time, late (less than the model's lead was left), or false, with its reasons; and the incidents that were missed. Lead and horizon are the model's."
+	return "Replays telemetry through the windows and the model as an engine does, and lists every alarm: caught with its lead time, late (less than the model's lead was left), or false, with its reasons; and the incidents that were missed. Lead and horizon are the model's. With anomaly.counts_as = \"failing\" in --config a component that is unlike what the model was trained on alarms too, as in an engine."
 }
 
 // backtested is what came out.
@@ -47,6 +47,7 @@ type backtested struct {
 	counts train.VectorCounts
 
 	threshold float64
+	unlike    forestall.Grade // that a healthy component counts as which is unlike the model's training
 	scores    train.Scores
 	row       []judgedRow // of the scores, at the threshold or above
 	e         *train.Evaluation
@@ -118,6 +119,9 @@ func (c *backtestCmd) prepare(g *globals) (*backtested, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b.unlike, err = countsAs(c.Config); err != nil {
+		return nil, err
+	}
 	if b.schema, err = predict.SchemaFor(m, mappings.Extra(kind)...); err != nil {
 		return nil, err
 	}
@@ -140,6 +144,7 @@ func (b *backtested) judge(g *globals) error {
 	if err != nil {
 		return err
 	}
+	_, failing, _ := scorer.Thresholds(b.replay.kind)
 	b.counts = train.VectorCounts{Verdicts: map[train.Verdict]int{}, Rows: map[forestall.Component]int{}}
 	group := map[forestall.Component]int32{}
 	scrapes := func(yield func([]forestall.Sample, error) bool) {
@@ -152,6 +157,8 @@ func (b *backtested) judge(g *globals) error {
 	}
 	return scorer.Replay(scrapes, features.NewStore(schemas), b.cmd.Interval, func(t time.Time, risk forestall.Risk) error {
 		c := risk.Component
+		risk.Unlike = scorer.Unlike(c)
+		predict.Raise(&risk, b.unlike, failing)
 		if t.Before(b.replay.begin) {
 			return nil
 		}
@@ -220,6 +227,16 @@ func (b *backtested) reasons(a train.Alarm) []forestall.Reason {
 		return nil
 	}
 	return b.row[i].reasons
+}
+
+// alarmWords words the reasons for an alarm.
+func alarmWords(reasons []forestall.Reason) (words []string) {
+	for _, r := range reasons {
+		if r.Contribution > 0 || r.Feature == predict.ReasonUnlike {
+			words = append(words, r.Text)
+		}
+	}
+	return words
 }
 
 // lead returns the time from an alarm to the incident.

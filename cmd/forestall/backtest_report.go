@@ -79,11 +79,7 @@ func (b *backtested) page(now time.Time) (*report.Backtest, error) {
 		if !math.IsNaN(a.Event) {
 			alarm.Lead = textDuration(b.lead(a))
 		}
-		for _, r := range b.reasons(a) {
-			if r.Contribution > 0 {
-				alarm.Because = append(alarm.Because, r.Text)
-			}
-		}
+		alarm.Because = alarmWords(b.reasons(a))
 		p.Alarms = append(p.Alarms, alarm)
 	}
 	for _, m := range verdictMeaning {

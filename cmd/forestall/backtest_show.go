@@ -43,22 +43,16 @@ func (b *backtested) showAlarms(v view) {
 	t := textTable{header: []string{"TIME", "COMPONENT", ">RISK", "", ">LEAD", "BECAUSE"}}
 	paints := map[train.AlarmOutcome]sgr{train.AlarmCaught: sgrGreen, train.AlarmLate: sgrYellow, train.AlarmFalse: sgrRed, train.AlarmMissed: sgrMagenta}
 	for _, a := range b.alarms {
-		lead, because := "", ""
+		lead, why := "", ""
 		if !math.IsNaN(a.Event) {
 			lead = textDuration(b.lead(a))
 		}
 		if a.Outcome == train.AlarmMissed {
-			because = "the highest before the incident"
+			why = "the highest before the incident"
 		}
-		var words []string
-		for _, r := range b.reasons(a) {
-			if r.Contribution > 0 {
-				words = append(words, r.Text)
-			}
-		}
-		because += strings.Join(words, "; ")
+		why += strings.Join(alarmWords(b.reasons(a)), "; ")
 		t.add(cellOf(timeText(b.replay.time(a.Time))), cellOf(b.scores.Groups[a.Component]), cellOf(fmt.Sprintf("%.3g %%", 100*a.Probability)),
-			textCell{string(a.Outcome), paints[a.Outcome]}, cellOf(lead), cellOf(because))
+			textCell{string(a.Outcome), paints[a.Outcome]}, cellOf(lead), cellOf(why))
 	}
 	fmt.Fprintf(v.out, "Alarms at a probability of %.4g:\n\n", b.threshold)
 	t.writeOr(v, "None, and no incident.")

@@ -55,6 +55,9 @@ func (v view) risks(all []forestall.Risk) {
 		if a := r.Anomaly; because == "" && a != nil && a.State == forestall.Unusual {
 			because = "unusual: " + strings.Join(a.Reasons, "; ")
 		}
+		if a := r.Unlike; because == "" && a != nil && a.State == forestall.Unusual {
+			because = "unlike its model's training: " + strings.Join(a.Reasons, "; ")
+		}
 		if r.Grade >= forestall.Suspect && len(r.Reasons) > 0 {
 			because = r.Reasons[0].Text
 		}
@@ -75,7 +78,7 @@ func (v view) risks(all []forestall.Risk) {
 func (v view) risk(r forestall.Risk) {
 	if r.Grade == forestall.Unknown {
 		fmt.Fprintf(v.out, "%s  %s: %s\n", r.Component, v.paint("unknown", sgrMagenta), orDash(r.Note))
-		v.anomaly(r.Anomaly)
+		v.anomalies(r)
 		return
 	}
 	fmt.Fprintf(v.out, "%s  %s: %s within %s (model %s, %s)\n", r.Component,
@@ -86,7 +89,7 @@ func (v view) risk(r forestall.Risk) {
 	if r.Note != "" {
 		fmt.Fprintln(v.out, textClean(r.Note))
 	}
-	v.anomaly(r.Anomaly)
+	v.anomalies(r)
 	if len(r.Reasons) == 0 {
 		return
 	}
@@ -102,19 +105,24 @@ func (v view) risk(r forestall.Risk) {
 	t.write(v)
 }
 
-// anomaly says how unusual a component is for itself.
-func (v view) anomaly(a *forestall.Anomaly) {
+// anomalies says how unusual a component is, for itself and for its model.
+func (v view) anomalies(r forestall.Risk) {
+	v.anomaly("For itself", r.Anomaly)
+	v.anomaly("For what its model was trained on", r.Unlike)
+}
+
+func (v view) anomaly(of string, a *forestall.Anomaly) {
 	if a == nil {
 		return
 	}
 	state := v.paint(a.State.String(), map[forestall.Usualness]sgr{forestall.Usual: sgrGreen, forestall.Unusual: sgrYellow, forestall.UsualUnknown: sgrMagenta}[a.State])
 	switch {
 	case a.State == forestall.Unusual:
-		fmt.Fprintf(v.out, "For itself it is %s, since %s: %s (score %.2f, threshold %.2f).\n", state, v.ago(a.Since), textClean(strings.Join(a.Reasons, "; ")), a.Score, a.Threshold)
+		fmt.Fprintf(v.out, "%s it is %s, since %s: %s (score %.2f, threshold %.2f).\n", of, state, v.ago(a.Since), textClean(strings.Join(a.Reasons, "; ")), a.Score, a.Threshold)
 	case a.Note != "":
-		fmt.Fprintf(v.out, "For itself it is %s: %s.\n", state, textClean(a.Note))
+		fmt.Fprintf(v.out, "%s it is %s: %s.\n", of, state, textClean(a.Note))
 	default:
-		fmt.Fprintf(v.out, "For itself it is %s (score %.2f, threshold %.2f).\n", state, a.Score, a.Threshold)
+		fmt.Fprintf(v.out, "%s it is %s (score %.2f, threshold %.2f).\n", of, state, a.Score, a.Threshold)
 	}
 }
 

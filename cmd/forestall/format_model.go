@@ -48,6 +48,9 @@ func (v view) model(m api.ModelStatus) {
 	}
 	v.scores(m.Recent)
 	v.drift(m.Drift)
+	if u := m.Unlike; u != nil {
+		line("unlike", "what it was trained on from a score of %.3g: %s, chosen by %.4g component-days", u.Threshold, textUnlikeAlarms(u.Alarms), u.Days)
+	}
 	if m.Trial != nil {
 		v.trial(m.Trial)
 	}
@@ -100,6 +103,11 @@ func (v view) drift(d api.ModelDrift) {
 		text += ": " + strings.Join(features, ", ")
 	}
 	v.modelLine("drift", "%s", text)
+}
+
+// textUnlikeAlarms says how often ordinary operation is to pass a threshold.
+func textUnlikeAlarms(alarms float64) string {
+	return fmt.Sprintf("%.4g in 1,000 component-days of ordinary operation", alarms)
 }
 
 func (v view) trial(t *api.ModelTrial) {

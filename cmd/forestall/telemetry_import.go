@@ -128,6 +128,16 @@ func mappingsOf(config string) (*features.Mappings, error) {
 	return features.NewMappings(c.Features.Map)
 }
 
+// countsAs returns what a component counts as that its model finds healthy and that
+// is unusual, as a configuration says; Healthy without one.
+func countsAs(config string) (forestall.Grade, error) {
+	if config == "" {
+		return forestall.Healthy, nil
+	}
+	c, err := engine.LoadConfig(config)
+	return c.Anomaly.Grade(), err
+}
+
 // imported sums up what was recorded.
 type imported struct {
 	scrapes, values int

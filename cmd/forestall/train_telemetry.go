@@ -12,6 +12,8 @@ import (
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/predict"
+	"github.com/stratoswarm/forestall/predict/anomaly"
 	"github.com/stratoswarm/forestall/recording"
 	"github.com/stratoswarm/forestall/train"
 )
@@ -23,6 +25,7 @@ type telemetryTraining struct {
 	Lead     time.Duration   `group:"Recorded telemetry" placeholder:"DURATION" help:"Notice that acting needs: what comes sooner is too late, and its rows are left out."`
 	Windows  []time.Duration `group:"Recorded telemetry" default:"5m,1h,6h,24h" placeholder:"DURATION,.." help:"Windows of the features (${default}). A component is unknown until the shortest is covered."`
 	Sets     []string        `group:"Recorded telemetry" placeholder:"SET,.." help:"Sets of metrics to learn from beside the kind's own, where engines recorded them: details (what NVML says beyond those), context (a GPU beside its siblings; its source), history (failures until then, time since repair), cohort (how often components of the fleet, the GPU model and driver, the zone and the node fail)."`
+	Unlike   float64         `name:"unlike-alarms" group:"Recorded telemetry" placeholder:"N" default:"1" help:"Also fit to the rows without a failure within the horizon what ordinary operation is, so that an engine sees what is unlike it, failures of a new kind too; at a threshold that ordinary operation passes N times in 1,000 component-days (${default}), chosen by the newer half of the telemetry. 0: do without."`
 	TableOut string          `group:"Recorded telemetry" placeholder:"FILE" help:"Keep the table that is made, as Parquet, with component, hour, label and event_hour."`
 
 	made *madeTable // nil: trained on a table
@@ -44,7 +47,23 @@ type madeTable struct {
 	replay *replay
 	counts train.VectorCounts
 	spread *model.DistributionBuilder // of the rows
+	usual  *predict.UnlikeFit         // of those without a failure within the horizon
 	dir    string                     // temporary; "": none
+
+	unusual error // why the card does not say what ordinary operation is; nil: it does, or is not asked to
+}
+
+// tell prints what the model will take for unlike ordinary operation.
+func (m *madeTable) tell(g *globals, card *model.Card) {
+	switch u := card.Unlike; {
+	case m == nil || m.usual == nil:
+	case u != nil:
+		fmt.Fprintf(g.out, "Unlike ordinary operation from a score of %.3g: %s, chosen by %.4g newer component-days.\n", u.Threshold, textUnlikeAlarms(u.Alarms), u.Days)
+	case errors.Is(m.unusual, anomaly.ErrFewRows):
+		fmt.Fprintf(g.out, "It will not see what is unlike ordinary operation: the newer half of the telemetry has %.3g ordinary component-days, and %d are needed.\n", m.usual.Days(), anomaly.LeastPeaks)
+	default:
+		fmt.Fprintf(g.out, "It will not see what is unlike ordinary operation: %v.\n", m.unusual)
+	}
 }
 
 // prepareTelemetry sets the flags as they are for a table made of telemetry, and
@@ -68,6 +87,9 @@ func (c *trainCmd) prepareTelemetry() (done func(), err error) {
 	}
 	if c.Horizon <= 0 {
 		return nil, errors.New("--telemetry needs --horizon: within which time the incidents are to be predicted, such as 1h")
+	}
+	if !(c.Unlike >= 0 && c.Unlike <= 1000) {
+		return nil, fmt.Errorf("--unlike-alarms %v: it must be 0 to 1000 alarms in 1,000 component-days", c.Unlike)
 	}
 	if c.Lead < 0 || c.Recovery < 0 {
 		return nil, errors.New("--lead and --recovery must not be negative")
@@ -139,6 +161,10 @@ func (c *trainCmd) makeTable(g *globals) (err error) {
 		return err
 	}
 	m.spread = model.NewDistributionBuilder(len(m.schema.Names()), c.Seed)
+	if c.Unlike > 0 {
+		m.usual = predict.NewUnlikeFit(m.schema, c.Drop)
+	}
+	newer := m.replay.begin.Add(m.replay.to.Sub(m.replay.begin) / 2)
 	reported := make([]bool, len(m.schema.Names()))
 	_, err = createFile(c.Table, func(f *os.File) (int64, error) {
 		w, err := recording.NewWriter(f, recording.Table, m.schema.Kind(), m.schema.Version(), append(slices.Clone(m.schema.Names()), columnLabel, columnHour, columnEvent))
@@ -152,6 +178,13 @@ func (c *trainCmd) makeTable(g *globals) (err error) {
 				return nil
 			}
 			m.spread.Add(r.Vector)
+			if m.usual != nil && r.Verdict == train.Negative {
+				if r.Time.Before(newer) {
+					m.usual.Learn(r.Vector)
+				} else if err := m.usual.Hold(r.Component, r.Time, r.Vector); err != nil {
+					return err
+				}
+			}
 			for i, v := range r.Vector {
 				reported[i] = reported[i] || !math.IsNaN(v)
 			}
@@ -224,6 +257,9 @@ func (m *madeTable) describe(c *trainCmd, card *model.Card) {
 	}
 	if len(place) == len(card.Features) {
 		card.Distribution = m.spread.Distribution(place)
+	}
+	if m.usual != nil {
+		card.Unlike, m.unusual = m.usual.Unlike(c.Unlike)
 	}
 	card.Training.From, card.Training.To = m.replay.begin, m.replay.to
 	card.Training.Notes = fmt.Sprintf("telemetry of %s, a row every %s; %s; ", textCount(len(m.counts.Rows), m.schema.Kind().String()), c.Interval, textCount(len(m.replay.incidents), "incident")) + card.Training.Notes

@@ -91,6 +91,7 @@ func (c *trainCmd) tell(g *globals, in *trainInput, f *fitted, card *model.Card,
 	in.from.tell(g, f)
 	tellCalibration(g, card)
 	f.came.tell(g, c, card)
+	c.made.tell(g, card)
 	if in.from != nil && in.from.card.Reliability != nil && c.Calibrate == "" {
 		fmt.Fprintf(g.out, "The probabilities of %s were fitted to rows held out; those of the new model are not: give --calibrate.\n", in.from.card.Name)
 	}

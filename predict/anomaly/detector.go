@@ -7,9 +7,12 @@ import (
 	"slices"
 )
 
+// mostWorst bounds [Config.Worst].
+const mostWorst = 64
+
 // Config says how a detector is fitted.
 type Config struct {
-	Worst    int     // metrics of a row that count, the most unusual ones; 1 or more
+	Worst    int     // metrics of a row that count, the most unusual ones; 1 to 64
 	HalfLife float64 // rows over which a tracker smooths: an older row counts half; 0: not at all
 	Holdout  float64 // share of the rows, the last, that choose the threshold, in (0,1)
 	Quantile float64 // share of the held out rows that lie below the threshold, in (0,1)
@@ -25,8 +28,8 @@ func DefaultConfig() Config {
 // Validate names the first field that is out of its range.
 func (c Config) Validate() error {
 	switch {
-	case c.Worst < 1:
-		return fmt.Errorf("anomaly: Worst is %d; it must be 1 or more metrics", c.Worst)
+	case c.Worst < 1 || c.Worst > mostWorst:
+		return fmt.Errorf("anomaly: Worst is %d; it must be 1 to %d metrics", c.Worst, mostWorst)
 	case !(c.HalfLife >= 0) || math.IsInf(c.HalfLife, 0):
 		return fmt.Errorf("anomaly: HalfLife is %v; it must be 0 or more rows", c.HalfLife)
 	case !(c.Holdout > 0 && c.Holdout < 1):
@@ -103,8 +106,23 @@ func Fit(rows [][]float64, cfg Config) (*Detector, error) {
 	return d, nil
 }
 
+// NewDetector returns the detector of known levels. A metric whose spread is NaN
+// takes no part. Worst and Clip are those of [Config].
+func NewDetector(mean, spread []float64, threshold float64, worst int, clip float64) (*Detector, error) {
+	cfg := DefaultConfig()
+	cfg.Worst, cfg.Clip = worst, clip
+	if len(mean) != len(spread) {
+		return nil, fmt.Errorf("anomaly: %w: %d means, %d spreads", ErrWidth, len(mean), len(spread))
+	}
+	return &Detector{cfg: cfg, mean: mean, spread: spread, threshold: threshold}, cfg.Validate()
+}
+
 // Threshold returns the smoothed surprise above which a component is unusual.
 func (d *Detector) Threshold() float64 { return d.threshold }
+
+// Level returns a metric's usual level and standard deviation; the latter is NaN for
+// one that takes no part.
+func (d *Detector) Level(metric int) (mean, spread float64) { return d.mean[metric], d.spread[metric] }
 
 // Surprise returns how unusual a row is by itself: the mean of log(1+z²) over the
 // [Config.Worst] most unusual of its reported metrics, z a metric's distance from
@@ -116,13 +134,17 @@ func (d *Detector) Surprise(row, parts []float64) (float64, error) {
 	if len(row) != len(d.mean) || parts != nil && len(parts) != len(row) {
 		return math.NaN(), fmt.Errorf("anomaly: %w: %d metrics, %d parts; the detector has %d", ErrWidth, len(row), len(parts), len(d.mean))
 	}
-	w := worst{make([]float64, 0, min(d.cfg.Worst, len(row)))}
+	var room [mostWorst]float64
+	w := worst{room[:0:min(d.cfg.Worst, len(row))]} // of |z|, which rises with the surprise
 	for c, v := range row {
-		part := surprise(v, d.mean[c], d.spread[c], d.cfg.Clip)
+		z := min(d.cfg.Clip, math.Abs(v-d.mean[c])/d.spread[c])
 		if parts != nil {
-			parts[c] = part
+			parts[c] = math.Log1p(z * z)
 		}
-		w.add(part)
+		w.add(z)
+	}
+	for i, z := range w.of {
+		w.of[i] = math.Log1p(z * z)
 	}
 	return w.mean(), nil
 }
@@ -140,14 +162,23 @@ func (w *worst) add(part float64) {
 	if part != part || cap(w.of) == 0 {
 		return
 	}
-	if len(w.of) == cap(w.of) {
-		if part <= w.of[0] {
-			return
+	n := len(w.of)
+	if n < cap(w.of) { // into the gap at its end
+		w.of = w.of[:n+1]
+		for ; n > 0 && w.of[n-1] > part; n-- {
+			w.of[n] = w.of[n-1]
 		}
-		w.of = w.of[:copy(w.of, w.of[1:])]
+		w.of[n] = part
+		return
 	}
-	at, _ := slices.BinarySearch(w.of, part)
-	w.of = slices.Insert(w.of, at, part)
+	if part <= w.of[0] {
+		return
+	}
+	at := 0 // into the place of the least
+	for ; at+1 < n && w.of[at+1] < part; at++ {
+		w.of[at] = w.of[at+1]
+	}
+	w.of[at] = part
 }
 
 // mean is NaN when there is none.
@@ -171,24 +202,45 @@ func (w *worst) rms() float64 {
 
 // fitLevels returns a detector without a threshold.
 func fitLevels(rows [][]float64, cfg Config) *Detector {
-	width := len(rows[0])
-	d := &Detector{cfg: cfg, mean: make([]float64, width), spread: make([]float64, width), threshold: math.Inf(1)}
-	for c := range width {
-		n, mean, squares, largest := 0.0, 0.0, 0.0, 0.0
-		for _, row := range rows {
-			if v := row[c]; v == v {
-				n++
-				delta := v - mean
-				mean += delta / n // Welford 1962
-				squares += delta * (v - mean)
-				largest = max(largest, math.Abs(v))
-			}
+	m := newMoments(len(rows[0]))
+	for _, row := range rows {
+		m.add(row)
+	}
+	return m.detector(cfg)
+}
+
+// moments are what is known of each metric's values (Welford 1962).
+type moments []moment
+
+type moment struct{ n, mean, squares, largest float64 }
+
+func newMoments(metrics int) moments { return make(moments, metrics) }
+
+// add takes a row. What is missing or infinite takes no part.
+func (m moments) add(row []float64) {
+	for c, v := range row[:len(m)] {
+		if v-v != 0 {
+			continue
 		}
-		d.mean[c] = mean
-		if n > 0 {
-			d.spread[c] = math.Sqrt(squares / n)
+		x := &m[c]
+		x.n++
+		delta := v - x.mean
+		x.mean += delta / x.n
+		x.squares += delta * (v - x.mean)
+		x.largest = max(x.largest, math.Abs(v))
+	}
+}
+
+// detector returns one without a threshold. A metric of which next to nothing was
+// seen takes no part.
+func (m moments) detector(cfg Config) *Detector {
+	d := &Detector{cfg: cfg, mean: make([]float64, len(m)), spread: make([]float64, len(m)), threshold: math.Inf(1)}
+	for c, x := range m {
+		d.mean[c], d.spread[c] = x.mean, math.NaN()
+		if x.n < minRows {
+			continue
 		}
-		d.spread[c] = max(d.spread[c], leastSpread*largest)
+		d.spread[c] = max(math.Sqrt(x.squares/x.n), leastSpread*x.largest)
 		if d.spread[c] == 0 {
 			d.spread[c] = leastSpread
 		}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -12,6 +12,7 @@ import (
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
+	"github.com/stratoswarm/forestall/predict/anomaly"
 )
 
 // A simulated fleet: package gpu's simulator, whose readings follow the quantiles
@@ -171,25 +172,8 @@ func (a *simAlarms) push(row *simRow, score float64) {
 	}
 }
 
-// tailPeaks is how many peaks the tail is fitted to.
-const tailPeaks = 50
-
 // rare returns the threshold that so many of the GPUs that were followed are
-// expected to pass: beyond the tailPeaks highest peaks their excess is taken for
-// exponential (peaks over threshold, Pickands 1975, with shape 0).
+// expected to pass.
 func (a *simAlarms) rare(expected float64) float64 {
-	var all []float64
-	for _, p := range a.peaks {
-		all = append(all, p)
-	}
-	slices.Sort(all)
-	if len(all) <= tailPeaks {
-		return math.Inf(1)
-	}
-	all = all[len(all)-tailPeaks-1:]
-	excess := 0.0
-	for _, p := range all[1:] {
-		excess += (p - all[0]) / tailPeaks
-	}
-	return all[0] + excess*math.Log(tailPeaks/expected)
+	return anomaly.Rare(slices.Collect(maps.Values(a.peaks)), expected)
 }

@@ -8,9 +8,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
 	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/predict"
 	"github.com/stratoswarm/forestall/predict/anomaly"
 )
 
@@ -27,10 +29,13 @@ const (
 	simDays     = simWarm + 24*time.Hour // so that a day is judged
 )
 
-// simJudges score a row: by what was learnt of failures, and by how unusual it is.
+// simJudges score a row: by what was learnt of failures, and by how unlike ordinary
+// operation it is, by what 'forestall train' fits and an engine judges by.
 type simJudges struct {
 	learnt   *model.Ensemble
 	used     []int // places of its features
+	names    []string
+	usual    *predict.UnlikeFit
 	detector *anomaly.Detector
 	row      []float64
 }
@@ -42,6 +47,9 @@ func (j *simJudges) scores(vector []float64) (learnt, unusual float64, err error
 	}
 	if learnt, err = j.learnt.Raw(j.row); err != nil {
 		return 0, 0, err
+	}
+	if j.detector == nil {
+		return learnt, math.Inf(-1), nil
 	}
 	if unusual, err = j.detector.Surprise(vector, nil); math.IsNaN(unusual) {
 		unusual = math.Inf(-1) // nothing is reported: unknown, no alarm
@@ -72,31 +80,48 @@ func trainSim(ctx context.Context, schema *features.Schema, seed uint64) (*simJu
 	}); err != nil {
 		return nil, err
 	}
-	var usual [][]float64
+	j := &simJudges{names: names, usual: predict.NewUnlikeFit(schema, nil)}
 	healthy := simFleet{seed + 1, 200, 12 * time.Hour, nil}
 	if err := healthy.run(ctx, schema, func(row *simRow) error {
 		if lot(row.gpu, int(row.at)) < 0.1 {
 			learn(row)
-			usual = append(usual, slices.Clone(row.vector))
+			j.usual.Learn(row.vector)
 		}
 		return nil
 	}); err != nil {
 		return nil, err
 	}
-	j := &simJudges{}
 	var learntNames []string
 	learntNames, j.used = l.used(names)
 	trained, err := r.train(ctx, l, learntNames)
 	if err != nil {
 		return nil, err
 	}
-	if j.learnt, err = ensemble(trained); err != nil {
-		return nil, err
-	}
-	cfg := anomaly.DefaultConfig()
-	cfg.Clip = 100
-	j.detector, err = anomaly.Fit(usual, cfg)
+	j.learnt, err = ensemble(trained)
 	return j, err
+}
+
+// hold has a healthy fleet choose both thresholds, each at so many alarms in 1,000
+// component-days.
+func (j *simJudges) hold(ctx context.Context, schema *features.Schema, f simFleet, alarms float64) (learntAt, unusualAt float64, err error) {
+	learnt := newSimAlarms(math.Inf(1))
+	err = f.run(ctx, schema, func(row *simRow) error {
+		a, _, err := j.scores(row.vector)
+		if err != nil {
+			return err
+		}
+		learnt.push(row, a)
+		return j.usual.Hold(forestall.GPU("", row.gpu), simStart.Add(row.at), row.vector)
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	u, err := j.usual.Unlike(alarms)
+	if err != nil {
+		return 0, 0, err
+	}
+	j.detector, err = predict.UnlikeDetector(u, j.names)
+	return learnt.rare(alarms / 1000 * u.Days), u.Threshold, err
 }
 
 // simWatch judges a fleet under two thresholds, one of each judge.
@@ -135,14 +160,12 @@ func simulatedFleet(ctx context.Context) (ok bool, err error) {
 		return false, err
 	}
 	tell("simulated fleet: thresholds")
-	healthy, err := j.watch(ctx, schema, simFleet{200, 2 * simGPUs, simDays, nil}, math.Inf(1), math.Inf(1))
+	// One false alarm in 10,000 GPU-days of each judge leaves room for the luck of
+	// the test.
+	learntAt, unusualAt, err := j.hold(ctx, schema, simFleet{200, 2 * simGPUs, simDays, nil}, 0.1)
 	if err != nil {
 		return false, err
 	}
-	// One false alarm in 10,000 GPU-days of each judge leaves room for the luck of
-	// the test.
-	const expected = 2 * simGPUs / 10000.0
-	learntAt, unusualAt := healthy.learnt.rare(expected), healthy.unusual.rare(expected)
 	tell("simulated fleet: false alarms")
 	quiet, err := j.watch(ctx, schema, simFleet{500, simGPUs, simDays, nil}, learntAt, unusualAt)
 	if err != nil {
