@@ -22,6 +22,8 @@ type ModelStatus struct {
 	SHA256     string               `json:"sha256" doc:"of the card, which holds that of the trees"`
 	Horizon    float64              `json:"horizon_seconds"`
 	Lead       float64              `json:"lead_seconds,omitempty" doc:"what comes sooner is not predicted"`
+	Windows    []string             `json:"windows,omitempty" doc:"of its features"`
+	Sets       []string             `json:"sets,omitempty" doc:"of metrics that it was trained with, beside the kind's own"`
 	HandMade   bool                 `json:"hand_made,omitempty" doc:"nothing was trained: it came with Forestall"`
 	Roles      forestall.ModelRoles `json:"roles" doc:"as the ledger has them; a champion without sha256 is the model that forestall.toml names"`
 	Trouble    string               `json:"trouble,omitempty" doc:"why this node does not run what the ledger says"`

@@ -71,19 +71,24 @@ type one[T any] struct {
 func (s *Server) registerRisk(api huma.API) {
 	op := operation(http.MethodGet, "/v1/risk", "list-risk", "Risk of every component this engine knows of, cluster-wide", http.StatusUnprocessableEntity)
 	huma.Register(api, op, func(_ context.Context, in *struct {
-		Node string `query:"node" doc:"only the node and GPUs of this node"`
-		Kind string `query:"kind" enum:"node,gpu,agent,service" doc:"only components of this kind"`
+		Node    string `query:"node" doc:"only the node and GPUs of this node"`
+		Kind    string `query:"kind" enum:"node,gpu,agent,service" doc:"only components of this kind"`
+		Horizon string `query:"horizon" doc:"refuse unless the risks are over this horizon, such as 1h: a model has one, and its probabilities say nothing of another"`
 	},
 	) (*list[forestall.Risk], error) {
 		risks := slices.DeleteFunc(s.sortedRisks(), func(r forestall.Risk) bool {
 			return in.Node != "" && r.Component.NodeName() != in.Node || in.Kind != "" && r.Component.Kind.String() != in.Kind
 		})
+		if err := checkHorizon(in.Horizon, risks...); err != nil {
+			return nil, err
+		}
 		return listOf(risks), nil
 	})
 
 	op = operation(http.MethodGet, "/v1/risk/{component}", "get-risk", "Risk of one component, with its reasons", http.StatusNotFound, http.StatusUnprocessableEntity)
 	huma.Register(api, op, func(_ context.Context, in *struct {
 		Component string `path:"component" doc:"kind/name; a GPU is gpu/NODE/INDEX" example:"gpu/n3/0"`
+		Horizon   string `query:"horizon" doc:"refuse unless the risks are over this horizon, such as 1h: a model has one, and its probabilities say nothing of another"`
 	},
 	) (*one[forestall.Risk], error) {
 		c, err := forestall.ParseComponent(in.Component)
@@ -94,8 +99,28 @@ func (s *Server) registerRisk(api huma.API) {
 		if !ok {
 			return nil, huma.Error404NotFound(fmt.Sprintf("no component %s is known to this engine; GET /v1/risk lists those that are", c))
 		}
+		if err := checkHorizon(in.Horizon, r); err != nil {
+			return nil, err
+		}
 		return &one[forestall.Risk]{r}, nil
 	})
+}
+
+// checkHorizon refuses another horizon than that of the risks; "" is none.
+func checkHorizon(horizon string, risks ...forestall.Risk) error {
+	if horizon == "" {
+		return nil
+	}
+	want, err := time.ParseDuration(horizon)
+	if err != nil || want <= 0 {
+		return huma.Error422UnprocessableEntity(fmt.Sprintf("horizon %.40q is no length of time such as 5m or 1h", horizon))
+	}
+	for _, r := range risks {
+		if r.Grade != forestall.Unknown && r.Horizon != want {
+			return huma.Error422UnprocessableEntity(fmt.Sprintf("horizon %s: the risk of %s is over %s, and a model says nothing of another horizon", want, r.Component, r.Horizon))
+		}
+	}
+	return nil
 }
 
 // sortedRisks returns the risks in the order of their components.

@@ -85,7 +85,7 @@ func (v view) jobRisk(w *migrate.WorkloadState, risks []forestall.Risk) forestal
 			parts = append(parts, r)
 		}
 	}
-	return predict.JointRisk(w.Spec.Component(), parts, predict.ByNode)
+	return predict.JointRisk(w.Spec.Component(), parts, predict.ByNode, v.cfg.Policy.SuspectAt)
 }
 
 func (v view) Status() api.Status {

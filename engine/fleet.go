@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -119,7 +120,7 @@ func (v view) Fleet() api.FleetStatus {
 	status := api.FleetStatus{
 		Health: api.Number(f.Health), Horizon: f.Horizon.Seconds(), Components: f.Components, Known: f.Known, Failed: f.Failed,
 		Suspect: f.Suspect, Failing: f.Failing, Expected: api.Number(f.Expected), Any: api.Number(f.Any),
-		Trend: trendWord(trend), Change: api.Number(change), Why: why, Hours: []api.FleetHour{}, Nodes: v.nodeRisks(risks),
+		Trend: trendWord(trend), Change: api.Number(change), Why: why, Hours: []api.FleetHour{}, Nodes: v.nodeRisks(risks, failed),
 	}
 	if status.Any != nil {
 		status.Bounds = &f.Bounds
@@ -134,14 +135,36 @@ func trendWord(t predict.Trend) string { return orElse(string(t), "unknown") }
 
 // nodeRisks returns of each node the risk that it or one of its GPUs fails, by
 // node.
-func (v view) nodeRisks(risks []forestall.Risk) []forestall.Risk {
-	parts := map[string][]forestall.Risk{}
+func (v view) nodeRisks(risks []forestall.Risk, failed func(forestall.Component) bool) []forestall.Risk {
+	return nodeRisks(risks, failed, v.cfg.Policy.SuspectAt)
+}
+
+// nodeRisks joins the risks of each node's parts. What has failed already is known
+// and named in the note; the risk is that of the others.
+func nodeRisks(risks []forestall.Risk, failed func(forestall.Component) bool, suspect float64) []forestall.Risk {
+	parts, down := map[string][]forestall.Risk{}, map[string][]string{}
 	for _, r := range risks {
-		parts[r.Component.NodeName()] = append(parts[r.Component.NodeName()], r)
+		name := r.Component.NodeName()
+		if failed(r.Component) {
+			down[name] = append(down[name], r.Component.String())
+			if _, there := parts[name]; !there {
+				parts[name] = nil
+			}
+			continue
+		}
+		parts[name] = append(parts[name], r)
 	}
 	all := make([]forestall.Risk, 0, len(parts))
 	for name, p := range parts {
-		all = append(all, predict.JointRisk(forestall.Node(name), p, predict.ByNode))
+		r := predict.JointRisk(forestall.Node(name), p, predict.ByNode, suspect)
+		if gone := down[name]; len(gone) > 0 {
+			note := "failed: " + strings.Join(gone, ", ")
+			if len(p) > 0 && r.Note != "" {
+				note += "; " + r.Note
+			}
+			r.Note = note
+		}
+		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b forestall.Risk) int { return a.Component.Compare(b.Component) })
 	return all
@@ -184,7 +207,7 @@ func (s fleetStanding) Collect(ch chan<- prometheus.Metric) {
 	gauge(fleetKnownDesc, float64(f.Known)/float64(f.Components))
 	_, change, _ := s.telemetry.judged.fleet.Trend(s.now())
 	gauge(fleetTrendDesc, change)
-	for _, r := range v.nodeRisks(risks) {
+	for _, r := range v.nodeRisks(risks, failed) {
 		if r.Component.Name != s.name {
 			continue
 		}

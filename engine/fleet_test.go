@@ -57,3 +57,27 @@ func TestFleetWithCrashedNodes(t *testing.T) {
 		}
 	}
 }
+
+// TestNodeOfAFailedGPU: a GPU that has failed is not one of which nothing is known.
+func TestNodeOfAFailedGPU(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	good := func(c forestall.Component) forestall.Risk {
+		return forestall.Risk{Component: c, Time: at, Horizon: time.Hour, Probability: 0.01, Grade: forestall.Healthy}
+	}
+	dead := forestall.GPU("nE", 0)
+	risks := []forestall.Risk{
+		forestall.UnknownRisk(dead, at, "stale"), good(forestall.GPU("nE", 1)), good(forestall.GPU("nE", 2)),
+		forestall.UnknownRisk(forestall.GPU("nF", 0), at, "stale"), good(forestall.GPU("nF", 1)),
+		forestall.UnknownRisk(forestall.Node("nG"), at, "its node has crashed"),
+	}
+	all := nodeRisks(risks, func(c forestall.Component) bool { return c == dead || c == forestall.Node("nG") }, 0.2)
+	want := []struct {
+		grade forestall.Grade
+		note  string
+	}{{forestall.Healthy, "failed: gpu/nE/0"}, {forestall.Unknown, "not known: gpu/nF/0"}, {forestall.Unknown, "failed: node/nG"}}
+	for i, w := range want {
+		if len(all) != len(want) || all[i].Grade != w.grade || all[i].Note != w.note {
+			t.Fatalf("%+v", all)
+		}
+	}
+}

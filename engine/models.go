@@ -10,6 +10,7 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/migrate"
 	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/predict"
@@ -26,11 +27,30 @@ func (v view) Models() []api.ModelStatus {
 	return all
 }
 
+// setsOf returns the names of the sets of metrics that a schema has.
+func setsOf(schema *features.Schema) (sets []string) {
+	has := func(m features.Metric) bool {
+		return slices.ContainsFunc(schema.Metrics(), func(own features.Metric) bool { return own.Name == m.Name })
+	}
+	for _, set := range features.Sets() {
+		metrics := features.SetMetrics(schema.Kind(), set)
+		if len(metrics) > 0 && !slices.ContainsFunc(metrics, func(m features.Metric) bool { return !has(m) }) {
+			sets = append(sets, string(set))
+		}
+	}
+	return sets
+}
+
 func (v view) modelStatus(l *lane) api.ModelStatus {
 	card := &l.model.Card
 	roles, _ := v.modelRoles(l.kind)
 	odds, version := l.scorer.Odds(l.kind)
+	var windows []string
+	for _, w := range card.Windows {
+		windows = append(windows, w.String())
+	}
 	return api.ModelStatus{
+		Windows: windows, Sets: setsOf(l.schema),
 		Kind: l.kind, Name: card.Name, Version: version, Odds: odds, SHA256: l.digest, Horizon: time.Duration(card.Horizon).Seconds(), Lead: time.Duration(card.Lead).Seconds(),
 		Roles: roles, Trouble: v.models.trouble(l.kind), HandMade: card.Training.HandMade(),
 		Thresholds: v.telemetry.judged.alarmThresholds(l.kind),

@@ -32,11 +32,14 @@ func ByNode(c forestall.Component) string { return c.NodeName() }
 // shared lower the probability that at least one fails, and raise that of many at
 // once.
 //
-// The grade is the worst of the known parts'. A part that is not known is named
+// The grade is the worst of the known parts', and Suspect from where Low reaches
+// suspect on: many small risks add up to one that is worth a checkpoint, and Low so
+// counts only what adds up however the parts of a domain fail together. Failing is
+// said where a part is, since else there is nothing to move away from. A part that is not known is named
 // in the note: the probability is a lower bound then, and a job of which nothing
 // worse is known than healthy is Unknown. The reasons are the weightiest of the
 // parts, each with its part's name before it.
-func JointRisk(c forestall.Component, parts []forestall.Risk, domain Domain) forestall.Risk {
+func JointRisk(c forestall.Component, parts []forestall.Risk, domain Domain, suspect float64) forestall.Risk {
 	var known []forestall.Risk
 	var missing []string
 	for _, r := range parts {
@@ -68,10 +71,13 @@ func JointRisk(c forestall.Component, parts []forestall.Risk, domain Domain) for
 			job.Reasons = append(job.Reasons, reason)
 		}
 	}
+	joint := anyOf(known, job.Horizon, domain)
+	if joint.Low >= suspect {
+		job.Grade = max(job.Grade, forestall.Suspect)
+	}
 	if len(missing) > 0 && job.Grade == forestall.Healthy {
 		return forestall.UnknownRisk(c, job.Time, note)
 	}
-	joint := anyOf(known, job.Horizon, domain)
 	job.Probability, job.Bounds = joint.independent, &joint.Bounds
 	slices.SortStableFunc(job.Reasons, func(a, b forestall.Reason) int {
 		return cmp.Compare(math.Abs(b.Contribution), math.Abs(a.Contribution))

@@ -36,20 +36,50 @@ func TestJointRisk(t *testing.T) {
 		{"none", nil, math.NaN(), forestall.Unknown, "nothing is known"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := predict.JointRisk(forestall.Agent("train-7"), c.parts, predict.ByNode)
+			r := predict.JointRisk(forestall.Agent("train-7"), c.parts, predict.ByNode, 0.5)
 			same := math.Abs(r.Probability-c.p) < 1e-12 || math.IsNaN(r.Probability) && math.IsNaN(c.p)
 			if !same || r.Grade != c.grade || !strings.Contains(r.Note, c.note) || r.Component != forestall.Agent("train-7") {
 				t.Errorf("risk %+v", r)
 			}
 		})
 	}
-	r := predict.JointRisk(forestall.Agent("train-7"), []forestall.Risk{a, b}, predict.ByNode)
+	r := predict.JointRisk(forestall.Agent("train-7"), []forestall.Risk{a, b}, predict.ByNode, 0.5)
 	if r.Horizon != time.Minute || !r.Time.Equal(at(20)) || len(r.Reasons) != 2 ||
 		r.Reasons[0].Text != "gpu/n1/1: PCIe replays 3/s (+3.0)" {
 		t.Errorf("risk %+v", r)
 	}
 	if a.Reasons[0].Text != "temperature 91 °C (+2.0)" {
 		t.Error("the part's own reason was changed")
+	}
+}
+
+// TestJointRiskGrade: many parts that are healthy each make a job that is not, as
+// far as they do not fail together.
+func TestJointRiskGrade(t *testing.T) {
+	job := func(nodes, gpus int, p float64, more ...forestall.Risk) forestall.Risk {
+		for n := range nodes {
+			for g := range gpus {
+				more = append(more, risk(forestall.GPU(string(rune('a'+n)), g), 0, p, forestall.Healthy))
+			}
+		}
+		return predict.JointRisk(forestall.Agent("train-7"), more, predict.ByNode, 0.2)
+	}
+	lost := forestall.UnknownRisk(forestall.GPU("z", 0), at(0), "stale")
+	for _, c := range []struct {
+		name  string
+		risk  forestall.Risk
+		grade forestall.Grade
+	}{
+		{"64 parts of 12 % on 8 nodes", job(8, 8, 0.12), forestall.Suspect},
+		{"8 parts of 12 % on one node, which may be one cause", job(1, 8, 0.12), forestall.Healthy},
+		{"64 parts of 0.25 % on 8 nodes", job(8, 8, 0.0025), forestall.Healthy},
+		{"certain, and yet no part to move away from", job(20, 8, 0.19), forestall.Suspect},
+		{"a lower bound, with one that is not known", job(8, 8, 0.12, lost), forestall.Suspect},
+		{"healthy, with one that is not known", job(8, 8, 0.0025, lost), forestall.Unknown},
+	} {
+		if c.risk.Grade != c.grade {
+			t.Errorf("%s: %s with %.4f, %+v", c.name, c.risk.Grade, c.risk.Probability, c.risk.Bounds)
+		}
 	}
 }
 
@@ -65,7 +95,7 @@ func TestJointRiskBounds(t *testing.T) {
 			parts = append(parts, risk(forestall.GPU(string(rune('a'+i%domains)), i), 0, p, forestall.Suspect))
 			worst, sum = max(worst, p), sum+p
 		}
-		r := predict.JointRisk(forestall.Agent("w"), parts, predict.ByNode)
+		r := predict.JointRisk(forestall.Agent("w"), parts, predict.ByNode, 0.5)
 		b := r.Bounds
 		if !(worst-1e-12 <= b.Low && b.Low <= r.Probability && r.Probability <= b.High && b.High <= min(1, sum)+1e-12) {
 			t.Fatalf("worst %v, low %v, independent %v, high %v, sum %v", worst, b.Low, r.Probability, b.High, sum)

@@ -76,7 +76,7 @@ func (r TrialRule) Judge(s TrialResult, now time.Time) (Verdict, []string) {
 	}
 	alone := float64(s.Alone) / float64(max(1, s.Rows+s.Alone))
 	if s.Alone > 0 {
-		said = append(said, fmt.Sprintf("to %.2g %% of the champion's predictions the challenger had none", 100*alone))
+		said = append(said, fmt.Sprintf("to %.3g %% of the champion's predictions the challenger had none", 100*alone))
 	}
 	over := took >= r.MaxTime
 	switch {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -77,6 +78,14 @@ func TestTrialFindsTheBetter(t *testing.T) {
 	t.Logf("%d of 60 trials of models that are alike were decided", wrong)
 	if wrong > 12 { // 10 % are expected
 		t.Errorf("%d of 60 trials of models that are alike were decided", wrong)
+	}
+}
+
+// TestJudgeSaysShares: a share is written as people write it.
+func TestJudgeSaysShares(t *testing.T) {
+	_, why := DefaultTrialRule().Judge(TrialResult{Alone: 40}, t0)
+	if !slices.Contains(why, "to 100 % of the champion's predictions the challenger had none") {
+		t.Errorf("%q", why)
 	}
 }
 

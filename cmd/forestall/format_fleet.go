@@ -32,6 +32,9 @@ func (v view) fleet(f api.FleetStatus) {
 		because := r.Note
 		if r.Grade >= forestall.Suspect && len(r.Reasons) > 0 {
 			because = r.Reasons[0].Text
+			if r.Note != "" {
+				because = r.Note + "; " + because
+			}
 		}
 		c := gradeColors[r.Grade]
 		t.add(cellOf(r.Component.Name), textCell{textRisk(r), c}, cellOf(low), cellOf(high), textCell{r.Grade.String(), c}, cellOf(textDuration(r.Horizon)), cellOf(because))

@@ -35,12 +35,14 @@ type retrainCmd struct {
 	Lead          time.Duration   `placeholder:"DURATION" help:"Notice that acting needs; by default that of the model that judges now."`
 	Recovery      time.Duration   `default:"1h" help:"How long after an incident's end the telemetry is not yet normal (${default})."`
 	Interval      time.Duration   `default:"1m" help:"Between the rows of a component (${default})."`
-	Windows       []time.Duration `placeholder:"DURATION,.." help:"Windows of the features; by default those of 'forestall train'."`
+	Windows       []time.Duration `placeholder:"DURATION,.." help:"Windows of the features; by default, as the sets of metrics, those of the model that judges now, if it was trained, else those of 'forestall train'."`
 	Incidents     string          `placeholder:"FILE" help:"Further incidents, as 'forestall train' takes them; those of the cluster's ledger are there anyway."`
 	Interventions string          `placeholder:"FILE" help:"What 'forestall migrations --json' printed; by default asked of the engine. Rows that a move followed are left out."`
 	Train         []string        `placeholder:"FLAG" help:"Further flags of 'forestall train', one each: --train=--trees=300 --train=--max-step=1." sep:"none"`
 	Propose       bool            `default:"true" negatable:"" help:"Propose the model to the cluster; --no-propose only writes it."`
 	serverFlags
+
+	sets []string // the champion's
 
 	AnotherHorizon bool `help:"The model may predict over another lead and horizon than the trained one that judges now."`
 }
@@ -124,21 +126,41 @@ func (c *retrainCmd) fetchPrometheus(g *globals, dir string) error {
 	return nil
 }
 
-// likeChampion takes horizon and lead from the model that judges now.
+// likeChampion takes from the model that judges now what no flag says: horizon, lead,
+// windows and sets of metrics.
 func (c *retrainCmd) likeChampion(ctx context.Context, kind forestall.Kind) error {
-	if c.Horizon > 0 {
+	asked := c.Horizon > 0
+	if asked && !c.asks() {
 		return nil
 	}
 	all, err := c.client().Models(ctx)
 	if err != nil {
-		return fmt.Errorf("ask for the horizon of the model that judges now: %w; --horizon does without", err)
+		return fmt.Errorf("ask for the model that judges now: %w; --horizon with --no-propose and --incidents does without", err)
 	}
 	i := slices.IndexFunc(all, func(m api.ModelStatus) bool { return m.Kind == kind })
+	if asked && (i < 0 || all[i].HandMade) {
+		return nil
+	}
 	if i < 0 {
 		return fmt.Errorf("no model judges %s yet; give --horizon", kind)
 	}
 	if h := time.Duration(all[i].Horizon * float64(time.Second)); all[i].HandMade {
 		return fmt.Errorf("the model that judges %s now is hand-made, and its horizon of %s leaves nobody time to act: give --horizon and --lead, such as --horizon 1h --lead 5m", kind, h)
+	}
+	if len(c.Windows) == 0 {
+		for _, text := range all[i].Windows {
+			w, err := time.ParseDuration(text)
+			if err != nil {
+				return fmt.Errorf("windows of the model that judges now: %w", err)
+			}
+			c.Windows = append(c.Windows, w)
+		}
+	}
+	if !slices.ContainsFunc(c.Train, func(flag string) bool { return strings.HasPrefix(flag, "--sets") }) {
+		c.sets = all[i].Sets
+	}
+	if asked {
+		return nil
 	}
 	c.Horizon = time.Duration(all[i].Horizon * float64(time.Second))
 	if c.Lead == 0 {
@@ -189,6 +211,9 @@ func (c *retrainCmd) arguments(ctx context.Context, kind forestall.Kind, dir str
 			windows = append(windows, w.String())
 		}
 		args = append(args, "--windows="+strings.Join(windows, ","))
+	}
+	if len(c.sets) > 0 {
+		args = append(args, "--sets="+strings.Join(c.sets, ","))
 	}
 	if c.Config != "" {
 		args = append(args, "--config="+c.Config)

@@ -43,7 +43,7 @@ func TestRetrainOnPrometheus(t *testing.T) {
 		history.Config.Handler.ServeHTTP(w, r)
 	}))
 	defer srv.Close()
-	engine := answering(t, map[string]any{"/v1/incidents": incidents, "/v1/migrations": []forestall.Migration{}, "/v1/status": api.Status{}})
+	engine := answering(t, map[string]any{"/v1/models": []api.ModelStatus{}, "/v1/incidents": incidents, "/v1/migrations": []forestall.Migration{}, "/v1/status": api.Status{}})
 	rest, out := t.TempDir(), filepath.Join(t.TempDir(), "m")
 	t.Setenv("TMPDIR", rest)
 	args := []string{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/predict"
 	"github.com/stratoswarm/forestall/train"
 )
 
@@ -48,11 +51,12 @@ func TestRetrainOffline(t *testing.T) {
 	fails(t, "is `forestall engine` running?", "retrain", "--telemetry", hour, "--out", out, "--api", "http://127.0.0.1:1")
 }
 
-// TestRetrainTakesAfterTheChampion: horizon and lead are those of the model that
-// judges now, and the labels are the ledger's failures.
+// TestRetrainTakesAfterTheChampion: horizon, lead, windows and sets are those of the
+// model that judges now, and the labels are the ledger's failures.
 func TestRetrainTakesAfterTheChampion(t *testing.T) {
 	champion := someModels()
 	champion[1].Horizon, champion[1].Lead = 120, 10
+	champion[1].Windows, champion[1].Sets = []string{"20s", "1m0s"}, []string{"context"}
 	incidents, err := readFile(hourIncidents, train.ReadIncidents)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +65,7 @@ func TestRetrainTakesAfterTheChampion(t *testing.T) {
 		"/v1/models": champion, "/v1/incidents": incidents, "/v1/migrations": []forestall.Migration{}, "/v1/status": api.Status{},
 	})
 	out := filepath.Join(t.TempDir(), "m")
-	args := []string{"retrain", "--telemetry", hour, "--out", out, "--recovery", "1m", "--interval", "5s", "--windows", "10s,1m", "--train=--trees=5", "--api", url}
+	args := []string{"retrain", "--telemetry", hour, "--out", out, "--recovery", "1m", "--interval", "5s", "--train=--trees=5", "--api", url}
 	fails(t, "which may be of another version", args...) // the fake takes no proposal; the model is written all the same
 	m, err := model.Load(out)
 	if err != nil {
@@ -70,6 +74,24 @@ func TestRetrainTakesAfterTheChampion(t *testing.T) {
 	if m.Card.Horizon != model.Duration(2*time.Minute) || m.Card.Lead != model.Duration(10*time.Second) {
 		t.Errorf("horizon %s, lead %s", m.Card.Horizon, m.Card.Lead)
 	}
+	alike := func(windows []model.Duration, set bool) {
+		t.Helper()
+		m, err := model.Load(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		schema, err := predict.SchemaFor(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		has := slices.ContainsFunc(schema.Metrics(), func(m features.Metric) bool { return m.Name == features.MetricOverSiblings })
+		if !slices.Equal(m.Card.Windows, windows) || has != set {
+			t.Errorf("windows %v, with the set context: %v", m.Card.Windows, has)
+		}
+	}
+	alike([]model.Duration{model.Duration(20 * time.Second), model.Duration(time.Minute)}, true)
+	fails(t, "which may be of another version", append(args, "--horizon", "2m", "--windows", "10s,1m", "--train=--sets=history")...)
+	alike([]model.Duration{model.Duration(10 * time.Second), model.Duration(time.Minute)}, false)
 	champion[1].HandMade = true
 	first := answering(t, map[string]any{"/v1/models": champion})
 	fails(t, "is hand-made, and its horizon of 2m0s leaves nobody time to act: give --horizon and --lead", append(args, "--api", first)...)
@@ -89,7 +111,7 @@ func TestRetrainWhereTheLedgerReaches(t *testing.T) {
 	}
 	since := time.Date(2026, 1, 1, 0, 20, 0, 0, time.UTC)
 	ledger := func(known map[string]time.Time) string {
-		return answering(t, map[string]any{"/v1/incidents": incidents, "/v1/migrations": []forestall.Migration{}, "/v1/status": api.Status{KnownSince: known}})
+		return answering(t, map[string]any{"/v1/models": []api.ModelStatus{}, "/v1/incidents": incidents, "/v1/migrations": []forestall.Migration{}, "/v1/status": api.Status{KnownSince: known}})
 	}
 	out := filepath.Join(t.TempDir(), "m")
 	args := []string{"retrain", "--telemetry", hour, "--out", out, "--horizon", "2m", "--recovery", "1m", "--interval", "5s", "--windows", "10s,1m", "--train=--trees=5"}
