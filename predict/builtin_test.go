@@ -88,7 +88,7 @@ func TestBuiltin(t *testing.T) {
 			"gpu_temperature_celsius": is(50), "gpu_power_watts": is(90), "gpu_utilization_ratio": is(0.2),
 		}},
 		{name: "GPU in slow PCIe generation", kind: forestall.KindGPU, hi: 0.01, with: readings{
-			"gpu_temperature_celsius": is(50), "gpu_power_watts": is(90), "gpu_pcie_link_generation": func(s int) float64 { return map[bool]float64{true: 1, false: 4}[s > 280] },
+			"gpu_temperature_celsius": is(50), "gpu_memory_temperature_celsius": is(60), "gpu_power_watts": is(90), "gpu_pcie_link_generation": func(s int) float64 { return map[bool]float64{true: 1, false: 4}[s > 280] },
 		}},
 		{name: "GPU throttling at 95 °C", kind: forestall.KindGPU, lo: 0.9, hi: 0.95, reason: "temperature 95 °C", with: readings{
 			"gpu_temperature_celsius": is(95), "gpu_throttle_thermal": is(1),

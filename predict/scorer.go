@@ -356,7 +356,7 @@ func (s *Scorer) judge(j *judge, one *seen, siblings []*seen) (r forestall.Risk,
 		witnesses = j.witnesses(one, siblings)
 	}
 	if one.silent && len(witnesses) > 0 {
-		return unknown(fmt.Sprintf("%sit reports nothing, while %d of its siblings answer", Collapse, len(witnesses)))
+		return unknown(nothing(len(witnesses)))
 	}
 	if one.silent {
 		return unknown(Silent)

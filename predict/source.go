@@ -26,6 +26,11 @@ import (
 // nothing to compute a probability from.
 const Collapse = "telemetry collapse: "
 
+// nothing says that a GPU reports nothing while siblings do.
+func nothing(siblings int) string {
+	return fmt.Sprintf("%sit reports nothing, while %d of its siblings answer", Collapse, siblings)
+}
+
 // seen is a component at the moment of a score.
 type seen struct {
 	component forestall.Component
@@ -265,6 +270,9 @@ func (j *judge) unseen(one *seen, own []bool, siblings int) string {
 	case all < j.unseenFrom && !fewer:
 		return ""
 	case mine > 0 && mine >= lost/2:
+		if one.buffers.vector[j.at.reported] == 0 {
+			return nothing(siblings)
+		}
 		missing = slices.DeleteFunc(missing, func(m int) bool { return !own[m] })
 		return fmt.Sprintf("%sit does not report what siblings on its node do (%d of them answer): %s", Collapse, siblings, j.metricsOf(missing))
 	case all < j.unseenFrom:

@@ -99,7 +99,7 @@ func TestSourceLoses(t *testing.T) {
 	}{
 		{
 			name: "nine metrics of all", page: page{gpus: 4, change: drop(all, nineMetrics...)},
-			last: map[int]string{0: "blind: 59 % of what the model weighs is reported no more: gpu_temperature_celsius, gpu_memory_temperature_celsius, gpu_power_watts", 3: predict.Blind},
+			last: map[int]string{0: "blind: 57 % of what the model weighs is reported no more: gpu_temperature_celsius, gpu_memory_temperature_celsius, gpu_power_watts", 3: predict.Blind},
 		},
 		{
 			name: "nine metrics of all, and one is failing", alarm: []int{2},
@@ -112,7 +112,7 @@ func TestSourceLoses(t *testing.T) {
 			last: map[int]string{0: predict.Blind, 3: predict.Blind}, grade: map[int]forestall.Grade{2: forestall.Failing},
 		},
 		{name: "nine metrics of an only GPU", page: page{gpus: 1, change: drop(all, nineMetrics...)}, last: map[int]string{0: predict.Blind}},
-		{name: "all of an only GPU", page: page{gpus: 1, change: drop(all)}, last: map[int]string{0: predict.Silent}},
+		{name: "all of an only GPU", page: page{gpus: 1, change: drop(all)}, last: map[int]string{0: predict.Blind + "100 %"}},
 		{
 			name: "nine metrics of one", page: page{gpus: 4, change: drop(first, nineMetrics...)}, alarm: []int{0},
 			last: map[int]string{0: "telemetry collapse: it does not report what siblings on its node do (3 of them answer): gpu_temperature_celsius, ", 1: ""}, grade: map[int]forestall.Grade{1: forestall.Healthy},
@@ -226,7 +226,7 @@ func TestBlindForMissing(t *testing.T) {
 		note string
 	}{
 		"memory used alone":        {only(gpu.MetricMemoryUsed), "blind: 100 % of what the model weighs is not reported: gpu_temperature_celsius, "},
-		"link width alone":         {only(gpu.MetricMemoryUsed, gpu.MetricPCIeLinkWidth), "blind: 97 % of what the model weighs is not reported: "},
+		"link width alone":         {only(gpu.MetricMemoryUsed, gpu.MetricPCIeLinkWidth), "blind: 95 % of what the model weighs is not reported: "},
 		"a board for workstations": {only(gpu.MetricTemperature, gpu.MetricPower, gpu.MetricUtilization, gpu.MetricThrottleThermal, gpu.MetricPCIeReplays, gpu.MetricPCIeLinkWidth), ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,12 +2,16 @@ package main
 
 import "time"
 
+// standing is what evidence that waits for somebody's hand adds: it makes a GPU
+// suspect by itself, and not failing.
+const standing = 4.7
+
 // gpuTable is about the four ways of failing that announce themselves. A
 // healthy GPU, also a busy one at 80 °C, stays at the base: 0.25 %.
 var gpuTable = table{
 	kind:    "gpu",
 	version: "builtin-gpu-1",
-	windows: []time.Duration{10 * time.Second, time.Minute},
+	windows: []time.Duration{10 * time.Second, time.Minute, time.Hour},
 	horizon: 2 * time.Minute,
 	base:    -6,
 	rules: []rule{
@@ -42,9 +46,12 @@ var gpuTable = table{
 		when(2.5, above("gpu_ecc_sbe_total_10s_rate", 0.25)),
 		when(2.5, above("gpu_ecc_sbe_total_10s_rate", 1)),
 		when(2, above("gpu_ecc_sbe_total_1m_rate", 0.2)),
-		when(5, above("gpu_ecc_dbe_total_1m_rate", 0)),
-		when(2.5, above("gpu_row_remap_total_1m_rate", 0)),
-		when(4, above("gpu_row_remap_pending_last", 0.5)),
+		// What a reset has yet to mend is suspect for so long, so that no new work
+		// goes there. The count of uncorrectable errors begins anew with a reset.
+		when(standing, above("gpu_ecc_dbe_total_last", 0.5), atMost("gpu_ecc_dbe_total_since_change_seconds", 24*3600)),
+		when(0.6, above("gpu_ecc_dbe_total_1m_rate", 0)),
+		when(standing, above("gpu_row_remap_pending_last", 0.5)),
+		when(2.5, above("gpu_row_remap_total_1h_rate", 0)),
 
 		// Link degradation. The PCIe generation is left out: it drops to save
 		// power on healthy boards.
@@ -52,8 +59,9 @@ var gpuTable = table{
 		when(2.5, above("gpu_nvlink_errors_total_10s_rate", 5)),
 		when(2, above("gpu_pcie_replay_total_10s_rate", 0.3)),
 		when(2.5, above("gpu_pcie_replay_total_10s_rate", 2)),
-		when(3.5, atMost("gpu_nvlink_active_links_1m_delta", -0.5)),
-		when(2.5, atMost("gpu_pcie_link_width_1m_delta", -0.5)),
+		// Links and lanes that went within the hour and are not back.
+		when(standing, atMost("gpu_nvlink_active_links_1h_delta", -0.5)),
+		when(standing, atMost("gpu_pcie_link_width_1h_delta", -0.5)),
 
 		// Telemetry collapse: series that were there and are not, and reads
 		// that take long. A series that a board never had is no evidence.
