@@ -18,10 +18,12 @@ import (
 // Config says whose states these are, when checkpoints are taken and how long
 // they are kept.
 type Config struct {
-	Workload  string          // its name in the store
-	Epoch     forestall.Epoch // of this run; a store that is fenced higher refuses it
-	Pace      checkpoint.Pace // between automatic checkpoints
-	Retention time.Duration   // checkpoints of the workload older than this are dropped, but never the newest, nor the newest that is whole
+	Workload  string            // its name in the store
+	Epoch     forestall.Epoch   // of this run; a store that is fenced higher refuses it
+	Pace      checkpoint.Pace   // between automatic checkpoints
+	Retention time.Duration     // checkpoints of the workload older than this are dropped, but never the newest, nor the newest that is whole
+	Tiers     []checkpoint.Tier // of older ones, those that a tier picks are kept; as in the retention of others that keep checkpoints of the workload in the store
+	MaxBytes  int64             // of the whole store's packs; over it the workload's oldest go, but no others; 0: any
 	// Compression is how states are compressed, by their names. States that it does
 	// not name are compressed as the store does ([checkpoint.Options]); what does
 	// not shrink is stored as it is in any case.
@@ -71,10 +73,16 @@ func (c Config) Validate() error {
 	switch {
 	case c.Retention <= 0:
 		return fmt.Errorf("retention %v must be positive", c.Retention)
+	case c.retention().Validate() != nil:
+		return c.retention().Validate()
 	case c.Rounds.Most < 0 || c.Rounds.Enough < 0:
 		return fmt.Errorf("rounds: Most %d and Enough %d must not be negative", c.Rounds.Most, c.Rounds.Enough)
 	case c.Jitter == nil || c.Now == nil || c.Logger == nil:
 		return errors.New("one of Jitter, Now or Logger is nil; DefaultConfig has them")
 	}
 	return nil
+}
+
+func (c Config) retention() checkpoint.Retention {
+	return checkpoint.Retention{All: c.Retention, Tiers: c.Tiers, MaxBytes: c.MaxBytes}
 }

@@ -60,7 +60,7 @@ func (m *Manager) interval() time.Duration {
 // then what nothing needs any more.
 func (m *Manager) retain(ctx context.Context) {
 	others := func(cp forestall.Checkpoint) bool { return cp.Workload != m.cfg.Workload }
-	removed, freed, err := m.store.Tidy(ctx, checkpoint.Retention{All: m.cfg.Retention}, m.cfg.Now(), others)
+	removed, freed, err := m.store.Tidy(ctx, m.cfg.retention(), m.cfg.Now(), others)
 	switch {
 	case err != nil && ctx.Err() == nil:
 		m.cfg.Logger.Error("retention", "error", err)
