@@ -48,6 +48,9 @@ type image struct {
 // for the first capture only, in one round: afterwards all is found while the
 // workload stands still. Errors are those of Mark.
 func (r *Region) Precopy(ctx context.Context, rounds Rounds) error {
+	if err := r.avoidPins(); err != nil {
+		return err
+	}
 	if !r.Live() {
 		return r.start(ctx)
 	}
@@ -89,6 +92,9 @@ func (r *Region) start(ctx context.Context) error {
 // memory must stand still meanwhile. Errors are those of Mark; after one, the
 // next Capture returns everything.
 func (r *Region) Capture(ctx context.Context) (Increment, error) {
+	if err := r.avoidPins(); err != nil {
+		return Increment{}, err
+	}
 	if _, err := r.capture(ctx, true); err != nil {
 		return Increment{}, err
 	}

@@ -14,6 +14,16 @@
 //     is whole, the later ones are increments over their base.
 //   - A [Value] is a Go value with a deterministic encoding.
 //
+// The kernel's bits are those of the page tables, and tell what is written through
+// them, by the process or by the kernel for it. Who has pages pinned writes past
+// them: io_uring into registered buffers, RDMA, a GPU into host memory that was
+// registered with it (cudaHostRegister), a read with O_DIRECT that is under way at
+// the mark. Where the process has memory pinned that the kernel counts (VmPin in
+// /proc/PID/status: io_uring and RDMA), a region goes over to hashing by itself,
+// and [Region.Skipped] says so; pins that came and went between two captures, and
+// those that the kernel does not count, such as drivers' of their own and
+// O_DIRECT's, it cannot see. Where state is written in such ways, force [Hash].
+//
 // What it does not do: it stops no workload (the caller's hold function does),
 // keeps nothing itself (the store does), and does not restart a process from
 // its memory: registers, files and sockets are not here.

@@ -21,7 +21,7 @@ func OpenMemory(b []byte, opt Options) (*Region, error) {
 	if len(b) == 0 {
 		return nil, errors.New("follow changes of memory: it is empty")
 	}
-	r := &Region{name: fmt.Sprintf("%d bytes of memory", len(b)), size: int64(len(b)), src: memory(b)}
+	r := &Region{name: fmt.Sprintf("%d bytes of memory", len(b)), size: int64(len(b)), src: memory(b), pid: os.Getpid()}
 	from := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b))))
 	at := []Span{{from, from + uint64(len(b))}}
 	err := r.choose(opt,

@@ -31,7 +31,8 @@ var ErrRemapped = errors.New("the region's memory was unmapped or replaced")
 
 // Options says how a region is opened. The zero value is the default.
 type Options struct {
-	// Method forces one; "" takes the first that works.
+	// Method forces one, also beside pinned memory (see the package's doc); "" takes
+	// the first that works.
 	Method Method
 }
 

@@ -43,7 +43,7 @@ func OpenProcess(pid int, spans []Span, opt Options) (*Region, error) {
 	if len(spans) == 0 {
 		return nil, fmt.Errorf("follow changes of process %d: it has no private memory that it can write to", pid)
 	}
-	r := &Region{name: fmt.Sprintf("%d bytes of process %d", src.size, pid), size: src.size, src: src}
+	r := &Region{name: fmt.Sprintf("%d bytes of process %d", src.size, pid), size: src.size, src: src, pid: pid}
 	err := r.choose(opt,
 		candidate{WriteProtect, func() (detector, error) {
 			if err := errors.Join(privateMemory(pid, spans), probeWriteProtect()); err != nil {

@@ -17,6 +17,7 @@ type Region struct {
 	det     detector
 	img     image
 	skipped []Finding
+	pid     int          // whose memory it is, where pinned pages matter; else 0
 	release func() error // of what src holds open; nil: nothing
 }
 
@@ -26,7 +27,8 @@ func (r *Region) Size() int64 { return r.size }
 // Method returns how changes are found.
 func (r *Region) Method() Method { return r.det.method() }
 
-// Skipped returns the cheaper methods that did not work here, and why.
+// Skipped returns the cheaper methods that did not work here or work no longer, and
+// why.
 func (r *Region) Skipped() []Finding { return r.skipped }
 
 // Live reports whether [Region.Mark] may be called while the memory is being
@@ -36,7 +38,9 @@ func (r *Region) Live() bool { return r.det.live() }
 // Mark returns what was written since the last mark, in whole pages, ascending;
 // all of the region the first time and after an error. A page may be reported
 // that holds what it held before (written with the same bytes), none is left
-// out. Errors wrap [ErrRemapped] when the memory is no longer there.
+// out. While memory of the process is pinned and the method was not forced, all of
+// the region is returned. Errors wrap [ErrRemapped] when the memory is no longer
+// there.
 func (r *Region) Mark(ctx context.Context) ([]Range, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -45,7 +49,10 @@ func (r *Region) Mark(ctx context.Context) ([]Range, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find what changed in %s by %s: %w", r.name, r.Method(), err)
 	}
-	return ranges, nil
+	if r.pins() == "" {
+		return ranges, nil
+	}
+	return whole(r.size), nil
 }
 
 // ReadAt reads the memory as it is now. It may be called while the memory is
@@ -90,7 +97,16 @@ func (r *Region) choose(opt Options, candidates ...candidate) error {
 		if opt.Method != "" && opt.Method != c.method {
 			continue
 		}
-		det, err := c.open()
+		var (
+			det detector
+			err error
+		)
+		if why := r.pinsOf(opt); why != "" && c.method != Hash {
+			err = errors.New(why)
+		}
+		if err == nil {
+			det, err = c.open()
+		}
 		if err == nil {
 			r.det = det
 			return nil
@@ -101,6 +117,18 @@ func (r *Region) choose(opt Options, candidates ...candidate) error {
 		}
 	}
 	return fmt.Errorf("follow changes of %s: %s cannot be used for it; leave Method empty to take what works", r.name, opt.Method)
+}
+
+// pinsOf returns why the kernel's bits cannot be used beside pinned memory, unless
+// a method is forced; "": they can.
+func (r *Region) pinsOf(opt Options) string {
+	if opt.Method != "" {
+		r.pid = 0
+	}
+	if r.pid == 0 {
+		return ""
+	}
+	return pinned(r.pid)
 }
 
 // overwriter is a source that can be made to hold something else.

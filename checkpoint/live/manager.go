@@ -23,7 +23,8 @@ type Manager struct {
 
 	turn   chan struct{} // holds the token while nobody takes or restores a checkpoint
 	states map[string]tracked
-	base   string // the checkpoint to which the states' increments refer; "": none
+	told   map[string]int // of each region, how many methods were told not to work
+	base   string         // the checkpoint to which the states' increments refer; "": none
 
 	mu   sync.Mutex
 	last forestall.Checkpoint // the newest that Create made
@@ -34,7 +35,7 @@ func NewManager(store *checkpoint.Dir, cfg Config) (*Manager, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("live checkpoints: %w", err)
 	}
-	m := &Manager{store: store, cfg: cfg, turn: make(chan struct{}, 1), states: make(map[string]tracked)}
+	m := &Manager{store: store, cfg: cfg, turn: make(chan struct{}, 1), states: make(map[string]tracked), told: make(map[string]int)}
 	m.turn <- struct{}{}
 	return m, nil
 }
@@ -150,6 +151,7 @@ func (m *Manager) create(ctx context.Context, label string) (cp forestall.Checkp
 	if err != nil {
 		return cp, err
 	}
+	m.tellMethods()
 	cp, err = m.store.SaveRegions(ctx, checkpoint.Regions{
 		Workload: m.cfg.Workload, Epoch: m.cfg.Epoch, Label: label, Time: at, Pause: pause, Base: m.base, Regions: regions, Verify: m.cfg.Verify,
 	})
@@ -163,6 +165,21 @@ func (m *Manager) create(ctx context.Context, label string) (cp forestall.Checkp
 		}
 	}
 	return cp, nil
+}
+
+// tellMethods says of which regions changes are found at a higher cost than could be,
+// and why, once.
+func (m *Manager) tellMethods() {
+	for name, t := range m.states {
+		r, ok := t.(region)
+		if !ok {
+			continue
+		}
+		for _, f := range r.Skipped()[m.told[name]:] {
+			m.cfg.Logger.Info("a cheaper way to find what changed does not work", "state", name, "method", r.Method(), "skipped", f.Method, "reason", f.Err)
+		}
+		m.told[name] = len(r.Skipped())
+	}
 }
 
 // capture holds the program and copies what changed. at is the moment of it.
