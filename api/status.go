@@ -37,11 +37,15 @@ type Target struct {
 	URL        string    `json:"url"`
 	Preset     string    `json:"preset,omitempty" doc:"which series are which metrics"`
 	Up         bool      `json:"up" doc:"the last reading was good"`
-	Read       time.Time `json:"read,omitzero" doc:"the last good reading; absent: none since the engine started"`
+	Read       time.Time `json:"read,omitzero" doc:"the last reading of which something was taken; absent: none since the engine started"`
 	Tried      time.Time `json:"tried,omitzero" doc:"the last reading"`
-	Components int       `json:"components" doc:"that the last good reading described"`
-	Error      string    `json:"error,omitempty" doc:"of the last reading"`
+	Components int       `json:"components" doc:"that were taken of that reading"`
+	Error      string    `json:"error,omitempty" doc:"of the last reading; where read is tried, only a part of it was taken"`
 }
+
+// InPart reports whether only a part of the last reading was taken: of others of its
+// components another source tells, or some of its values are none.
+func (t Target) InPart() bool { return t.Error != "" && !t.Read.IsZero() && t.Read.Equal(t.Tried) }
 
 // FleetShort is a [FleetStatus] in one line.
 type FleetShort struct {

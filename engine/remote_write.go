@@ -198,28 +198,32 @@ func (r *remoteWrite) Run(ctx context.Context, t *telemetry) {
 
 func (r *remoteWrite) flush(t *telemetry, now time.Time) {
 	scrapes, events := r.writer.Flush(now)
-	refused := map[string]error{} // by source; nil where all was taken
+	refused := map[string]*refusals{} // by source
 	described := map[string][]forestall.Component{}
 	newest := map[string]time.Time{}
 	for _, s := range scrapes {
 		source := remoteSource(s.Target)
-		claim := func(c forestall.Component) error {
-			return t.claim(c, source, func() bool { return t.now().Sub(r.writer.Heard(s.Target)) < r.forget })
+		if refused[source] == nil {
+			refused[source] = &refusals{}
 		}
-		err := s.Err
+		claim := func(c forestall.Component) bool {
+			err := t.claim(c, source, func() bool { return t.now().Sub(r.writer.Heard(s.Target)) < r.forget })
+			refused[source].add(err)
+			return err == nil
+		}
+		refused[source].add(s.Err)
 		described[source] = append(described[source], s.Repeated...)
 		if newest[source] = s.Time; len(s.Samples) > 0 {
 			described[source] = append(described[source], s.Samples[0].Component)
-			if err = claim(s.Samples[0].Component); err == nil {
+			if claim(s.Samples[0].Component) {
 				t.push(s.Samples, s.Latency)
 			}
 		}
 		for _, c := range s.Repeated {
-			if claim(c) == nil {
+			if claim(c) {
 				t.lanes.hear(c, s.Time)
 			}
 		}
-		refused[source] = errors.Join(refused[source], err)
 	}
 	for source, all := range described {
 		for _, c := range t.absent(all) {
@@ -228,8 +232,8 @@ func (r *remoteWrite) flush(t *telemetry, now time.Time) {
 			}
 		}
 	}
-	for source, err := range refused {
-		t.sourceState(source, err)
+	for source, all := range refused {
+		t.sourceState(source, all.err())
 	}
 	r.dropped.see(r.writer.Stats(), now, r.log)
 	t.take("remote write", events)

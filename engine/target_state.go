@@ -19,15 +19,18 @@ type pageState struct {
 	err        string
 }
 
-// read takes note of what a reading of a page came to.
+// read takes note of what a reading of a page came to. One of which only a part was
+// taken has both components and an error.
 func (t *targets) read(p *page, at time.Time, components int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p.state.tried = at; err != nil {
-		p.state.err = err.Error()
-		return
+	p.state.tried, p.state.err = at, ""
+	if err == nil || components > 0 {
+		p.state.read, p.state.components = at, components
 	}
-	p.state.read, p.state.components, p.state.err = at, components, ""
+	if err != nil {
+		p.state.err = err.Error()
+	}
 }
 
 // states returns every page that is scraped, by section and URL.
@@ -55,13 +58,19 @@ func (t *targets) states() (all []api.Target) {
 // Targets returns the pages that this engine scrapes.
 func (v view) Targets() []api.Target { return v.telemetry.targets.states() }
 
-// targetNote says how many pages cannot be read, and of one why: what such a page
-// never described is in no list of components.
+// targetNote says how many pages cannot be read or not wholly, and of one why: what
+// such a page never described is in no list of components.
 func targetNote(all []api.Target) string {
-	var down, silent int
-	var first api.Target
+	var down, silent, part int
+	var first, inPart api.Target
 	for _, t := range all {
-		if t.Error == "" {
+		switch {
+		case t.Error == "":
+			continue
+		case t.InPart():
+			if part++; part == 1 {
+				inPart = t
+			}
 			continue
 		}
 		if down++; down == 1 {
@@ -71,8 +80,11 @@ func targetNote(all []api.Target) string {
 			silent++
 		}
 	}
-	if down == 0 {
+	switch {
+	case down == 0 && part == 0:
 		return ""
+	case down == 0:
+		return fmt.Sprintf("of %d of %d targets only a part is taken; see `forestall targets`. One is %s: %s", part, len(all), inPart.URL, inPart.Error)
 	}
 	return fmt.Sprintf("%d of %d targets cannot be read, %d of them have not been since the engine started, so that their components are in no list; see `forestall targets`. One is %s: %s", down, len(all), silent, first.URL, first.Error)
 }

@@ -2,9 +2,14 @@ package engine
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stratoswarm/forestall/features"
 )
 
 // TestTargetStates: a page that never answered is listed, with why, and the status
@@ -28,5 +33,57 @@ func TestTargetStates(t *testing.T) {
 	list.read(good, at.Add(time.Minute), 0, errors.New("connection refused"))
 	if s := list.states()[0]; s.Up || s.Components != 8 || !s.Read.Equal(at) {
 		t.Errorf("after a failure: %+v", s)
+	}
+	list.read(good, at.Add(2*time.Minute), 7, errors.New("gpu/n1/0 is described by another"))
+	if s := list.states()[0]; s.Up || !s.InPart() || s.Components != 7 || s.Error == "" {
+		t.Errorf("of a part: %+v", s)
+	}
+	if note := targetNote(list.states()[:1]); !strings.Contains(note, "of 1 of 1 targets only a part is taken") {
+		t.Errorf("%q", note)
+	}
+}
+
+// TestTargetOfTakenComponents: a target that describes what another does already says
+// so in one line, however many components it has; one that has others as well is
+// taken in part.
+func TestTargetOfTakenComponents(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for i := range 8 {
+			fmt.Fprintf(w, "DCGM_FI_DEV_GPU_TEMP{gpu=\"%d\",Hostname=\"n1\"} 50\n", i)
+		}
+		if r.URL.Path == "/more" {
+			fmt.Fprintln(w, `DCGM_FI_DEV_GPU_TEMP{gpu="8",Hostname="n1"} 50`)
+		}
+	}))
+	defer srv.Close()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	tel, first := pageTelemetry(t, srv.URL, &now)
+	g := tel.targets.groups[0]
+	for _, url := range []string{srv.URL + "/same", srv.URL + "/more"} {
+		if err := g.open(features.Target{URL: url}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range []*page{first, g.pages[srv.URL+"/same"], g.pages[srv.URL+"/more"]} {
+		tel.scrapePage(t.Context(), p)
+	}
+	all := tel.targets.states()
+	const want = "gpu/n1/0 is described by features.target[0] "
+	for i, tt := range []struct {
+		up, part   bool
+		components int
+		errs       string
+	}{
+		{true, false, 8, ""},
+		{false, true, 1, "; likewise 7 more"},
+		{false, false, 0, "; likewise 7 more"},
+	} {
+		s := all[i]
+		if s.Up != tt.up || s.InPart() != tt.part || s.Components != tt.components {
+			t.Errorf("%+v, want %+v", s, tt)
+		}
+		if tt.errs != "" && (!strings.HasPrefix(s.Error, want) || !strings.HasSuffix(s.Error, tt.errs) || strings.Contains(s.Error, "\n") || strings.Count(s.Error, "gpu/") != 1) {
+			t.Errorf("error %q", s.Error)
+		}
 	}
 }

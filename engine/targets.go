@@ -287,6 +287,28 @@ func (o *owners) claim(c forestall.Component, source string, alive func() bool) 
 	return nil
 }
 
+// refusals are the components of a source that another has: one line for all.
+type refusals struct {
+	first error
+	more  int
+}
+
+func (r *refusals) add(err error) {
+	switch {
+	case r.first == nil:
+		r.first = err
+	case err != nil:
+		r.more++
+	}
+}
+
+func (r refusals) err() error {
+	if r.more == 0 {
+		return r.first
+	}
+	return fmt.Errorf("%w; likewise %d more", r.first, r.more)
+}
+
 // release returns the components that source had, which are no one's now.
 func (o *owners) release(source string) []forestall.Component {
 	o.mu.Lock()

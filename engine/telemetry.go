@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -276,33 +277,46 @@ func (t *telemetry) scrapePage(ctx context.Context, p *page) {
 	if err != nil && ctx.Err() != nil {
 		return // the engine ends, which tells nothing of the page
 	}
-	repeated := p.scraper.Repeated()
-	described := slices.Clone(repeated)
+	var refused refusals
+	described, taken := slices.Clone(p.scraper.Repeated()), 0
+	claim := func(c forestall.Component) bool {
+		err := t.claim(c, p.id, func() bool { return t.targets.scraped(p) })
+		if refused.add(err); err == nil {
+			taken++
+		}
+		return err == nil
+	}
+	for _, c := range described {
+		if claim(c) {
+			t.lanes.hear(c, at)
+		}
+	}
 	for _, samples := range groups {
 		described = append(described, samples[0].Component)
-		if taken := t.claim(samples[0].Component, p.id, func() bool { return t.targets.scraped(p) }); taken != nil {
-			err = errors.Join(err, taken)
-			continue
+		if claim(samples[0].Component) {
+			t.push(samples, latency)
 		}
-		t.push(samples, latency)
-	}
-	if err == nil {
-		err = p.scraper.Refused()
 	}
 	for _, c := range t.absent(described) {
 		if t.claim(c, p.id, never) == nil {
 			t.pushMissing(c, at, latency)
 		}
 	}
-	for _, c := range repeated {
-		if t.claim(c, p.id, func() bool { return t.targets.scraped(p) }) == nil {
-			t.lanes.hear(c, at)
-		}
+	if err == nil {
+		err = together(refused.err(), p.scraper.Refused())
 	}
-	t.targets.read(p, at, len(groups)+len(repeated), err)
+	t.targets.read(p, at, taken, err)
 	t.sourceState(p.url, err)
 	t.take(p.url, p.scraper.Events())
 	t.undescribed(p.id, p.scraper.Forgotten())
+}
+
+// together makes one line of two errors, either of which may be nil.
+func together(a, b error) error {
+	if a != nil && b != nil {
+		return fmt.Errorf("%w; %w", a, b)
+	}
+	return cmp.Or(a, b)
 }
 
 // reads reports whether the component is this node's own, which the engine reads
@@ -390,7 +404,7 @@ func (t *telemetry) sourceState(source string, err error) {
 	case err != nil:
 		t.metrics.scrapeErrors.WithLabelValues(source).Inc()
 		if !was {
-			t.log.Warn("cannot read telemetry; the components that it described will show as unknown", "source", source, "error", err)
+			t.log.Warn("cannot read telemetry, or not all of it; components that it describes no more will show as unknown", "source", source, "error", err)
 		}
 	case was:
 		t.log.Info("telemetry can be read again", "source", source)

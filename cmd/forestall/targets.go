@@ -21,6 +21,8 @@ func (v view) targets(all []api.Target) {
 	for _, x := range all {
 		state, color, read := "up", sgrGreen, "never"
 		switch {
+		case x.InPart():
+			state, color = "in part", sgrYellow
 		case x.Error != "":
 			state, color = "down", sgrRed
 		case !x.Up:
