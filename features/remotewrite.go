@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/exp/api/remote"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	promvalue "github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 
@@ -48,7 +49,8 @@ type RemoteWriteConfig struct {
 //
 // A staleness marker says that a series vanished, so its metric is missing. A
 // target whose up is not 1 did not answer, which says nothing about what it
-// describes. Samples of a time that has been put together already, or from the
+// describes. A scrape that has fewer values than the one before, without such
+// markers, is waited for longer, up to [RestartAfter]. Samples of a time that has been put together already, or from the
 // future, are counted and dropped. Where a target's have all been too late for
 // [RestartAfter], its clock was set back, and they are taken again.
 type RemoteWriter struct {
@@ -76,6 +78,8 @@ type remoteTarget struct {
 	collect *collector
 	scrapes map[int64]*remoteScrape // by time in ms
 	flushed int64                   // ms, of the newest scrape put together
+	full    int                     // values of the newest scrape put together
+	lagged  time.Time               // when one of its samples was too late last
 	late    time.Time               // since when all samples have come too late; zero: they have not
 	heard   time.Time
 }
@@ -365,6 +369,7 @@ func (w *RemoteWriter) scrape(mapping int, l labels.Labels, ms int64, now time.T
 		fallthrough
 	case now.Sub(t.late) < RestartAfter:
 		w.stats.OutOfOrder++
+		t.lagged = now
 		return nil
 	default:
 		// Nothing newer has come for so long: the sender's clock was set back.
@@ -393,17 +398,42 @@ func (w *RemoteWriter) Flush(now time.Time) ([]RemoteScrape, []forestall.Event) 
 	for _, t := range w.sorted() {
 		for _, ms := range slices.Sorted(maps.Keys(t.scrapes)) {
 			s := t.scrapes[ms]
-			if now.Sub(s.began) < w.cfg.Settle {
+			if age := now.Sub(s.began); age < w.cfg.Settle || age < RestartAfter && w.lacks(t, s) {
 				break // what follows is newer
 			}
 			delete(t.scrapes, ms)
 			w.pending -= len(s.values)
 			t.flushed = ms
+			t.complete(s, now)
 			out = t.flush(s, time.UnixMilli(ms).UTC(), out)
 		}
 		events = append(events, t.collect.Events()...)
 	}
 	return out, events
+}
+
+// lacks reports whether a scrape has fewer values than the one before. A series that
+// ends has a staleness marker, so the rest is late, as where one of a sender's shards
+// lags: it is waited for, up to [RestartAfter]. Where much waits already, it is not.
+func (w *RemoteWriter) lacks(t *remoteTarget, s *remoteScrape) bool {
+	return len(s.values) < t.full && (isAbsent(s.up) || s.up == 1) && w.pending < maxRemotePending/2
+}
+
+// complete notes how much a scrape of the target has. One of which samples came too
+// late shortly before has had more.
+func (t *remoteTarget) complete(s *remoteScrape, now time.Time) {
+	if !isAbsent(s.up) && s.up != 1 {
+		return
+	}
+	n := 0
+	for _, v := range s.values {
+		if !promvalue.IsStaleNaN(v.value) {
+			n++
+		}
+	}
+	if n >= t.full || t.lagged.IsZero() || now.Sub(t.lagged) >= RestartAfter {
+		t.full = n
+	}
 }
 
 // RemoteForgotten is a component that a target has not described for so long that

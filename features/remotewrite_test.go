@@ -129,17 +129,20 @@ func TestRemoteWrite(t *testing.T) {
 			s.at(3 * time.Second)
 			s.send(sent{temp("1"), 0, 60}, sent{"scrape_duration_seconds" + target, 0, 0.5})
 			check("too early", 9*time.Second, map[string]map[string]float64{})
-			check("both scrapes", 13*time.Second, map[string]map[string]float64{
+			check("the one that is whole", 13*time.Second, map[string]map[string]float64{
 				"gpu/n1/0 0s": {"gpu_temperature_celsius": 50, "latency": 0.5}, "gpu/n1/1 0s": {"gpu_temperature_celsius": 60, "latency": 0.5},
-				"gpu/n1/0 15s": {"gpu_temperature_celsius": 51}, "gpu/n1/1 15s": {},
 			})
-			// Late for its scrape; then a series vanishes; then the target does not answer.
+			// What the second lacked; then a series vanishes; then the target does not answer.
 			s.send(sent{temp("1"), 15 * time.Second, 61})
 			s.send(sent{temp("0"), 30 * time.Second, 52}, sent{temp("1"), 30 * time.Second, stale}, sent{"up" + target, 30 * time.Second, 1})
 			s.send(sent{temp("0"), 45 * time.Second, stale}, sent{temp("1"), 45 * time.Second, stale}, sent{"up" + target, 45 * time.Second, 0})
-			check("stale and down", 60*time.Second, map[string]map[string]float64{"gpu/n1/0 30s": {"gpu_temperature_celsius": 52}, "gpu/n1/1 30s": {}})
+			check("stale and down", 60*time.Second, map[string]map[string]float64{
+				"gpu/n1/0 15s": {"gpu_temperature_celsius": 51}, "gpu/n1/1 15s": {"gpu_temperature_celsius": 61},
+				"gpu/n1/0 30s": {"gpu_temperature_celsius": 52}, "gpu/n1/1 30s": {},
+			})
+			s.send(sent{temp("1"), 15 * time.Second, 62}) // late for its scrape
 			s.send(sent{temp("0"), time.Hour, 1}, sent{"DCGM_FI_DEV_GPU_TEMP gpu=x" + target, 75 * time.Second, 1})
-			want := RemoteWriteStats{Samples: 7, OutOfOrder: 1, Future: 1, Invalid: 1}
+			want := RemoteWriteStats{Samples: 8, OutOfOrder: 1, Future: 1, Invalid: 1}
 			if got := s.w.Stats(); got != want {
 				t.Errorf("stats %+v, want %+v", got, want)
 			}
@@ -225,6 +228,54 @@ func TestRemoteWriteTellsXIDs(t *testing.T) {
 	if diff := cmp.Diff(want, events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
+}
+
+// TestRemoteWriteLags: a shard of the sender's that lags behind the others by more
+// than the settling time makes no metric look missing: the scrape waits for it. A
+// series that ends has a marker, and is missing at once; one that is just not sent is
+// missing after a minute.
+func TestRemoteWriteLags(t *testing.T) {
+	s := newSender(t, false, "dcgm")
+	const temperature, power = "DCGM_FI_DEV_GPU_TEMP job=dcgm instance=n1:9400 gpu=0 Hostname=n1", "DCGM_FI_DEV_POWER_USAGE job=dcgm instance=n1:9400 gpu=0 Hostname=n1"
+	second := time.Second
+	fast := func(at time.Duration, value float64) { s.at(at); s.send(sent{temperature, at, value}) }
+	slow := func(at, lag time.Duration, value float64) { s.at(at + lag); s.send(sent{power, at, value}) }
+	fast(0, 50)
+	slow(0, 2*second, 300)
+	count := func(at time.Duration, scrapes, values int) {
+		t.Helper()
+		got := s.flush(at)
+		if len(got) != scrapes {
+			t.Errorf("at %s: %v, want %d scrapes", at, got, scrapes)
+		}
+		for _, one := range got {
+			if delete(one, "latency"); len(one) != values {
+				t.Errorf("at %s: %v, want %d values in each", at, got, values)
+			}
+		}
+	}
+	count(12*second, 1, 2)
+	fast(15*second, 51)
+	fast(30*second, 52)
+	count(32*second, 0, 0) // the settling time of the first of the two is over
+	slow(15*second, 18*second, 310)
+	count(34*second, 1, 2)
+	slow(30*second, 18*second, 320)
+	count(49*second, 1, 2)
+	if stats := s.w.Stats(); stats.OutOfOrder != 0 {
+		t.Errorf("%+v", stats)
+	}
+	fast(60*second, 53)
+	slow(60*second, 0, math.Float64frombits(promvalue.StaleNaN))
+	count(71*second, 1, 1)
+	fast(75*second, 53)
+	count(86*second, 1, 1)
+	fast(90*second, 54)
+	slow(90*second, 0, 330)
+	count(101*second, 1, 2)
+	fast(105*second, 55)
+	count(160*second, 0, 0)
+	count(166*second, 1, 1)
 }
 
 func TestRemoteWriteRefuses(t *testing.T) {
