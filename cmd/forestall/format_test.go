@@ -101,6 +101,7 @@ func someModels() []api.ModelStatus {
 				Odds: &forestall.ModelOdds{SHA256: strings.Repeat("a", 64), Factor: 1.25, Since: noon.Add(-3 * time.Hour)},
 			},
 			Trouble: "candidate 2026-04-01 bbbbbbbbbbbb: this node does not have its files",
+			Unlike:  &api.ModelUnlike{Threshold: 3.214, Alarms: 1, Days: 412.4, Features: 620},
 			Drift: api.ModelDrift{Rows: 11520, Weight: api.Number(0.31), Largest: api.Number(1.2), Features: []api.DriftFeature{
 				{Name: "gpu_temperature_celsius_mean_1h", PSI: 1.2, Weight: 0.2}, {Name: "gpu_power_watts_last", PSI: 0.31, Weight: 0.11},
 			}},
@@ -190,6 +191,13 @@ func TestGoldens(t *testing.T) {
 			r.Note = "its model finds it healthy; it counts as suspect because it is unusual"
 			r.Anomaly = &forestall.Anomaly{State: forestall.Unusual, Score: 4.31, Threshold: 2.2, Since: noon.Add(-12 * time.Minute), Reasons: []string{"power limit 350 W, usually 700 W", "SM clock 900 MHz, usually 1500 ± 90 MHz (7 standard deviations)"}}
 			v.risk(r)
+		}},
+		{"risk-one-unlike", false, func(v view) {
+			r := judged(forestall.GPU("n1", 3), 0.0012, forestall.Healthy, "temperature 54 °C, steady")
+			r.Anomaly = &forestall.Anomaly{State: forestall.Usual, Score: 0.31, Threshold: 2.2}
+			r.Unlike = &forestall.Anomaly{State: forestall.Unusual, Score: 5.02, Threshold: 3.1, Since: noon.Add(-12 * time.Minute), Reasons: []string{"PCIe replays 2.8/s over 5m, usually 0.007/min (4348 standard deviations)"}}
+			v.risk(r)
+			v.risks([]forestall.Risk{r})
 		}},
 		{"risk-one-learning", false, func(v view) {
 			r := forestall.UnknownRisk(forestall.GPU("n3", 7), noon, "no model judges components of kind gpu")

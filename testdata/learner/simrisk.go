@@ -182,7 +182,7 @@ func simulatedFleet(ctx context.Context) (ok bool, err error) {
 	}
 	days := float64(quiet.rows) * simStep.Hours() / 24
 	fmt.Printf("\n### A simulated fleet of %d GPUs (simulated: no claim about real ones)\n\n", simGPUs)
-	fmt.Printf("| mode | failures | caught | median lead | caught by the model | by the anomaly detector |\n%s\n", rule(6))
+	fmt.Printf("| mode | failures | caught | median lead | caught by the model | as unlike ordinary operation |\n%s\n", rule(6))
 	caught := map[gpu.Mode]float64{}
 	leads := map[gpu.Mode]time.Duration{}
 	for _, mode := range modes {

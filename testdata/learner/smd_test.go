@@ -41,3 +41,32 @@ func TestWatchesFitAlike(t *testing.T) {
 		}
 	}
 }
+
+// TestWatchLearner: the engine's path has a score for each test row, that of the row
+// itself, and is unusual where the row is, by the threshold of the training too.
+func TestWatchLearner(t *testing.T) {
+	s := server{}
+	row := func(i int) []float64 { return []float64{float64(i % 7), float64(i % 5), float64(i % 3)} }
+	for i := range 3 * minutesOfDay {
+		s.train = append(s.train, row(i))
+	}
+	const odd = 40
+	for i := range 100 {
+		s.test = append(s.test, row(i))
+	}
+	s.test[odd] = []float64{300, -300, 300}
+	frozen, goingOn, err := watchLearner(s, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, w := range map[string]watch{"threshold of the training": frozen, "as it runs": goingOn} {
+		if len(w.score) != len(s.test) {
+			t.Fatalf("%s: %d scores", name, len(w.score))
+		}
+		for i, score := range w.score {
+			if (score > w.threshold) != (i == odd) {
+				t.Errorf("%s: row %d has %v, threshold %v", name, i, score, w.threshold)
+			}
+		}
+	}
+}
