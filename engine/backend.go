@@ -154,6 +154,9 @@ func (v view) notes() []string {
 	if note := v.telemetry.refilled.note(v.started, v.now()); note != "" {
 		notes = append(notes, note)
 	}
+	if note := v.telemetry.lastXIDs.note(); note != "" {
+		notes = append(notes, note)
+	}
 	if note := targetNote(v.Targets()); note != "" {
 		notes = append(notes, note)
 	}

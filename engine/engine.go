@@ -293,6 +293,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		{"join", e.join},
 		{"telemetry", e.telemetry.Run},
 		{"predictions", e.telemetry.judged.Run},
+		{"last XIDs", e.telemetry.lastXIDs.Run},
 		{"models", e.runModels},
 		{"fleet", e.watchFleet},
 		{"recording", e.runRecording},

@@ -26,7 +26,7 @@ func pageTelemetry(t *testing.T, url string, now *time.Time) (*telemetry, *page)
 	log := slog.New(slog.DiscardHandler)
 	c := DefaultConfig().Features
 	c.ForgetAfter = Duration{time.Minute}
-	list, err := openTargets(c, mappings, "n0", nil, log)
+	list, err := openTargets(c, mappings, "n0", nil, nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}

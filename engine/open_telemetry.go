@@ -56,11 +56,14 @@ func (e *Engine) openTelemetry() (err error) {
 	if err := e.checkOwnTargets(t, mappings); err != nil {
 		return err
 	}
-	if t.targets, err = openTargets(e.cfg.Features, mappings, e.name, t.newest, e.log); err != nil {
+	if t.lastXIDs, err = openLastXIDs(e.cfg.Engine.DataDir, e.now, e.log); err != nil {
+		return fmt.Errorf("engine.data_dir: %w", err)
+	}
+	if t.targets, err = openTargets(e.cfg.Features, mappings, e.name, t.newest, &t.lastXIDs.LastXIDs, e.log); err != nil {
 		return err
 	}
 	t.targets.gone = func(p *page) { t.forget(p.id, p.url) }
-	if t.remote, err = openRemoteWrite(e.cfg.Features, mappings, t.newest, e.now, e.log); err != nil {
+	if t.remote, err = openRemoteWrite(e.cfg.Features, mappings, t.newest, &t.lastXIDs.LastXIDs, e.now, e.log); err != nil {
 		return fmt.Errorf("features.remote_write: %w", err)
 	}
 	if t.remote != nil {

@@ -99,12 +99,12 @@ type remoteWrite struct {
 const remoteWritePath = "/api/v1/write"
 
 // openRemoteWrite listens; nil if the configuration has it off.
-func openRemoteWrite(c FeaturesConfig, mappings *features.Mappings, newest features.Newest, now func() time.Time, log *slog.Logger) (*remoteWrite, error) {
+func openRemoteWrite(c FeaturesConfig, mappings *features.Mappings, newest features.Newest, xids *features.LastXIDs, now func() time.Time, log *slog.Logger) (*remoteWrite, error) {
 	rw := c.RemoteWrite
 	if rw.Address == "" {
 		return nil, nil
 	}
-	cfg := features.RemoteWriteConfig{Settle: rw.Settle.Duration, Forget: c.ForgetAfter.Duration, MaxBytes: int64(rw.MaxRequest.N), Newest: newest, Log: log, Now: now}
+	cfg := features.RemoteWriteConfig{Settle: rw.Settle.Duration, Forget: c.ForgetAfter.Duration, MaxBytes: int64(rw.MaxRequest.N), Newest: newest, LastXIDs: xids, Log: log, Now: now}
 	for _, name := range rw.Presets {
 		m, err := mappings.Get(name)
 		if err != nil {

@@ -32,7 +32,7 @@ func TestRemoteWriteIntoWindows(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	c := DefaultConfig().Features
 	c.RemoteWrite.Address, c.RemoteWrite.Auth.BearerFile = "127.0.0.1:0", secret
-	r, err := openRemoteWrite(c, mappings, nil, time.Now, log)
+	r, err := openRemoteWrite(c, mappings, nil, nil, time.Now, log)
 	if err != nil {
 		t.Fatal(err)
 	}

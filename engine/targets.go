@@ -31,15 +31,16 @@ type targets struct {
 
 // targetGroup is one [[features.target]].
 type targetGroup struct {
-	key     string // "features.target[0]"
-	cfg     TargetConfig
-	mapping *features.Mapping
-	client  *http.Client
-	timeout time.Duration
-	forget  time.Duration
-	node    string // this engine's
-	buffers *sync.Pool
-	newest  features.Newest
+	key      string // "features.target[0]"
+	cfg      TargetConfig
+	mapping  *features.Mapping
+	client   *http.Client
+	timeout  time.Duration
+	forget   time.Duration
+	node     string // this engine's
+	buffers  *sync.Pool
+	newest   features.Newest
+	lastXIDs *features.LastXIDs
 
 	pages  map[string]*page // by URL; under targets.mu
 	broken bool             // the last discovery went wrong
@@ -58,12 +59,12 @@ type page struct {
 
 // openTargets makes the pages of the configuration; discovery has not been
 // asked yet.
-func openTargets(c FeaturesConfig, mappings *features.Mappings, node string, newest features.Newest, log *slog.Logger) (*targets, error) {
+func openTargets(c FeaturesConfig, mappings *features.Mappings, node string, newest features.Newest, xids *features.LastXIDs, log *slog.Logger) (*targets, error) {
 	t := &targets{forget: c.ForgetAfter.Duration, log: log, changed: make(chan struct{}, 1)}
 	buffers := &sync.Pool{}
 	for i, one := range c.Targets {
 		g := &targetGroup{
-			key: fmt.Sprintf("features.target[%d]", i), cfg: one, timeout: c.timeout(), forget: t.forget, node: node, pages: map[string]*page{}, buffers: buffers, newest: newest,
+			key: fmt.Sprintf("features.target[%d]", i), cfg: one, timeout: c.timeout(), forget: t.forget, node: node, pages: map[string]*page{}, buffers: buffers, newest: newest, lastXIDs: xids,
 		}
 		var err error
 		if g.mapping, err = mappings.Get(one.Preset); err != nil {
@@ -85,7 +86,7 @@ func openTargets(c FeaturesConfig, mappings *features.Mappings, node string, new
 // open adds a page to the group.
 func (g *targetGroup) open(target features.Target, node string) error {
 	s, err := features.NewScraper(features.ScrapeConfig{
-		URL: target.URL, Mapping: g.mapping, Node: node, Labels: target.Labels, Timeout: g.timeout, MaxBytes: int64(g.cfg.MaxPage.N), Forget: g.forget, Buffers: g.buffers, Newest: g.newest,
+		URL: target.URL, Mapping: g.mapping, Node: node, Labels: target.Labels, Timeout: g.timeout, MaxBytes: int64(g.cfg.MaxPage.N), Forget: g.forget, Buffers: g.buffers, Newest: g.newest, LastXIDs: g.lastXIDs,
 	}, g.client)
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ func discoveredTelemetry(t *testing.T, file string) *telemetry {
 	}
 	c := DefaultConfig().Features
 	c.Targets = []TargetConfig{{FileSD: []string{file}, Preset: "dcgm"}}
-	list, err := openTargets(c, mappings, "n0", nil, slog.New(slog.DiscardHandler))
+	list, err := openTargets(c, mappings, "n0", nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestTargetsTakeTurns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := openTargets(c, mappings, "n0", nil, slog.New(slog.DiscardHandler))
+	all, err := openTargets(c, mappings, "n0", nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

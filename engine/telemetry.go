@@ -40,6 +40,7 @@ type telemetry struct {
 	filling    filling
 	past       *past // nil: nothing is known
 	twins      twins
+	lastXIDs   *lastXIDs
 	recovering *recoveries // nil: no failure's end is looked for
 
 	silent      map[forestall.Component]bool // GPUs whose telemetry has collapsed, scoreAll's

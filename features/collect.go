@@ -33,6 +33,7 @@ type collector struct {
 	origin  string            // for the text of events
 	limit   int               // of components
 	newest  Newest            // nil: nothing is known
+	xids    *LastXIDs         // nil: likewise
 	forget  time.Duration     // how long a component is kept that is not described; 0: for ever
 
 	seen   []forestall.Component // in order of Compare
@@ -386,9 +387,22 @@ func (c *collector) Forgotten() []forestall.Component {
 
 // noteXIDs reports the XIDs that are new.
 func (c *collector) noteXIDs(r *reading, now time.Time) {
-	for _, code := range r.xids.end() {
+	var since time.Time
+	given := len(r.xids.last) > 0
+	if given && len(r.xids.before) == 0 {
+		r.xids.before, since = c.xids.before(r.component, r.xids.before)
+	}
+	codes := r.xids.end()
+	if given {
+		c.xids.read(r.component, now, r.xids.before)
+	}
+	for _, code := range codes {
 		detail := "last XID that " + c.origin + " reports"
-		if r.xids.counted {
+		switch {
+		case !since.IsZero():
+			const layout = "2006-01-02 15:04:05Z"
+			detail += fmt.Sprintf("; it came after %s, when that was read last, and before %s", since.UTC().Format(layout), now.UTC().Format(layout))
+		case r.xids.counted:
 			detail = "XID that " + c.origin + " counts"
 		}
 		c.event(forestall.Event{Component: r.component, Kind: forestall.EventXID, Time: now, Code: code, Detail: detail})

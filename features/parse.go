@@ -75,7 +75,7 @@ func Parse(page []byte, contentType string, visit func(series Series) error) err
 	for n := 0; ; {
 		entry, err := parser.Next()
 		if errors.Is(err, io.EOF) {
-			if at := endsEarly(page); media == mediaText && at >= 0 {
+			if at := endsEarly(page, offset); media == mediaText && at >= 0 {
 				return fmt.Errorf("%w: line %d (byte %d): it is a NUL, and what follows would not be read", ErrExposition, 1+bytes.Count(page[:at], []byte{'\n'}), at)
 			}
 			return nil
@@ -117,10 +117,10 @@ func Parse(page []byte, contentType string, visit func(series Series) error) err
 	}
 }
 
-// endsEarly returns where a line of a text page begins with a NUL, which the parser
-// takes for the page's end; -1: nowhere.
-func endsEarly(page []byte) int {
-	for from := 0; ; from++ {
+// endsEarly returns where behind the last series a line of a text page begins with a
+// NUL, which the parser takes for the page's end; -1: nowhere.
+func endsEarly(page []byte, last int) int {
+	for from := last; ; from++ {
 		next := bytes.IndexByte(page[from:], 0)
 		if next < 0 {
 			return -1

@@ -39,6 +39,7 @@ type RemoteWriteConfig struct {
 	Settle   time.Duration // how long the rest of a scrape is waited for; 0 = 10 s
 	Forget   time.Duration // how long a component is kept that its target does not describe; 0: for ever
 	Newest   Newest        // that sums of counters go on from; nil: nothing is known
+	LastXIDs *LastXIDs     // of GPUs, as they were read before; nil: nothing is known
 	Log      *slog.Logger  // nil = none
 	Now      func() time.Time
 }
@@ -358,7 +359,7 @@ func (w *RemoteWriter) scrape(mapping int, l labels.Labels, ms int64, now time.T
 			key: key, scrapes: map[int64]*remoteScrape{}, flushed: -1,
 			collect: newCollector(w.cfg.Mappings[mapping], "", nil, key.instance, maxRemoteOfOne),
 		}
-		t.collect.forget, t.collect.newest = w.cfg.Forget, w.cfg.Newest
+		t.collect.forget, t.collect.newest, t.collect.xids = w.cfg.Forget, w.cfg.Newest, w.cfg.LastXIDs
 		w.targets[key] = t
 	}
 	switch {

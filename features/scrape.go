@@ -31,6 +31,7 @@ type ScrapeConfig struct {
 	MaxBytes int64             // of the decompressed page; 0 = 8 MiB, at most MaxPageBytes
 	Forget   time.Duration     // how long a component is kept that the page does not describe; 0: for ever
 	Newest   Newest            // that sums of counters go on from; nil: nothing is known
+	LastXIDs *LastXIDs         // of GPUs, as they were read before; nil: nothing is known
 	Buffers  *sync.Pool        // of *bytes.Buffer that pages are read into; nil: one of its own
 
 	// Clock times the scrape; nil = time.Now.
@@ -102,7 +103,7 @@ func NewScraper(cfg ScrapeConfig, client *http.Client) (*Scraper, error) {
 		collector: newCollector(cfg.Mapping, cfg.Node, cfg.Labels, cfg.URL, maxTargetComponents),
 		cfg:       cfg, client: client,
 	}
-	s.forget, s.newest = cfg.Forget, cfg.Newest
+	s.forget, s.newest, s.xids = cfg.Forget, cfg.Newest, cfg.LastXIDs
 	return s, nil
 }
 

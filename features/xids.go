@@ -23,7 +23,8 @@ const maxXIDs = 64
 // xids finds the XIDs that came between two scrapes of a GPU. Where the source
 // counts them, a count that rises is as many new ones: at least, because old ones
 // leave the exporter's window meanwhile. What the first scrape tells may be from long
-// ago: an exporter keeps the last XID until the driver is reloaded.
+// ago, because an exporter keeps the last XID until the driver is reloaded: it is news
+// where it is another than was known before, of [LastXIDs].
 type xids struct {
 	last, before []lastOne // the last ones, in this scrape and as they were given before
 	counted      bool      // this scrape has counts
