@@ -42,7 +42,7 @@ func TestWatchesFitAlike(t *testing.T) {
 	}
 }
 
-// TestWatchLearner: the engine's path has a score for each test row, that of the row
+// TestWatchLearner: the engine's path, and a z-score in the same way, has a score for each test row, that of the row
 // itself, and is unusual where the row is, by the threshold of the training too.
 func TestWatchLearner(t *testing.T) {
 	s := server{}
@@ -59,7 +59,8 @@ func TestWatchLearner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, w := range map[string]watch{"threshold of the training": frozen, "as it runs": goingOn} {
+	zFrozen, _ := watchZLearner(s, 3)
+	for name, w := range map[string]watch{"threshold of the training": frozen, "as it runs": goingOn, "z-score": zFrozen} {
 		if len(w.score) != len(s.test) {
 			t.Fatalf("%s: %d scores", name, len(w.score))
 		}
