@@ -157,7 +157,9 @@ func (c *retrainCmd) likeChampion(ctx context.Context, kind forestall.Kind) erro
 		}
 	}
 	if !slices.ContainsFunc(c.Train, func(flag string) bool { return strings.HasPrefix(flag, "--sets") }) {
-		c.sets = all[i].Sets
+		if c.sets = all[i].Sets; len(c.sets) == 0 {
+			c.sets = []string{noSets}
+		}
 	}
 	if asked {
 		return nil

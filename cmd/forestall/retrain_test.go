@@ -92,6 +92,12 @@ func TestRetrainTakesAfterTheChampion(t *testing.T) {
 	alike([]model.Duration{model.Duration(20 * time.Second), model.Duration(time.Minute)}, true)
 	fails(t, "which may be of another version", append(args, "--horizon", "2m", "--windows", "10s,1m", "--train=--sets=history")...)
 	alike([]model.Duration{model.Duration(10 * time.Second), model.Duration(time.Minute)}, false)
+	champion[1].Sets = nil
+	plain := answering(t, map[string]any{
+		"/v1/models": champion, "/v1/incidents": incidents, "/v1/migrations": []forestall.Migration{}, "/v1/status": api.Status{},
+	})
+	fails(t, "which may be of another version", append(args, "--api", plain)...)
+	alike([]model.Duration{model.Duration(20 * time.Second), model.Duration(time.Minute)}, false)
 	champion[1].HandMade = true
 	first := answering(t, map[string]any{"/v1/models": champion})
 	fails(t, "is hand-made, and its horizon of 2m0s leaves nobody time to act: give --horizon and --lead", append(args, "--api", first)...)

@@ -24,7 +24,7 @@ type telemetryTraining struct {
 	Kind     string          `group:"Recorded telemetry" placeholder:"KIND" default:"gpu" help:"Kind of component to train for: gpu, node, agent, service (${default})."`
 	Lead     time.Duration   `group:"Recorded telemetry" placeholder:"DURATION" help:"Notice that acting needs: what comes sooner is too late, and its rows are left out."`
 	Windows  []time.Duration `group:"Recorded telemetry" default:"5m,1h,6h,24h" placeholder:"DURATION,.." help:"Windows of the features (${default}). A component is unknown until the shortest is covered."`
-	Sets     []string        `group:"Recorded telemetry" placeholder:"SET,.." help:"Sets of metrics to learn from beside the kind's own, where engines recorded them: details (what NVML says beyond those), context (a GPU beside its siblings; its source), history (failures until then, time since repair), cohort (how often components of the fleet, the GPU model and driver, the zone and the node fail)."`
+	Sets     []string        `group:"Recorded telemetry" default:"context,history" placeholder:"SET,.." help:"Sets of metrics to learn from beside the kind's own, where engines recorded them: details (what NVML says beyond those), context (a GPU beside its siblings; its source), history (failures until then, time since repair), cohort (how often components of the fleet, the GPU model and driver, the zone and the node fail); none: the kind's own alone."`
 	Unlike   float64         `name:"unlike-alarms" group:"Recorded telemetry" placeholder:"N" default:"1" help:"Also fit to the rows without a failure within the horizon what ordinary operation is, so that an engine sees what is unlike it, failures of a new kind too; at a threshold that ordinary operation passes N times in 1,000 component-days (${default}), chosen by the newer half of the telemetry. 0: do without."`
 	TableOut string          `group:"Recorded telemetry" placeholder:"FILE" help:"Keep the table that is made, as Parquet, with component, hour, label and event_hour."`
 
@@ -66,6 +66,9 @@ func (m *madeTable) tell(g *globals, card *model.Card) {
 	}
 }
 
+// noSets is what --sets says where only the metrics of the kind itself are learnt from.
+const noSets = "none"
+
 // prepareTelemetry sets the flags as they are for a table made of telemetry, and
 // says where it will be. What it returns removes what is temporary.
 func (c *trainCmd) prepareTelemetry() (done func(), err error) {
@@ -100,6 +103,9 @@ func (c *trainCmd) prepareTelemetry() (done func(), err error) {
 	}
 	c.made = &madeTable{}
 	metrics := features.Metrics(kind)
+	if slices.Equal(c.Sets, []string{noSets}) {
+		c.Sets = nil
+	}
 	for _, set := range features.Sets() {
 		if slices.Contains(c.Sets, string(set)) {
 			metrics = append(metrics, features.SetMetrics(kind, set)...)
