@@ -11,10 +11,12 @@ import (
 	"testing"
 )
 
-// TestE2EKilledAtSyscalls kills a checkpoint's process with SIGKILL as it enters a
-// system call, at each of them by kind and number: what was acknowledged can be
-// restored, what was not leaves the checkpoint before and, once the next has been
-// taken, no trace. A number counts the calls of one thread, as strace does.
+// TestE2EKilledAtSyscalls kills a checkpoint's process with SIGKILL as it enters the
+// n-th system call of a kind, for each n that a thread reaches: what was acknowledged
+// can be restored, what was not leaves the checkpoint before and, once the next has
+// been taken, no trace. strace counts each thread's calls by themselves, so not every
+// call of a process with many is met; that each file operation is, package
+// checkpoint's TestKilledAtEveryOperation sees to.
 func TestE2EKilledAtSyscalls(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts two hundred processes; run without -short")
