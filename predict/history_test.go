@@ -10,7 +10,6 @@ import (
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/predict"
-	"github.com/stratoswarm/forestall/predict/builtin"
 	"github.com/stratoswarm/forestall/train" // a test may label as the trainer will
 )
 
@@ -19,19 +18,7 @@ import (
 // fit, not how well failures of real GPUs are predicted.
 func TestHistory(t *testing.T) {
 	t.Parallel()
-	m, err := builtin.Builtin(forestall.KindGPU)
-	if err != nil {
-		t.Fatal(err)
-	}
-	schema, err := predict.SchemaFor(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	schemas := map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}
-	scorer, err := predict.New(map[forestall.Kind]*model.Model{forestall.KindGPU: m}, schemas, predict.DefaultConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, scorer, store := builtinGPU(t)
 	incidents := readIncidents(t)
 	samples, err := os.Open(filepath.Join("..", "testdata", "history", "samples.csv.gz"))
 	if err != nil {
@@ -41,7 +28,7 @@ func TestHistory(t *testing.T) {
 
 	horizon := time.Duration(m.Card.Horizon)
 	opt := train.LabelOptions{Horizon: horizon, Recovery: time.Minute, End: start.Add(time.Hour)}
-	store, accuracy := features.NewStore(schemas), predict.NewAccuracy(horizon)
+	accuracy := predict.NewAccuracy(horizon)
 	var score []float64
 	var label []bool
 	next := 0

@@ -31,7 +31,9 @@ type rig struct {
 	scorer *predict.Scorer
 }
 
-func newRig(t testing.TB, seed uint64) *rig {
+// builtinGPU returns the built-in model for GPUs, a scorer with it and an empty store.
+func builtinGPU(t testing.TB) (*model.Model, *predict.Scorer, *features.Store) {
+	t.Helper()
 	m, err := builtin.Builtin(forestall.KindGPU)
 	if err != nil {
 		t.Fatal(err)
@@ -41,11 +43,17 @@ func newRig(t testing.TB, seed uint64) *rig {
 		t.Fatal(err)
 	}
 	schemas := map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}
-	r := &rig{t: t, now: start, store: features.NewStore(schemas)}
-	r.scorer, err = predict.New(map[forestall.Kind]*model.Model{forestall.KindGPU: m}, schemas, predict.DefaultConfig())
+	scorer, err := predict.New(map[forestall.Kind]*model.Model{forestall.KindGPU: m}, schemas, predict.DefaultConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return m, scorer, features.NewStore(schemas)
+}
+
+func newRig(t testing.TB, seed uint64) *rig {
+	r := &rig{t: t, now: start}
+	_, r.scorer, r.store = builtinGPU(t)
+	var err error
 	r.sim, err = gpu.NewSim(gpu.SimConfig{Node: node, GPUs: gpus, Seed: seed, Now: func() time.Time { return r.now }})
 	if err != nil {
 		t.Fatal(err)

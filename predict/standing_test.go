@@ -7,9 +7,6 @@ import (
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
-	"github.com/stratoswarm/forestall/model"
-	"github.com/stratoswarm/forestall/predict"
-	"github.com/stratoswarm/forestall/predict/builtin"
 )
 
 // TestStandingEvidence: what a reset or a technician has yet to mend keeps a GPU
@@ -33,20 +30,7 @@ func TestStandingEvidence(t *testing.T) {
 		{gpu.MetricECCDoubleBit, 1, 1, never, 300, never}, // an old one, met at the start
 	}
 	for _, tt := range tests {
-		m, err := builtin.Builtin(forestall.KindGPU)
-		if err != nil {
-			t.Fatal(err)
-		}
-		schema, err := predict.SchemaFor(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		schemas := map[forestall.Kind]*features.Schema{forestall.KindGPU: schema}
-		scorer, err := predict.New(map[forestall.Kind]*model.Model{forestall.KindGPU: m}, schemas, predict.DefaultConfig())
-		if err != nil {
-			t.Fatal(err)
-		}
-		store := features.NewStore(schemas)
+		_, scorer, store := builtinGPU(t)
 		var first, last int // minutes of the suspect ones
 		for second := 0; second < 320*60; second += 5 {
 			now, minute := start.Add(time.Duration(second)*time.Second), second/60-10
