@@ -7,8 +7,9 @@ import (
 	"github.com/stratoswarm/forestall"
 )
 
-// TestLastSeen: a node's last sign of life is its last report, or the last answer
-// of a leader; one that is older than detection takes is none.
+// TestLastSeen: a node's last sign of life is its last report, or its last answer as
+// the leader, also when another leads by now; one that is older than detection takes
+// is none.
 func TestLastSeen(t *testing.T) {
 	w := newWatched(t, watchedConfig(t.TempDir()), time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	defer w.close()
@@ -20,8 +21,10 @@ func TestLastSeen(t *testing.T) {
 	at := func(s int) time.Time { return w.now.Add(time.Duration(s) * time.Second) }
 	w.reports.take(of("n2"), at(0))
 	w.reports.take(of("n3"), at(3))
-	w.cluster.leader, w.cluster.at = "n2", at(5)
-	for node, want := range map[string]time.Time{"n2": at(5), "n3": at(3), "n4": {}} {
+	w.cluster.heard("n5", at(4))
+	w.cluster.heard("n2", at(4))
+	w.cluster.heard("n2", at(5))
+	for node, want := range map[string]time.Time{"n2": at(5), "n3": at(3), "n4": {}, "n5": at(4)} {
 		if got := w.lastSeen(node, at(10)); !got.Equal(want) {
 			t.Errorf("%s: %s, want %s", node, got, want)
 		}

@@ -314,17 +314,28 @@ func (e *Engine) putBudget(ctx context.Context) {
 // one that has said nothing for longer was alive meanwhile.
 const longestDetection = time.Minute
 
-// lastSeen returns when this engine last had a word of a node: its report, or,
-// where the node led, its answer to one. Zero: it is not known.
+// lastSeen returns when this engine last had a word of a node: its report, its
+// answer to a probe, or, where the node leads or led before, to a report. Zero: it
+// is not known.
 func (e *Engine) lastSeen(node string, now time.Time) (last time.Time) {
 	e.reports.mu.Lock()
 	if n := e.reports.nodes[node]; n != nil {
 		last = n.at
 	}
 	e.reports.mu.Unlock()
+	if e.members != nil {
+		for _, m := range e.members.List() {
+			if m.Name == node && m.LastSeen.After(last) {
+				last = m.LastSeen
+			}
+		}
+	}
 	e.mu.Lock()
 	if e.cluster.leader == node && e.cluster.at.After(last) {
 		last = e.cluster.at
+	}
+	if e.cluster.before == node && e.cluster.left.After(last) {
+		last = e.cluster.left
 	}
 	e.mu.Unlock()
 	if now.Sub(last) > longestDetection {

@@ -116,7 +116,8 @@ func (e *Engine) reportOnce(ctx context.Context) {
 	e.telemetry.judged.hear(reply.Alarms, e.now())
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.cluster.sent, e.cluster.lacks, e.cluster.at, e.cluster.leader = scored, reply.Lacks, e.now(), reply.Leader
+	e.cluster.sent, e.cluster.lacks = scored, reply.Lacks
+	e.cluster.heard(reply.Leader, e.now())
 	if reply.Version != e.cluster.version {
 		e.cluster.version, e.cluster.risks = reply.Version, reply.Risks
 	}
@@ -126,10 +127,21 @@ func (e *Engine) reportOnce(ctx context.Context) {
 type told struct {
 	at      time.Time
 	leader  string
+	before  string    // who led before it
+	left    time.Time // when that one last answered
 	version string
 	risks   []forestall.Risk
 	sent    uint64 // scoring that the leader has
 	lacks   bool
+}
+
+// heard notes that a leader has answered. The one before it is remembered: it may be
+// the death of that one which made this the leader.
+func (t *told) heard(leader string, now time.Time) {
+	if leader != t.leader {
+		t.before, t.left = t.leader, t.at
+	}
+	t.leader, t.at = leader, now
 }
 
 // clusterRisks returns the other nodes' risks as the leader last told them, or
