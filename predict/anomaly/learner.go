@@ -22,7 +22,6 @@ const (
 	maxSeries = 1024 // metrics of a component; more are passed over, and counted
 	leastRows = 60   // of a metric before it is judged
 	showParts = 5    // deviations that a standing names at most
-	wildest   = 4.0  // standard deviations that one row counts for, at most, in what is learnt
 )
 
 // LearnConfig says how a learner learns.
@@ -278,12 +277,12 @@ func (x *series) spread() float64 {
 }
 
 // learn takes a value into mean and variance (Welford 1962), once the memory is
-// full with an exponential weight. A wild one counts for no more than four standard
-// deviations, so that one reading does not hide all that follow; what stays at
-// another level is the usual within the memory all the same.
+// full with an exponential weight. A wild one counts for no more than what doubles
+// the variance, so that one reading does not hide all that follow; what is far off
+// oftener, or stays at another level, is the usual within the memory all the same.
 func (x *series) learn(v, memory float64) {
 	if x.n >= leastRows {
-		far := wildest * x.spread()
+		far := math.Sqrt(x.n) * x.spread()
 		v = min(max(v, x.mean-far), x.mean+far)
 	}
 	x.n = min(x.n+1, memory)
