@@ -33,7 +33,7 @@ func (s *Supervisor) shimKeepsLease(r *run) bool {
 	if s.renewed(r) {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), leaseGrace/2)
+	ctx, cancel := context.WithTimeout(context.Background(), s.grace/2)
 	defer cancel()
 	// A renewal whose answer was lost is learnt of here.
 	if err := s.ask(ctx, r.launch.Workload.Name, "/status", request{Epoch: r.launch.Epoch}); err != nil {
@@ -45,7 +45,7 @@ func (s *Supervisor) shimKeepsLease(r *run) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.stopping {
-		s.arm(r, Now().Add(leaseGrace)) // a process doesn't die: the shim knows best which ones are its own
+		s.arm(r, Now().Add(s.grace)) // a process doesn't die: the shim knows best which ones are its own
 	}
 	return r.stopping
 }
@@ -66,7 +66,7 @@ func (s *Supervisor) endOverdue(sl *slot, r *run) {
 	if r.reason == "" {
 		r.reason = overdueReason
 	}
-	s.arm(r, Now().Add(leaseGrace)) // look again: nothing may escape
+	s.arm(r, Now().Add(s.grace)) // look again: nothing may escape
 	s.mu.Unlock()
 	s.log.Error("a shim did not end its run at the lease's deadline, killed",
 		"workload", r.launch.Workload.Name, "epoch", r.launch.Epoch, "pid", r.shim.Shim.PID, "late", late)
@@ -80,7 +80,7 @@ func (s *Supervisor) endOverdue(sl *slot, r *run) {
 // learn takes over what a shim says of its run; the caller holds mu.
 func (s *Supervisor) learn(r *run, now reply) {
 	r.deadline, r.frozen, r.stopping = max(r.deadline, now.Deadline), now.Frozen, now.Stopping
-	s.arm(r, r.deadline.Add(leaseGrace/2))
+	s.arm(r, r.deadline.Add(s.grace/2))
 }
 
 // arm sets the moment of the next look at the run's lease; the caller holds mu.

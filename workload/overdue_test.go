@@ -80,6 +80,7 @@ func TestFrozenShimIsNotAdopted(t *testing.T) {
 func TestRenewalWithoutAnAnswerCounts(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
+	n.grace = long // for a shim on a busy machine to answer in
 	l := n.launch(1, "/bin/sleep", "60")
 	l.Deadline = Now().Add(time.Minute)
 	st := n.start(l)

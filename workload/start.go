@@ -84,7 +84,7 @@ func (s *Supervisor) launch(ctx context.Context, sl *slot, r *run) error {
 		return fmt.Errorf("workload %q: %w", name, err)
 	}
 	// A shim that stands still before it has said a word is not waited for beyond the lease.
-	ctx, cancel := context.WithTimeout(ctx, min(startLimit, l.Deadline.Add(leaseGrace).Until(Now())))
+	ctx, cancel := context.WithTimeout(ctx, min(startLimit, l.Deadline.Add(s.grace).Until(Now())))
 	defer cancel()
 	if err := s.spawn(ctx, sl.dir); err != nil {
 		s.abandon(sl.dir, l, err)

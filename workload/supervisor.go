@@ -50,6 +50,7 @@ type Supervisor struct {
 	exits   chan Exited
 	more    chan struct{} // wakes Run: pending has grown
 	quit    chan struct{} // closed at the end of Run
+	grace   time.Duration // leaseGrace, but where a test asks what a shim does and not how fast
 
 	mu      sync.Mutex
 	slots   map[string]*slot
@@ -112,6 +113,7 @@ func NewSupervisor(cfg Config) (*Supervisor, error) {
 		more:  make(chan struct{}, 1),
 		quit:  make(chan struct{}),
 		slots: make(map[string]*slot),
+		grace: leaseGrace,
 	}, nil
 }
 
