@@ -20,6 +20,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // for a busy machine.
 var quick = Timing{Heartbeat: 100 * time.Millisecond, Election: 100 * time.Millisecond, LeaderLease: 100 * time.Millisecond, Commit: 10 * time.Millisecond}
 
+// steady is for tests that a change of leaders which they did not ask for would
+// spoil: it takes a busy machine that stands still for a second.
+func steady(cfg *Config) {
+	cfg.Timing.Heartbeat, cfg.Timing.Election, cfg.Timing.LeaderLease = time.Second, time.Second, time.Second
+}
+
 // await polls until ok, and fails the test after a long while.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
@@ -81,6 +87,7 @@ type cluster struct {
 	tune  func(*Config)
 	peers []Server
 	nodes map[string]*peer
+	again map[string]bool // commands proposed more than once, as it was uncertain what became of them
 }
 
 type peer struct {
@@ -93,7 +100,7 @@ type peer struct {
 // newCluster starts n voters named a, b, c...
 func newCluster(t testing.TB, n int, tune func(*Config)) *cluster {
 	t.Helper()
-	c := &cluster{t: t, net: newNetwork(), dir: t.TempDir(), tune: tune, nodes: map[string]*peer{}}
+	c := &cluster{t: t, net: newNetwork(), dir: t.TempDir(), tune: tune, nodes: map[string]*peer{}, again: map[string]bool{}}
 	var layers []StreamLayer
 	for i := range n {
 		id := string(rune('a' + i))
@@ -225,9 +232,24 @@ func (c *cluster) propose(cmd string, among ...string) Result {
 		if errors.Is(err, ErrTooLarge) || errors.Is(err, ErrShutdown) {
 			c.t.Fatalf("propose %s: %v", cmd, err)
 		}
+		if errors.Is(err, ErrUncertain) {
+			c.again[cmd] = true
+		}
 		return err == nil
 	})
 	return res
+}
+
+// once leaves out the second copies of what was proposed again.
+func (c *cluster) once(history []entry) (out []entry) {
+	seen := map[string]bool{}
+	for _, e := range history {
+		if !c.again[e.Cmd] || !seen[e.Cmd] {
+			out = append(out, e)
+		}
+		seen[e.Cmd] = true
+	}
+	return out
 }
 
 // agree waits until all running nodes have applied the same history and
