@@ -18,6 +18,7 @@ import (
 // and dropped, a pin is agreed on and heeded, what a recovery needs stays, and
 // all of it is written down.
 func TestCheckpointOrders(t *testing.T) {
+	t.Parallel()
 	c := testConfig(t.TempDir())
 	c.FaultTolerance.CheckpointInterval = Duration{time.Hour}
 	c.Workloads = []WorkloadConfig{{Name: "w", Kind: "service", Command: []string{"sh", "-c", "mkfifo $FORESTALL_STATE_DIR/pipe; echo x > $FORESTALL_STATE_DIR/f; exec sleep 1000"}}}

@@ -16,6 +16,7 @@ import (
 // TestCheckpointVerified: what a disk lost with no trace in the file's times is
 // found when a checkpoint is asked for that verifies, and not by another.
 func TestCheckpointVerified(t *testing.T) {
+	t.Parallel()
 	c := testConfig(t.TempDir())
 	c.FaultTolerance.CheckpointInterval = Duration{time.Hour}
 	c.Workloads = []WorkloadConfig{{

@@ -13,6 +13,7 @@ import (
 // TestWorkloadCompression: a workload's own compression is that of its checkpoints,
 // and no other one's; the store's holds without.
 func TestWorkloadCompression(t *testing.T) {
+	t.Parallel()
 	text := `
 [[workload]]
 name = "%"

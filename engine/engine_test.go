@@ -59,14 +59,18 @@ func testConfig(dir string) Config {
 	return c
 }
 
-// runEngine runs an engine until the returned function is called.
-func runEngine(t *testing.T, c Config) (client testClient, e *Engine, stop func()) {
+// runEngine runs an engine, which tune may change before, until the returned
+// function is called.
+func runEngine(t *testing.T, c Config, tune ...func(*Engine)) (client testClient, e *Engine, stop func()) {
 	t.Helper()
 	t.Cleanup(func() { endRuns(t, c.Engine.DataDir) })
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	e, err := New(c, Options{Version: "test", Shim: []string{os.Args[0], "shim"}, Logger: log})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, change := range tune {
+		change(e)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -129,6 +133,7 @@ func awaitLong[T any](t *testing.T, patience time.Duration, what string, ask fun
 }
 
 func TestEngineAlone(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	c := testConfig(dir)
 	c.GPU.Source, c.GPU.SimGPUs = "sim", 2
@@ -233,6 +238,7 @@ func endWorkload(t *testing.T, pid int) {
 }
 
 func TestLateStartTouchesNothing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	c := testConfig(dir)
 	c.Workloads = []WorkloadConfig{{Name: "w", Kind: "service", Command: []string{"sleep", "1000"}}}

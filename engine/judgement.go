@@ -38,6 +38,7 @@ type judgement struct {
 	now        func() time.Time
 	hysteresis float64
 	interval   time.Duration               // between two scores
+	lag        time.Duration               // ledgerLag, but in tests that wait for predictions to mature
 	budgets    map[forestall.Grade]float64 // alarms for each 1,000 component-days; 0: fixed thresholds
 	accuracy   *predict.Accuracy
 	fleet      *predict.Fleet
@@ -56,7 +57,7 @@ type workers struct{ champion, shadow string }
 
 func newJudgement(p PolicyConfig, horizon time.Duration, now func() time.Time, log *slog.Logger) *judgement {
 	j := &judgement{
-		log: log, now: now, hysteresis: p.Hysteresis,
+		log: log, now: now, hysteresis: p.Hysteresis, lag: ledgerLag,
 		budgets:    map[forestall.Grade]float64{forestall.Suspect: p.SuspectBudget, forestall.Failing: p.AlarmBudget},
 		accuracy:   predict.NewAccuracy(horizon),
 		fleet:      predict.NewFleet(),
@@ -224,9 +225,9 @@ func (j *judgement) take(now time.Time, risks []forestall.Risk, shadows map[fore
 	if !current {
 		return
 	}
-	j.accuracy.Mature(now.Add(-ledgerLag))
+	j.accuracy.Mature(now.Add(-j.lag))
 	for _, t := range j.memory.Trials {
-		t.Mature(now.Add(-ledgerLag))
+		t.Mature(now.Add(-j.lag))
 	}
 }
 
@@ -388,7 +389,7 @@ func (p PolicyConfig) checkAlarms(bad func(key, format string, args ...any)) {
 // up and the nodes tell what has failed meanwhile.
 func (e *Engine) knownIncidents() (incidents []forestall.Incident, current bool) {
 	e.ledger.View(func(s *migrate.State) { incidents = s.AllIncidents() })
-	return incidents, e.contact.lasts(e.node.LastContact() < e.timing.fresh, e.now()) >= ledgerLag
+	return incidents, e.contact.lasts(e.node.LastContact() < e.timing.fresh, e.now()) >= e.telemetry.judged.lag
 }
 
 // contact is how long the leader has been heard without a break.

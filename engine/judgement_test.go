@@ -130,6 +130,7 @@ func TestJudgementBudget(t *testing.T) {
 
 // TestPredictionsSurviveARestart runs an engine twice on the same data.
 func TestPredictionsSurviveARestart(t *testing.T) {
+	t.Parallel()
 	c := testConfig(t.TempDir())
 	c.GPU.Source, c.GPU.SimGPUs = "sim", 2
 	c.Policy.AlarmBudget = 3

@@ -60,6 +60,7 @@ func TestDecideOdds(t *testing.T) {
 // probability, the metrics and what `forestall model` asks for, after a restart too; a
 // new champion starts from its card.
 func TestModelRecalibrates(t *testing.T) {
+	t.Parallel()
 	c := testConfig(t.TempDir())
 	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 2, false
 	c.Model.GPU = hotModelDir(t, "calm", 0.02, 0.5, time.Hour, time.Second)
@@ -133,13 +134,13 @@ func TestModelRecalibrates(t *testing.T) {
 // matured.
 func TestModelRecalibratesItself(t *testing.T) {
 	if testing.Short() {
-		t.Skip("predictions mature a minute after their horizon; run without -short")
+		t.Skip("waits for predictions to mature; run without -short")
 	}
 	t.Parallel()
 	c := testConfig(t.TempDir())
 	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 8, false
-	c.Model.GPU = hotModelDir(t, "alarmist", 0.4, 0.5, 5*time.Second, time.Second)
-	client, _, stop := runEngine(t, c)
+	c.Model.GPU = hotModelDir(t, "alarmist", 0.4, 0.5, 2*time.Second, time.Second)
+	client, _, stop := runEngine(t, c, soonMature)
 	defer stop()
 	await(t, "a leader", client.Status, api.Status.CanAgree)
 	events := awaitLong(t, 3*time.Minute, "the recalibration", client.ModelEvents, func(l []forestall.ModelEvent) bool { return len(l) > 0 })
@@ -155,11 +156,12 @@ func TestModelRecalibratesItself(t *testing.T) {
 // TestModelRolledBackByDrift: a champion whose telemetry is unlike its training
 // gives its place back without being asked for, and the ledger says why.
 func TestModelRolledBackByDrift(t *testing.T) {
+	t.Parallel()
 	c := testConfig(t.TempDir())
 	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 8, false
 	c.Model.GPU = hotModelDir(t, "at home", 0.01, 0.5, time.Hour, time.Second)
 	c.Model.Promote = forestall.Act
-	c.Drift.Window = Duration{20 * time.Second}
+	c.Drift.Window = Duration{8 * time.Second}
 	client, _, stop := runEngine(t, c)
 	defer stop()
 	await(t, "a leader", client.Status, api.Status.CanAgree)

@@ -79,6 +79,7 @@ func gpuModel(all []api.ModelStatus) api.ModelStatus {
 // is another, does not run: the model before goes on, also after a restart, and
 // the status says why and what to do.
 func TestModelThatCannotBeHad(t *testing.T) {
+	t.Parallel()
 	c := testConfig(t.TempDir())
 	c.GPU.Source, c.GPU.SimGPUs = "sim", 2
 	client, e, stop := runEngine(t, c)
@@ -132,6 +133,7 @@ func TestModelThatCannotBeHad(t *testing.T) {
 // TestModelOfOtherWindows: a model with windows of its own warms them up in the
 // shadow, and keeps them when it is promoted.
 func TestModelOfOtherWindows(t *testing.T) {
+	t.Parallel()
 	c := testConfig(t.TempDir())
 	c.GPU.Source, c.GPU.SimGPUs = "sim", 2
 	client, e, stop := runEngine(t, c)
@@ -174,12 +176,16 @@ func TestModelOfOtherWindows(t *testing.T) {
 	}
 }
 
+// soonMature has predictions mature soon after their horizon, when the one engine
+// there is has long been told of a failure.
+func soonMature(e *Engine) { e.telemetry.judged.lag = 2 * time.Second }
+
 // TestModelPromotesItself: with model.promote = "act" a candidate that is better
 // on the same predictions becomes champion without being asked for, once a failure
 // has been seen and the predictions have matured.
 func TestModelPromotesItself(t *testing.T) {
 	if testing.Short() {
-		t.Skip("predictions mature a minute after their horizon; run without -short")
+		t.Skip("waits for predictions to mature; run without -short")
 	}
 	t.Parallel()
 	c := testConfig(t.TempDir())
@@ -187,7 +193,7 @@ func TestModelPromotesItself(t *testing.T) {
 	c.Model.GPU = hotModelDir(t, "alarmist", 0.4, 0.5, 5*time.Second, time.Second)
 	c.Model.Promote, c.Model.TrialFailures, c.Model.Recalibrate = forestall.Act, 1, forestall.Observe
 	c.Model.TrialMin, c.Model.TrialMax = Duration{time.Second}, Duration{time.Hour}
-	client, _, stop := runEngine(t, c)
+	client, _, stop := runEngine(t, c, soonMature)
 	defer stop()
 	await(t, "a leader", client.Status, api.Status.CanAgree)
 	ref, err := client.ProposeModel(t.Context(), modelFilesOf(t, hotModelDir(t, "calm", 0.01, 0.5, 5*time.Second, time.Second)))
@@ -220,17 +226,17 @@ func TestModelPromotesItself(t *testing.T) {
 // matured; the ledger says why.
 func TestModelRollsItselfBack(t *testing.T) {
 	if testing.Short() {
-		t.Skip("predictions mature a minute after their horizon; run without -short")
+		t.Skip("waits for predictions to mature; run without -short")
 	}
 	t.Parallel()
 	c := testConfig(t.TempDir())
 	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 8, false
-	c.Model.GPU = hotModelDir(t, "calm", 0.01, 0.5, 5*time.Second, time.Second)
+	c.Model.GPU = hotModelDir(t, "calm", 0.01, 0.5, 2*time.Second, time.Second)
 	c.Model.Promote = forestall.Act
-	client, _, stop := runEngine(t, c)
+	client, _, stop := runEngine(t, c, soonMature)
 	defer stop()
 	await(t, "a leader", client.Status, api.Status.CanAgree)
-	ref, err := client.ProposeModel(t.Context(), modelFilesOf(t, hotModelDir(t, "alarmist", 0.4, 0.5, 5*time.Second, time.Second)))
+	ref, err := client.ProposeModel(t.Context(), modelFilesOf(t, hotModelDir(t, "alarmist", 0.4, 0.5, 2*time.Second, time.Second)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -158,6 +158,7 @@ func TestRecovery(t *testing.T) {
 // itself when its page has been good for the probation, not while a row remap
 // waits, and the ledger keeps why. A further XID is then another incident.
 func TestRemoteIncidentEnds(t *testing.T) {
+	t.Parallel()
 	var xid, pending atomic.Int64
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		label := `{gpu="0"}`

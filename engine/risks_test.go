@@ -74,6 +74,7 @@ func TestRefilledIsNoAnswer(t *testing.T) {
 
 // TestCloseIncident: an operator ends an incident at once.
 func TestCloseIncident(t *testing.T) {
+	t.Parallel()
 	c := testConfig(t.TempDir())
 	c.GPU.Source, c.Features.Host = "none", false
 	client, e, stop := runEngine(t, c)
