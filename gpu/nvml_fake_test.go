@@ -75,6 +75,9 @@ func (f *fakeBoards) fault(prefix string, index int) {
 	}
 	switch {
 	case f.has(prefix+"hang", index):
+		if err := os.WriteFile(f.path(prefix+"hangs", index), nil, 0o600); err != nil { // for who waits until it does
+			fmt.Fprintln(os.Stderr, err)
+		}
 		select {}
 	case f.has(prefix+"crash", index):
 		fmt.Fprintln(os.Stderr, "forestall: symbol lookup error: undefined symbol: nvmlDeviceGetNothing")
