@@ -24,19 +24,25 @@ import (
 // found in file.
 func discoveredTelemetry(t *testing.T, file string) *telemetry {
 	t.Helper()
+	c := DefaultConfig().Features
+	c.Targets = []TargetConfig{{FileSD: []string{file}, Preset: "dcgm"}}
+	return telemetryOfTargets(t, c)
+}
+
+// telemetryOfTargets is the telemetry of an engine n0 that scrapes targets.
+func telemetryOfTargets(t *testing.T, c FeaturesConfig) *telemetry {
+	t.Helper()
 	mappings, err := features.NewMappings(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := DefaultConfig().Features
-	c.Targets = []TargetConfig{{FileSD: []string{file}, Preset: "dcgm"}}
 	list, err := openTargets(c, mappings, "n0", nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := newMetrics(prometheus.NewRegistry())
 	tel := &telemetry{
-		node: "n0", targets: list, owners: owners{of: map[forestall.Component]owner{}}, now: time.Now, log: slog.New(slog.DiscardHandler), metrics: m,
+		node: "n0", targets: list, scrape: c.ScrapeInterval.Duration, timeout: c.timeout(), owners: owners{of: map[forestall.Component]owner{}}, now: time.Now, log: slog.New(slog.DiscardHandler), metrics: m,
 		lanes: gpuLanes(t), failing: map[string]bool{}, judged: newJudgement(DefaultConfig().Policy, time.Minute, time.Now, slog.New(slog.DiscardHandler)),
 	}
 	list.gone = func(p *page) { tel.forget(p.id, p.url) }
@@ -165,6 +171,26 @@ func TestTargetsTakeTurns(t *testing.T) {
 		if got := strings.Join(names, " "); got != tt.pages || wait != tt.wait {
 			t.Errorf("after %s: %q and %s, want %q and %s", tt.at, got, wait, tt.pages, tt.wait)
 		}
+	}
+}
+
+// TestTargetIsTooSlow: a target that accepts and never answers is down, and says why.
+func TestTargetIsTooSlow(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer srv.Close()
+	c := DefaultConfig().Features
+	c.ScrapeTimeout.Duration = 50 * time.Millisecond
+	c.Targets = []TargetConfig{{URL: srv.URL, Preset: "dcgm"}}
+	tel := telemetryOfTargets(t, c)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); tel.scrapePages(ctx) }()
+	await(t, "the target's error", func(context.Context) (string, error) { return tel.targets.states()[0].Error, nil },
+		func(said string) bool { return strings.Contains(said, "no answer within 50ms") })
+	stop()
+	<-ended
+	if note := targetNote(tel.targets.states()); !strings.Contains(note, "1 of 1 targets cannot be read") || !tel.failing[srv.URL] {
+		t.Errorf("note %q, failing %v", note, tel.failing)
 	}
 }
 

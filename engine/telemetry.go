@@ -135,7 +135,8 @@ func (t *telemetry) scrapeNode(ctx context.Context) {
 	wg.Wait()
 }
 
-// scrapePages reads the targets' pages, each in its turn.
+// scrapePages reads the targets' pages, each in its turn. A scraper ends by itself
+// when its target is too slow.
 func (t *telemetry) scrapePages(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -151,8 +152,6 @@ func (t *telemetry) scrapePages(ctx context.Context) {
 		pages, wait := t.targets.due(t.now(), t.scrape)
 		for _, p := range pages {
 			wg.Go(func() {
-				ctx, cancel := context.WithTimeout(ctx, t.timeout)
-				defer cancel()
 				t.scrapePage(ctx, p)
 				t.targets.done(p)
 			})
@@ -189,8 +188,8 @@ func (t *telemetry) hostEvents() []forestall.Event {
 // each other.
 func (t *telemetry) scrapeGPUs(ctx context.Context) {
 	devices, err := t.gpus.Devices(ctx)
-	if err != nil && ctx.Err() != nil {
-		return // the engine ends
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return // the engine ends; being too slow is an error
 	}
 	t.sourceState("gpu", err)
 	if err != nil {
