@@ -31,10 +31,12 @@ type Status struct {
 	Notes                []string                  `json:"notes,omitempty" doc:"what an operator should know, in words"`
 }
 
-// Target is an exposition page that an engine scrapes.
+// Target is an exposition page that an engine scrapes, or a list that names some.
 type Target struct {
 	Section    string    `json:"section" doc:"of the configuration" example:"features.target[0]"`
-	URL        string    `json:"url"`
+	URL        string    `json:"url" doc:"of a list in files: their patterns"`
+	List       bool      `json:"list,omitempty" doc:"it is no page but what file_sd or http_sd asks"`
+	Targets    int       `json:"targets,omitempty" doc:"that a list named"`
 	Preset     string    `json:"preset,omitempty" doc:"which series are which metrics"`
 	Up         bool      `json:"up" doc:"the last reading was good"`
 	Read       time.Time `json:"read,omitzero" doc:"the last reading of which something was taken; absent: none since the engine started"`

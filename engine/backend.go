@@ -157,9 +157,7 @@ func (v view) notes() []string {
 	if note := v.telemetry.lastXIDs.note(); note != "" {
 		notes = append(notes, note)
 	}
-	if note := targetNote(v.Targets()); note != "" {
-		notes = append(notes, note)
-	}
+	notes = append(notes, targetNotes(v.Targets())...)
 	if v.noLease.Load() && !v.alone() {
 		notes = append(notes, "no leader grants leases; workloads here stop when theirs run out")
 	}

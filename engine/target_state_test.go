@@ -18,8 +18,8 @@ func TestTargetStates(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	good, bad := &page{url: "http://a/metrics"}, &page{url: "http://b/metrics"}
 	list := &targets{groups: []*targetGroup{{key: "features.target[0]", pages: map[string]*page{good.url: good, bad.url: bad, "http://c": {url: "http://c", away: at}}}}}
-	if note := targetNote(list.states()); note != "" {
-		t.Errorf("before anything was read: %q", note)
+	if notes := targetNotes(list.states()); len(notes) > 0 {
+		t.Errorf("before anything was read: %q", notes)
 	}
 	list.read(good, at, 8, nil)
 	list.read(bad, at, 0, errors.New("500 Internal Server Error"))
@@ -27,7 +27,7 @@ func TestTargetStates(t *testing.T) {
 	if len(all) != 2 || !all[0].Up || all[0].Components != 8 || all[1].Up || !all[1].Read.IsZero() || !all[1].Tried.Equal(at) || all[1].Error == "" {
 		t.Errorf("%+v", all)
 	}
-	if note := targetNote(all); !strings.Contains(note, "1 of 2 targets cannot be read, 1 of them") || !strings.Contains(note, "http://b/metrics: 500") {
+	if note := strings.Join(targetNotes(all), "\n"); !strings.Contains(note, "1 of 2 targets cannot be read, 1 of them") || !strings.Contains(note, "http://b/metrics: 500") {
 		t.Errorf("%q", note)
 	}
 	list.read(good, at.Add(time.Minute), 0, errors.New("connection refused"))
@@ -38,7 +38,7 @@ func TestTargetStates(t *testing.T) {
 	if s := list.states()[0]; s.Up || !s.InPart() || s.Components != 7 || s.Error == "" {
 		t.Errorf("of a part: %+v", s)
 	}
-	if note := targetNote(list.states()[:1]); !strings.Contains(note, "of 1 of 1 targets only a part is taken") {
+	if note := strings.Join(targetNotes(list.states()[:1]), "\n"); !strings.Contains(note, "of 1 of 1 targets only a part is taken") {
 		t.Errorf("%q", note)
 	}
 }

@@ -42,8 +42,8 @@ type targetGroup struct {
 	newest   features.Newest
 	lastXIDs *features.LastXIDs
 
-	pages  map[string]*page // by URL; under targets.mu
-	broken bool             // the last discovery went wrong
+	pages map[string]*page // by URL; under targets.mu
+	list  pageState        // of discovery, with targets in place of components; under targets.mu
 }
 
 // page is one exposition page.
@@ -186,7 +186,7 @@ func (t *targets) follow(ctx context.Context, g *targetGroup, now func() time.Ti
 	}
 }
 
-// refresh asks discovery once. While it cannot be read the targets stay.
+// refresh asks discovery once. While it cannot be read, or not all of it, the targets stay.
 func (t *targets) refresh(ctx context.Context, g *targetGroup, now time.Time) {
 	found, err := features.Discovery{
 		Files: g.cfg.FileSD, URL: g.cfg.HTTPSD, Client: g.client, Scheme: g.cfg.Scheme, Path: g.cfg.Path, Labels: g.cfg.Labels,
@@ -194,16 +194,10 @@ func (t *targets) refresh(ctx context.Context, g *targetGroup, now time.Time) {
 	if ctx.Err() != nil {
 		return
 	}
-	if err != nil {
-		if !g.broken {
-			t.log.Warn("cannot find targets; those known stay", "section", g.key, "error", err)
-		}
-		g.broken = true
-		t.sweep(g, now)
-		return
+	if t.asked(g, now, len(found), err) {
+		t.log.Warn("cannot find all targets; those known stay", "section", g.key, "error", err)
 	}
-	g.broken = false
-	t.update(g, found, now)
+	t.update(g, found, err == nil, now)
 	t.sweep(g, now)
 	select {
 	case t.changed <- struct{}{}:
@@ -211,8 +205,19 @@ func (t *targets) refresh(ctx context.Context, g *targetGroup, now time.Time) {
 	}
 }
 
-// update makes the found targets those that are scraped.
-func (t *targets) update(g *targetGroup, found []features.Target, now time.Time) {
+// asked takes note of what discovery came to, and reports whether it has begun to
+// fail.
+func (t *targets) asked(g *targetGroup, now time.Time, found int, err error) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was := g.list.err
+	g.list.take(now, found, err)
+	return was == "" && err != nil
+}
+
+// update makes the found targets those that are scraped; where they are not all,
+// those that were known stay.
+func (t *targets) update(g *targetGroup, found []features.Target, all bool, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	present := map[string]bool{}
@@ -242,7 +247,7 @@ func (t *targets) update(g *targetGroup, found []features.Target, now time.Time)
 		}
 	}
 	for url, p := range g.pages {
-		if !present[url] && p.away.IsZero() {
+		if all && !present[url] && p.away.IsZero() {
 			p.away = now
 			t.log.Info("target gone; what it described is kept for a while", "section", g.key, "url", url, "forget_after", t.forget)
 		}

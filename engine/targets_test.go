@@ -67,7 +67,8 @@ func TestTargetsComeAndGo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tel := discoveredTelemetry(t, file)
+	files := filepath.Join(filepath.Dir(file), "*.json")
+	tel := discoveredTelemetry(t, files)
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	refresh := func(at time.Duration) {
 		tel.targets.refresh(context.Background(), tel.targets.groups[0], start.Add(at))
@@ -112,6 +113,10 @@ func TestTargetsComeAndGo(t *testing.T) {
 	}
 	refresh(2 * time.Minute)
 	check("half written", first, both)
+	known := tel.targets.states()[0]
+	if notes := targetNotes(tel.targets.states()); !known.List || known.Up || known.URL != files || !known.Read.Equal(start.Add(time.Minute)) || len(notes) != 1 || !strings.Contains(notes[0], "not all targets of features.target[0] can be found") {
+		t.Errorf("half written: %+v, notes %q", known, notes)
+	}
 	list("n1", "n2")
 	scraper := tel.targets.groups[0].pages[srv.URL+"/n2"].scraper
 	refresh(time.Hour)
@@ -125,6 +130,14 @@ func TestTargetsComeAndGo(t *testing.T) {
 	check("away, not for long enough", first, both)
 	refresh(2*time.Hour + tel.targets.forget)
 	check("away for too long", first, []string{"gpu/n1/0"})
+	other := fmt.Sprintf(`[{"targets": [%q], "labels": {"__metrics_path__": "/n2"}}]`, address)
+	for name, text := range map[string]string{file: "[{", filepath.Join(filepath.Dir(file), "other.json"): other} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refresh(3*time.Hour + tel.targets.forget)
+	check("half written, beside a good one", []string{srv.URL + "/n1", srv.URL + "/n2"}, both)
 }
 
 // TestTargetsTakeTurns spreads pages over the interval, leaves out a slow one and
@@ -189,8 +202,8 @@ func TestTargetIsTooSlow(t *testing.T) {
 		func(said string) bool { return strings.Contains(said, "no answer within 50ms") })
 	stop()
 	<-ended
-	if note := targetNote(tel.targets.states()); !strings.Contains(note, "1 of 1 targets cannot be read") || !tel.failing[srv.URL] {
-		t.Errorf("note %q, failing %v", note, tel.failing)
+	if notes := targetNotes(tel.targets.states()); len(notes) != 1 || !strings.Contains(notes[0], "1 of 1 targets cannot be read") || !tel.failing[srv.URL] {
+		t.Errorf("notes %q, failing %v", notes, tel.failing)
 	}
 }
 
@@ -240,7 +253,7 @@ func TestTargetGetsOtherLabels(t *testing.T) {
 		now = start.Add(at)
 		tel.targets.refresh(context.Background(), tel.targets.groups[0], now)
 		all := tel.targets.list()
-		if len(all) != 1 || len(tel.targets.states()) != 1 {
+		if len(all) != 1 || len(tel.targets.states()) != 2 { // the list and its target
 			t.Fatalf("%d targets are scraped", len(all))
 		}
 		tel.scrapePage(context.Background(), all[0])

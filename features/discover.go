@@ -55,60 +55,70 @@ type Discovery struct {
 
 // Find returns the targets, sorted by URL and each once. A file that cannot be
 // read or an answer that is not a list of groups is an error, which wraps
-// [ErrDiscovery]: what was found before is to be kept, because a broken list
-// says nothing about its targets. No file that matches a glob is no target.
+// [ErrDiscovery], beside the targets of the other files: what was found before is to
+// be kept then, because a broken list says nothing about its targets. No file that
+// matches a glob is no target.
 func (d Discovery) Find(ctx context.Context) ([]Target, error) {
-	targets, err := d.find(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDiscovery, err)
-	}
+	targets, errs := d.find(ctx)
 	slices.SortFunc(targets, func(a, b Target) int { return strings.Compare(a.URL, b.URL) })
-	return slices.CompactFunc(targets, func(a, b Target) bool { return a.URL == b.URL }), nil
+	targets = slices.CompactFunc(targets, func(a, b Target) bool { return a.URL == b.URL })
+	switch len(errs) {
+	case 0:
+		return targets, nil
+	case 1:
+		return targets, fmt.Errorf("%w: %w", ErrDiscovery, errs[0])
+	}
+	return targets, fmt.Errorf("%w: %w; likewise %d more", ErrDiscovery, errs[0], len(errs)-1)
 }
 
-func (d Discovery) find(ctx context.Context) ([]Target, error) {
-	var targets []Target
-	take := func(origin string, b []byte, unmarshal func([]byte, any) error) error {
-		var groups []targetGroup
-		if err := unmarshal(b, &groups); err != nil {
-			return fmt.Errorf("%s: %w", origin, err)
-		}
-		for i, g := range groups {
-			for _, address := range g.Targets {
-				t, err := d.target(address, g.Labels)
-				if err != nil {
-					return fmt.Errorf("%s: group %d: %w", origin, i, err)
-				}
-				if targets = append(targets, t); len(targets) > maxTargets {
-					return fmt.Errorf("%s: more than %d targets", origin, maxTargets)
-				}
+func (d Discovery) find(ctx context.Context) (targets []Target, errs []error) {
+	take := func(origin string, b []byte, err error, unmarshal func([]byte, any) error) {
+		if err == nil {
+			var found []Target
+			if found, err = d.parse(origin, b, unmarshal); err == nil && len(targets)+len(found) > maxTargets {
+				err = fmt.Errorf("%s: more than %d targets", origin, maxTargets)
+			}
+			if err == nil {
+				targets = append(targets, found...)
 			}
 		}
-		return nil
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
 	for _, glob := range d.Files {
 		names, err := filepath.Glob(glob)
 		if err != nil {
-			return nil, fmt.Errorf("%q: %w", glob, err)
+			errs = append(errs, fmt.Errorf("%q: %w", glob, err))
 		}
 		for _, name := range names {
 			b, err := readLimited(name, maxDiscovery)
-			if err != nil {
-				return nil, err
-			}
-			if err := take(name, b, unmarshalFor(name)); err != nil {
-				return nil, err
-			}
+			take(name, b, err, unmarshalFor(name))
 		}
 	}
-	if d.URL == "" {
-		return targets, nil
+	if d.URL != "" {
+		b, err := d.ask(ctx)
+		take(d.URL, b, err, unmarshalJSON)
 	}
-	b, err := d.ask(ctx)
-	if err != nil {
-		return nil, err
+	return targets, errs
+}
+
+// parse returns the targets of one list; all or, with an error, none.
+func (d Discovery) parse(origin string, b []byte, unmarshal func([]byte, any) error) (targets []Target, err error) {
+	var groups []targetGroup
+	if err := unmarshal(b, &groups); err != nil {
+		return nil, fmt.Errorf("%s: %w", origin, err)
 	}
-	return targets, take(d.URL, b, unmarshalJSON)
+	for i, g := range groups {
+		for _, address := range g.Targets {
+			t, err := d.target(address, g.Labels)
+			if err != nil {
+				return nil, fmt.Errorf("%s: group %d: %w", origin, i, err)
+			}
+			targets = append(targets, t)
+		}
+	}
+	return targets, nil
 }
 
 func unmarshalFor(name string) func([]byte, any) error {

@@ -41,6 +41,21 @@ func TestDiscoveryInFiles(t *testing.T) {
 	}
 }
 
+// TestDiscoveryBesideBrokenFiles: a list that is half written hides no other.
+func TestDiscoveryBesideBrokenFiles(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "a.json"), `[{"targets": ["n1:9100"`)
+	writeFile(t, filepath.Join(dir, "b.json"), `[{"targets": ["n2:9100"]}]`)
+	writeFile(t, filepath.Join(dir, "c.json"), `[{"targets": ["n3:9100", "n4 9100"]}]`)
+	got, err := Discovery{Files: []string{filepath.Join(dir, "*.json")}}.Find(context.Background())
+	if diff := cmp.Diff([]Target{{"http://n2:9100/metrics", map[string]string{"instance": "n2:9100"}}}, got); diff != "" {
+		t.Errorf("targets (-want +got):\n%s", diff)
+	}
+	if !errors.Is(err, ErrDiscovery) || !strings.Contains(err.Error(), "a.json") || !strings.HasSuffix(err.Error(), "; likewise 1 more") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestDiscoveryByHTTP(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/targets" {

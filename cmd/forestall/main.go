@@ -35,7 +35,7 @@ type cli struct {
 	Restore     restoreCmd     `cmd:"" group:"Ask an engine" help:"Restore a checkpoint into a directory, verified and in one step."`
 	Migrations  migrationsCmd  `cmd:"" group:"Ask an engine" help:"List moves, recoveries and starts, with reasons and phases."`
 	Members     membersCmd     `cmd:"" group:"Ask an engine" help:"List the cluster's nodes."`
-	Targets     targetsCmd     `cmd:"" group:"Ask an engine" help:"List the exposition pages that the engine scrapes, with the last reading and what went wrong."`
+	Targets     targetsCmd     `cmd:"" group:"Ask an engine" help:"List the exposition pages that the engine scrapes and the lists that name them, with the last reading and what went wrong."`
 	Incidents   incidentsCmd   `cmd:"" group:"Ask an engine" help:"List failures, open and closed."`
 
 	Interventions interventionsCmd `cmd:"" group:"Ask an engine" help:"List preemptive checkpoints that were taken or held out."`

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/stratoswarm/forestall/api"
 )
 
@@ -17,7 +15,7 @@ func (c targetsCmd) Run(g *globals) error {
 }
 
 func (v view) targets(all []api.Target) {
-	t := textTable{header: []string{"URL", "SECTION", "STATE", "LAST READ", ">COMPONENTS", "ERROR"}}
+	t := textTable{header: []string{"URL", "SECTION", "STATE", "LAST READ", ">DESCRIBES", "ERROR"}}
 	for _, x := range all {
 		state, color, read := "up", sgrGreen, "never"
 		switch {
@@ -31,7 +29,11 @@ func (v view) targets(all []api.Target) {
 		if !x.Read.IsZero() {
 			read = v.ago(x.Read)
 		}
-		t.add(cellOf(x.URL), cellOf(x.Section), textCell{state, color}, cellOf(read), cellOf(fmt.Sprint(x.Components)), cellOf(x.Error))
+		describes := textCount(x.Components, "component")
+		if x.List {
+			describes = textCount(x.Targets, "target")
+		}
+		t.add(cellOf(x.URL), cellOf(x.Section), textCell{state, color}, cellOf(read), cellOf(describes), cellOf(x.Error))
 	}
 	t.writeOr(v, "This engine scrapes no targets.")
 }
