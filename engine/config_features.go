@@ -2,8 +2,13 @@ package engine
 
 import (
 	"fmt"
+	"maps"
+	"net"
 	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -33,7 +38,7 @@ type TargetConfig struct {
 	Path    string            `toml:"path,omitempty"`    // likewise
 	Labels  map[string]string `toml:"labels,omitempty"`
 	Preset  string            `toml:"preset"`
-	Node    string            `toml:"node"` // whose components it describes; empty: this engine's, or a label's of discovered ones
+	Node    string            `toml:"node"` // whose components it describes; empty: see nodeOf
 	MaxPage Bytes             `toml:"max_page,omitempty"`
 	TLS     TLSConfig         `toml:"tls,omitempty"`
 	Auth    AuthConfig        `toml:"auth,omitempty"`
@@ -65,6 +70,51 @@ func (t TargetConfig) http() features.HTTPConfig {
 
 // discovered reports whether the target stands for those that discovery finds.
 func (t TargetConfig) discovered() bool { return len(t.FileSD) > 0 || t.HTTPSD != "" }
+
+// nodeOf returns the node whose components the target describes: engine is this one's.
+// "" where the labels of series and target say it, as for a page of another machine.
+func (t TargetConfig) nodeOf(engine string) string {
+	if t.Node != "" || t.discovered() || !onThisMachine(t.URL, engine) {
+		return t.Node
+	}
+	return engine
+}
+
+// onThisMachine reports whether a URL's host is this machine: loopback, one of its
+// addresses, its host name or its engine's, either with a domain or without.
+func onThisMachine(address, engine string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	host := u.Hostname()
+	if ip := net.ParseIP(host); ip != nil {
+		own, _ := net.InterfaceAddrs() // none: loopback is left
+		return ip.IsLoopback() || ip.IsUnspecified() || slices.ContainsFunc(own, func(a net.Addr) bool {
+			n, ok := a.(*net.IPNet)
+			return ok && n.IP.Equal(ip)
+		})
+	}
+	name, _ := os.Hostname() // "": the engine's is left
+	for _, own := range []string{"localhost", engine, name} {
+		own = strings.ToLower(own)
+		if h := strings.ToLower(host); own != "" && (h == own || strings.HasPrefix(h, own+".")) {
+			return true
+		}
+	}
+	return false
+}
+
+// page returns the target that a section with a url is: whose components it describes,
+// and, where labels say that, the instance as discovery gives it.
+func (t TargetConfig) page(engine string) (target features.Target, node string) {
+	target, node = features.Target{URL: t.URL, Labels: t.Labels}, t.nodeOf(engine)
+	if u, err := url.Parse(t.URL); err == nil && node == "" && t.Labels["instance"] == "" {
+		target.Labels = map[string]string{"instance": u.Host}
+		maps.Copy(target.Labels, t.Labels)
+	}
+	return target, node
+}
 
 // refresh is how often discovery is asked.
 func (t TargetConfig) refresh() time.Duration {

@@ -131,7 +131,7 @@ func (e *Engine) ledgerPast() ledgerPast {
 func (e *Engine) checkOwnTargets(t *telemetry, mappings *features.Mappings) error {
 	for i, target := range e.cfg.Features.Targets {
 		mapping, err := mappings.Get(target.Preset)
-		if err != nil || target.discovered() || orElse(target.Node, e.name) != e.name {
+		if err != nil || target.nodeOf(e.name) != e.name {
 			continue
 		}
 		switch {

@@ -74,7 +74,7 @@ func openTargets(c FeaturesConfig, mappings *features.Mappings, node string, new
 			return nil, fmt.Errorf("%s: %w", g.key, err)
 		}
 		if !one.discovered() {
-			if err := g.open(features.Target{URL: one.URL, Labels: one.Labels}, orElse(one.Node, node)); err != nil {
+			if err := g.open(one.page(node)); err != nil {
 				return nil, fmt.Errorf("%s: %w", g.key, err)
 			}
 		}

@@ -166,7 +166,7 @@ func (c *collector) oneNode(r route) error {
 		c.named = r.named
 		return nil
 	}
-	return fmt.Errorf("%w: it describes the nodes %q and %q, and its target stands for one, %q: list it in file_sd or http_sd without node, so that their labels (%s) name them",
+	return fmt.Errorf("%w: it describes the nodes %q and %q, and its target stands for one, %q: list it in file_sd without node, so that their labels (%s) name them",
 		ErrExposition, c.names[c.named-1], c.names[r.named-1], c.node, strings.Join(c.mapping.labels.Node, ", "))
 }
 
