@@ -40,8 +40,11 @@ func (e *Engine) openTelemetry() (err error) {
 	if err := e.openGPUs(t); err != nil {
 		return err
 	}
+	if t.lastXIDs, err = openLastXIDs(e.cfg.Engine.DataDir, e.now, e.log); err != nil {
+		return fmt.Errorf("engine.data_dir: %w", err)
+	}
 	if e.cfg.Features.Host {
-		if t.host, err = features.NewHost(e.name, features.HostOptions{Newest: t.newest}); err != nil {
+		if t.host, err = features.NewHost(e.name, features.HostOptions{Newest: t.newest, LastXIDs: &t.lastXIDs.LastXIDs}); err != nil {
 			return fmt.Errorf("read this host's telemetry: %w; set features.host = false to do without", err)
 		}
 		e.closers = append(e.closers, t.host)
@@ -55,9 +58,6 @@ func (e *Engine) openTelemetry() (err error) {
 	}
 	if err := e.checkOwnTargets(t, mappings); err != nil {
 		return err
-	}
-	if t.lastXIDs, err = openLastXIDs(e.cfg.Engine.DataDir, e.now, e.log); err != nil {
-		return fmt.Errorf("engine.data_dir: %w", err)
 	}
 	if t.targets, err = openTargets(e.cfg.Features, mappings, e.name, t.newest, &t.lastXIDs.LastXIDs, e.log); err != nil {
 		return err

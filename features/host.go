@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -17,11 +20,12 @@ import (
 // HostOptions says where the kernel's files are; a container that watches its
 // host mounts them elsewhere.
 type HostOptions struct {
-	ProcRoot string // "" = /proc
-	SysRoot  string // "" = /sys
-	Root     string // the file system whose space is watched; "" = /
-	Kmsg     string // the kernel's log; "" = /dev/kmsg
-	Newest   Newest // that sums over devices go on from; nil: nothing is known
+	ProcRoot string    // "" = /proc
+	SysRoot  string    // "" = /sys
+	Root     string    // the file system whose space is watched; "" = /
+	Kmsg     string    // the kernel's log; "" = /dev/kmsg
+	Newest   Newest    // that sums over devices go on from; nil: nothing is known
+	LastXIDs *LastXIDs // that keep how far the kernel's log was read; nil: nothing is known
 }
 
 // Host reads the telemetry of the machine it runs on from the Linux kernel. It
@@ -81,7 +85,8 @@ func NewHost(node string, opt HostOptions) (*Host, error) {
 	if opt.Kmsg == "" {
 		opt.Kmsg = "/dev/kmsg"
 	}
-	h.kernel, h.kernelErr = openKernelLog(opt.Kmsg)
+	boot, _ := os.ReadFile(filepath.Join(opt.ProcRoot, "sys/kernel/random/boot_id")) // without it nothing is known
+	h.kernel, h.kernelErr = openKernelLog(opt.Kmsg, strings.TrimSpace(string(boot)), opt.LastXIDs)
 	if block, err := blockdevice.NewFS(opt.ProcRoot, opt.SysRoot); err == nil {
 		h.block = &block
 	}

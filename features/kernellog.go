@@ -16,12 +16,19 @@ import (
 	"github.com/stratoswarm/forestall"
 )
 
-// kernelLog reads what the kernel has logged since it was opened.
+// kernelLog reads what the kernel has logged: what it logged before this was opened,
+// as far as nobody has read it, then what is new.
 type kernelLog struct {
 	source io.ReadCloser // gives one record for each Read
 	buffer []byte
 	lost   uint64 // times that the kernel overwrote records before they were read
 	counts [len(kernelCounters)]float64
+
+	boot   string               // the identifier of this boot; "": not known
+	next   uint64               // sequence of the next record
+	unread uint64               // sequence from which on nobody has read
+	old    bool                 // it was logged before this was opened
+	uptime func() time.Duration // by the clock of the records
 }
 
 // kernelCounters are the kinds of event that are counted as metrics.
@@ -39,17 +46,24 @@ var kernelCounters = [...]struct {
 // maxKernelRecords bounds what one read takes; the rest is taken by the next.
 const maxKernelRecords = 20_000
 
-// openKernelLog opens the log behind its newest record.
-func openKernelLog(path string) (*kernelLog, error) {
+// openKernelLog opens the log at the oldest record that the kernel has, of those
+// that are not known to have been read. Where nothing is known, what is there is
+// taken for read.
+func openKernelLog(path, boot string, known *LastXIDs) (*kernelLog, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	if _, err := unix.Seek(fd, 0, io.SeekEnd); err != nil {
-		_ = unix.Close(fd) // nothing was written
-		return nil, fmt.Errorf("open %s: %w", path, err)
+	return &kernelLog{source: kmsgFile(fd), buffer: make([]byte, maxKernelRecord), boot: boot, unread: known.kernelUnread(boot), old: true, uptime: monotonic}, nil
+}
+
+// monotonic is the time since boot, without that of a suspended machine.
+func monotonic() time.Duration {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) != nil {
+		return 0
 	}
-	return &kernelLog{source: kmsgFile(fd), buffer: make([]byte, maxKernelRecord)}, nil
+	return time.Duration(t.Nano())
 }
 
 // kmsgFile is /dev/kmsg, which the runtime's poller is kept out of.
@@ -66,13 +80,14 @@ func (f kmsgFile) Read(p []byte) (int, error) {
 
 func (f kmsgFile) Close() error { return unix.Close(int(f)) }
 
-// drain calls visit with each new line of the kernel's own. Records that the
-// kernel overwrote before they were read (EPIPE) are lost, and that is counted.
-func (l *kernelLog) drain(visit func(text string)) error {
+// drain calls visit with each line of the kernel's own that nobody has read. Records
+// that the kernel overwrote before they were read (EPIPE) are lost, and that is counted.
+func (l *kernelLog) drain(visit func(r kernelRecord)) error {
 	for range maxKernelRecords {
 		n, err := l.source.Read(l.buffer)
 		switch {
 		case errors.Is(err, unix.EAGAIN) || errors.Is(err, io.EOF) || err == nil && n == 0:
+			l.old = false
 			return nil
 		case errors.Is(err, unix.EPIPE):
 			l.lost++
@@ -82,72 +97,90 @@ func (l *kernelLog) drain(visit func(text string)) error {
 		case err != nil:
 			return fmt.Errorf("kernel log: %w", err)
 		}
+		r, err := parseKernelRecord(l.buffer[:n])
+		if err != nil {
+			continue
+		}
+		if l.old && l.next == 0 && r.sequence > l.unread {
+			l.lost++
+		}
+		l.next = r.sequence + 1
 		const kernel = 8 // facilities from 1 on are programs
-		if r, err := parseKernelRecord(l.buffer[:n]); err == nil && r.priority < kernel {
-			visit(r.text)
+		if r.priority < kernel && (!l.old || r.sequence >= l.unread) {
+			visit(r)
 		}
 	}
 	return nil
 }
 
+// kernelLines are the lines of one kind about one thing.
+type kernelLines struct {
+	kernelFinding
+	old bool // the kernel logged them before this reader was opened
+}
+
 // readKernelLog turns what the kernel has logged into events and counts. Lines
-// of one kind about one thing make one event.
+// of one kind about one thing make one event. Of what was logged before the log was
+// opened only XIDs and lost GPUs count: they are failures.
 func (h *Host) readKernelLog(now time.Time) (killed []string) {
 	if h.kernel == nil {
 		return nil
 	}
-	type about struct {
-		kind    forestall.EventKind
-		code    int
-		subject string
-	}
-	var order []about
-	lines := map[about][]string{}
-	err := h.kernel.drain(func(text string) {
-		f, ok := findInKernelLog(text)
-		if !ok {
+	var order []kernelLines
+	lines := map[kernelLines][]kernelRecord{}
+	gpus := false
+	err := h.kernel.drain(func(r kernelRecord) {
+		f, ok := findInKernelLog(r.text)
+		ofGPU := f.kind == forestall.EventXID || f.kind == forestall.EventFellOffBus
+		switch {
+		case !ok || h.kernel.old && !ofGPU:
 			return
-		}
-		if f.kind == forestall.EventOOMKill {
+		case f.kind == forestall.EventOOMKill:
 			killed = append(killed, f.subject)
 			return
 		}
+		gpus = gpus || ofGPU
 		for i, c := range kernelCounters {
 			if c.kind == f.kind {
 				h.kernel.counts[i]++
 			}
 		}
-		key := about(f)
+		key := kernelLines{f, h.kernel.old}
 		if lines[key] == nil {
 			order = append(order, key)
 		}
-		lines[key] = append(lines[key], text)
+		lines[key] = append(lines[key], r)
 	})
 	if err != nil { // it will not come back: the kernel closes it for no reason
 		h.kernel.source.Close()
 		h.kernel, h.kernelErr = nil, err
 		return killed
 	}
+	h.opt.LastXIDs.readKernel(h.kernel.boot, h.kernel.next, gpus)
 	for i, c := range kernelCounters {
 		h.set(c.metric, h.kernel.counts[i])
 	}
 	for _, key := range order {
-		h.event(h.kernelEvent(now, key.kind, key.code, key.subject, lines[key]))
+		h.event(h.kernelEvent(now, key, lines[key]))
 	}
 	return killed
 }
 
 // kernelEvent says whose event it is: a GPU's where the driver's address is one
 // of the node's GPUs. The code is the XID, or how many lines there were.
-func (h *Host) kernelEvent(now time.Time, kind forestall.EventKind, code int, subject string, lines []string) forestall.Event {
-	e := forestall.Event{Component: h.component, Kind: kind, Time: now, Code: len(lines), Detail: "kernel log: " + lines[0]}
+func (h *Host) kernelEvent(now time.Time, of kernelLines, lines []kernelRecord) forestall.Event {
+	e := forestall.Event{Component: h.component, Kind: of.kind, Time: now, Code: len(lines), Detail: "kernel log: " + lines[0].text}
+	if of.old {
+		e.Time = now.Add(min(lines[0].at-h.kernel.uptime(), 0)).Truncate(time.Millisecond)
+		e.Detail = fmt.Sprintf("kernel log of %s, before the engine was started: %s", e.Time.UTC().Format("2006-01-02 15:04:05Z"), lines[0].text)
+	}
 	if len(lines) > 1 {
 		e.Detail += fmt.Sprintf(" (%d such lines)", len(lines))
 	}
-	switch kind {
+	switch of.kind {
 	case forestall.EventXID, forestall.EventFellOffBus:
-		e.Code = code
-		if i := slices.Index(h.gpuAddresses(), pciSlot(subject)); i >= 0 {
+		e.Code = of.code
+		if i := slices.Index(h.gpuAddresses(), pciSlot(of.subject)); i >= 0 {
 			e.Component = forestall.GPU(h.component.Name, i)
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stratoswarm/forestall"
@@ -14,9 +16,10 @@ import (
 // kernelRecord is one record of /dev/kmsg (Linux:
 // Documentation/ABI/testing/dev-kmsg).
 type kernelRecord struct {
-	priority int    // facility * 8 + severity; facility 0 is the kernel itself
-	sequence uint64 // counts records since boot
-	text     string // of one line, without what is unprintable
+	priority int           // facility * 8 + severity; facility 0 is the kernel itself
+	sequence uint64        // counts records since boot
+	at       time.Duration // since boot, by the kernel's monotonic clock
+	text     string        // of one line, without what is unprintable
 }
 
 var errKernelRecord = errors.New("not a record of /dev/kmsg")
@@ -40,7 +43,11 @@ func parseKernelRecord(b []byte) (r kernelRecord, err error) {
 	if r.sequence, err = strconv.ParseUint(string(fields[1]), 10, 64); err != nil {
 		return r, errKernelRecord
 	}
-	r.priority = int(priority)
+	us, err := strconv.ParseInt(string(fields[2]), 10, 64)
+	if err != nil || us < 0 || us > math.MaxInt64/int64(time.Microsecond) {
+		return r, errKernelRecord
+	}
+	r.priority, r.at = int(priority), time.Duration(us)*time.Microsecond
 	text, _, _ = bytes.Cut(text, []byte{'\n'})
 	r.text = strings.Map(func(c rune) rune {
 		if c == utf8.RuneError || c < ' ' || c == 0x7f {

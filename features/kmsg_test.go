@@ -65,10 +65,10 @@ func TestFindInKernelLog(t *testing.T) {
 
 func TestParseKernelRecord(t *testing.T) {
 	for record, want := range map[string]kernelRecord{
-		"6,339,5140900,-;NET: Registered PF_INET6 protocol family\n":                          {6, 339, "NET: Registered PF_INET6 protocol family"},
-		"7,160,424069,-;pci_root PNP0A03:00: host bridge\n SUBSYSTEM=acpi\n DEVICE=+acpi:P\n": {7, 160, "pci_root PNP0A03:00: host bridge"},
-		"14,2,1,c,caller=T1;a; b":        {14, 2, "a; b"},
-		"4,3,9,-;\\x1b[31mred\x1b\xff\n": {4, 3, "\\x1b[31mred"},
+		"6,339,5140900,-;NET: Registered PF_INET6 protocol family\n":                          {6, 339, 5140900 * time.Microsecond, "NET: Registered PF_INET6 protocol family"},
+		"7,160,424069,-;pci_root PNP0A03:00: host bridge\n SUBSYSTEM=acpi\n DEVICE=+acpi:P\n": {7, 160, 424069 * time.Microsecond, "pci_root PNP0A03:00: host bridge"},
+		"14,2,1,c,caller=T1;a; b":        {14, 2, time.Microsecond, "a; b"},
+		"4,3,9,-;\\x1b[31mred\x1b\xff\n": {4, 3, 9 * time.Microsecond, "\\x1b[31mred"},
 		"":                               {},
 		"6,339,5140900;text":             {},
 		"x,339,5140900,-;text":           {},
@@ -200,21 +200,88 @@ func TestHostKernelLog(t *testing.T) {
 	}
 }
 
+// TestKernelLogWhileNothingReads: what the kernel logged of GPUs while no engine ran is
+// told once, with its own time; what was read before, and what was there before anything
+// was ever read, is not.
+func TestKernelLogWhileNothingReads(t *testing.T) {
+	now := time.Unix(1700000000, 0).UTC()
+	xid := func(sequence, code int) string {
+		return fmt.Sprintf("4,%d,%d,-;NVRM: Xid (PCI:0000:3b:00): %d, pid=1, text", sequence, sequence*1_000_000, code)
+	}
+	lines := []any{"6,40,40000000,-;NET: Registered", xid(41, 31), xid(42, 48), "2,43,43000000,-;mce: [Hardware Error]: Machine check events logged", xid(44, 79)}
+	for _, tt := range []struct {
+		name, boot string
+		known      string
+		next       uint64
+		left       []any
+		want       []string
+		lost       uint64
+	}{
+		{"nothing is known", "b1", "", 0, lines, nil, 0},
+		{"all was read", "b1", "b1", 45, lines, nil, 0},
+		{"a part was read", "b1", "b1", 42, lines, []string{"48 58s", "79 56s"}, 0},
+		{"another boot", "b2", "b1", 45, lines, []string{"31 59s", "48 58s", "79 56s"}, 1},
+		{"the boot is not known", "", "b1", 42, lines, nil, 0},
+		{"of what was not read some is lost", "b1", "b1", 12, lines[3:], []string{"79 56s"}, 1},
+	} {
+		h, _ := fakeHost(t)
+		var known LastXIDs
+		known.readKernel(tt.known, tt.next, false)
+		h.opt.LastXIDs = &known
+		log := &records{left: slices.Clone(tt.left)}
+		h.kernel, h.kernelErr = &kernelLog{
+			source: log, buffer: make([]byte, maxKernelRecord), boot: tt.boot, unread: known.kernelUnread(tt.boot), old: true, uptime: func() time.Duration { return 100 * time.Second },
+		}, nil
+		known.Changed()
+		for _, s := range readHost(t, h, now) {
+			if s.Metric == nodeMachineChecks && s.Value != 0 {
+				t.Errorf("%s: %v machine checks since the start", tt.name, s.Value)
+			}
+		}
+		var got []string
+		for _, e := range h.Events() {
+			got = append(got, fmt.Sprintf("%d %s", e.Code, now.Sub(e.Time)))
+			if want := fmt.Sprintf("kernel log of %s, before the engine was started: NVRM", e.Time.Format("2006-01-02 15:04:05Z")); !strings.HasPrefix(e.Detail, want) {
+				t.Errorf("%s: %q, want %q", tt.name, e.Detail, want)
+			}
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" || h.LostKernelRecords() != tt.lost {
+			t.Errorf("%s: lost %d times, events (-want +got):\n%s", tt.name, h.LostKernelRecords(), diff)
+		}
+		if changed := known.Changed(); changed != (tt.boot != "" && (tt.known != tt.boot || len(tt.want) > 0)) {
+			t.Errorf("%s: changed %v", tt.name, changed)
+		}
+		log.left = []any{xid(45, 62)}
+		readHost(t, h, now.Add(time.Second))
+		if events := h.Events(); len(events) != 1 || !events[0].Time.Equal(now.Add(time.Second)) {
+			t.Errorf("%s: then %v", tt.name, events)
+		}
+		var next LastXIDs
+		if err := next.Decode(known.Encode(now)); err != nil {
+			t.Fatal(err)
+		}
+		if n := next.kernelUnread(tt.boot); tt.boot != "" && n != 46 {
+			t.Errorf("%s: the next reader begins at %d", tt.name, n)
+		}
+	}
+}
+
 // TestRealKernelLog reads this machine's, where that is allowed, from its start.
 func TestRealKernelLog(t *testing.T) {
-	l, err := openKernelLog("/dev/kmsg")
+	l, err := openKernelLog("/dev/kmsg", "", nil)
 	if err != nil {
 		t.Skipf("the kernel log cannot be read here: %v", err)
 	}
 	defer l.source.Close()
-	if err := l.drain(func(string) {}); err != nil { // what came since it was opened
+	if err := l.drain(func(r kernelRecord) { t.Errorf("%q is told although nothing is known", r.text) }); err != nil {
 		t.Fatal(err)
 	}
+	l.old = false
 	if _, err := unix.Seek(int(l.source.(kmsgFile)), 0, io.SeekStart); err != nil {
 		t.Fatal(err)
 	}
 	lines := 0
-	if err := l.drain(func(string) { lines++ }); err != nil {
+	if err := l.drain(func(kernelRecord) { lines++ }); err != nil {
 		t.Fatal(err)
 	}
 	if lines == 0 {

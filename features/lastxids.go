@@ -16,12 +16,15 @@ import (
 	"github.com/stratoswarm/forestall"
 )
 
-// LastXIDs keeps what sources gave as the last XIDs of GPUs, from one process to the
-// next: an XID that came while none read them is told by it from one of long ago. The
-// zero value knows nothing. It is safe for concurrent use.
+// LastXIDs keeps what sources gave as the last XIDs of GPUs, and how far the kernel's
+// log was read, from one process to the next: an XID that came while none read them is
+// told by it from one of long ago. The zero value knows nothing. It is safe for
+// concurrent use.
 type LastXIDs struct {
 	mu      sync.Mutex
 	of      map[forestall.Component]*keptXIDs
+	boot    string // whose kernel's log was read; "": none was
+	next    uint64 // sequence of its record that was not read yet
 	changed bool
 }
 
@@ -37,6 +40,8 @@ var ErrLastXIDs = errors.New("last XIDs")
 
 const (
 	lastXIDsHeader = "forestall-xids 1 "
+	kernelLogLine  = "kernel-log"
+	maxBootID      = 64        // bytes
 	maxLastXIDs    = 1_000_000 // GPUs
 	maxXIDSeries   = 1024      // of one GPU
 	keepLastXIDs   = 90 * 24 * time.Hour
@@ -55,6 +60,35 @@ func (l *LastXIDs) before(c forestall.Component, into []lastOne) ([]lastOne, tim
 		return into, time.Time{}
 	}
 	return append(into, k.last...), k.at
+}
+
+// kernelUnread returns the sequence from which on the kernel's log of a boot was not
+// read; where nothing is known, there is none such.
+func (l *LastXIDs) kernelUnread(boot string) uint64 {
+	if l == nil {
+		return math.MaxUint64
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case boot == "" || l.boot == "":
+		return math.MaxUint64
+	case l.boot != boot:
+		return 0
+	}
+	return l.next
+}
+
+// readKernel takes note that the kernel's log was read up to a record. xid: there was
+// something of a GPU among it.
+func (l *LastXIDs) readKernel(boot string, next uint64, xid bool) {
+	if l == nil || boot == "" || len(boot) > maxBootID || strings.ContainsAny(boot, " \n") || next == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed = l.changed || xid || l.boot != boot
+	l.boot, l.next = boot, next
 }
 
 // read takes note of a reading. The slice is not kept.
@@ -133,6 +167,9 @@ func (l *LastXIDs) Encode(now time.Time) []byte {
 		}
 		lines = append(lines, line+"\n")
 	}
+	if l.boot != "" {
+		lines = append(lines, fmt.Sprintf("%s %s %d\n", kernelLogLine, l.boot, l.next))
+	}
 	slices.Sort(lines)
 	return sealedXIDs([]byte(strings.Join(lines, "")))
 }
@@ -143,38 +180,45 @@ func sealedXIDs(body []byte) []byte {
 
 // Decode takes up what a file holds. After an error nothing is known.
 func (l *LastXIDs) Decode(file []byte) error {
-	of, err := decodeLastXIDs(file)
+	of, boot, next, err := decodeLastXIDs(file)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrLastXIDs, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.of, l.changed = of, false
+	l.of, l.boot, l.next, l.changed = of, boot, next, false
 	return nil
 }
 
-func decodeLastXIDs(file []byte) (map[forestall.Component]*keptXIDs, error) {
+func decodeLastXIDs(file []byte) (of map[forestall.Component]*keptXIDs, boot string, next uint64, err error) {
 	header, body, _ := bytes.Cut(file, []byte{'\n'})
 	sum, ok := strings.CutPrefix(string(header), lastXIDsHeader)
 	if !ok {
-		return nil, fmt.Errorf("it does not begin with %q", lastXIDsHeader)
+		return nil, "", 0, fmt.Errorf("it does not begin with %q", lastXIDsHeader)
 	}
 	if sum != fmt.Sprintf("%x", sha256.Sum256(body)) {
-		return nil, errors.New("it is damaged")
+		return nil, "", 0, errors.New("it is damaged")
 	}
-	of := map[forestall.Component]*keptXIDs{}
+	of = map[forestall.Component]*keptXIDs{}
 	for n := 2; len(body) > 0; n++ {
 		var line []byte
 		line, body = cutLine(body)
 		fields := strings.Split(string(line), " ")
+		if fields[0] == kernelLogLine && len(fields) == 3 && boot == "" {
+			boot = fields[1]
+			if next, err = strconv.ParseUint(fields[2], 10, 64); err != nil || boot == "" || len(boot) > maxBootID || next == 0 {
+				return nil, "", 0, fmt.Errorf("line %d: %q", n, line)
+			}
+			continue
+		}
 		if len(fields) < 4 || len(fields) > 3+maxXIDSeries || n > maxLastXIDs {
-			return nil, fmt.Errorf("line %d: %d fields", n, len(fields))
+			return nil, "", 0, fmt.Errorf("line %d: %d fields", n, len(fields))
 		}
 		c, err := forestall.ParseComponent(fields[0])
 		ms, err2 := strconv.ParseInt(fields[1], 10, 64)
 		aged, err3 := strconv.ParseBool(fields[2])
 		if err := cmp.Or(err, err2, err3); err != nil || ms < 0 || ms >= maxUnixMilli || of[c] != nil {
-			return nil, fmt.Errorf("line %d: %q: %w", n, line, cmp.Or(err, errors.New("no time, or a GPU that is there twice")))
+			return nil, "", 0, fmt.Errorf("line %d: %q: %w", n, line, cmp.Or(err, errors.New("no time, or a GPU that is there twice")))
 		}
 		k := &keptXIDs{at: time.UnixMilli(ms).UTC(), aged: aged}
 		for _, field := range fields[3:] {
@@ -182,11 +226,11 @@ func decodeLastXIDs(file []byte) (map[forestall.Component]*keptXIDs, error) {
 			s, err := strconv.ParseUint(series, 16, 32)
 			v, err2 := strconv.ParseFloat(code, 64)
 			if err := cmp.Or(err, err2); err != nil || math.IsNaN(v) {
-				return nil, fmt.Errorf("line %d: %q", n, field)
+				return nil, "", 0, fmt.Errorf("line %d: %q", n, field)
 			}
 			k.last = append(k.last, lastOne{int32(uint32(s)), v})
 		}
 		of[c] = k
 	}
-	return of, nil
+	return of, boot, next, nil
 }
