@@ -34,13 +34,22 @@ type recovery struct {
 	counters map[string]float64 // of errors, as the newest reading had them
 	blemish  string             // what broke the good readings last
 	failed   time.Time          // when an event last proved its failure; zero: not since then
+	waiting  map[string]bool    // standing faults that waited for a reset when they were last reported
+	reset    string             // what shows that the GPU was reset, and nothing was wrong since; "": nothing
+}
+
+// resetMends are 1 while a GPU has a fault that a reset of the GPU mends and nothing
+// else does.
+var resetMends = map[string]string{
+	gpu.MetricRowRemapPending:   "a row remap waits for a reset",
+	"gpu_retired_pages_pending": "a retired page waits for a reset",
 }
 
 // standingFaults are 1 while a GPU has a fault that time does not mend.
 var standingFaults = map[string]string{
-	gpu.MetricRowRemapPending:   "a row remap waits for a reset",
+	gpu.MetricRowRemapPending:   resetMends[gpu.MetricRowRemapPending],
 	"gpu_row_remap_failure":     "a row could not be remapped",
-	"gpu_retired_pages_pending": "a retired page waits for a reset",
+	"gpu_retired_pages_pending": resetMends["gpu_retired_pages_pending"],
 }
 
 // errorCounters count what a sound GPU has none of.
@@ -56,7 +65,7 @@ func (r *recoveries) watch(open []forestall.Incident) {
 	r.of = make(map[forestall.Component]*recovery, len(open))
 	for _, in := range open {
 		if r.of[in.Component] = before[in.Component]; r.of[in.Component] == nil {
-			r.of[in.Component] = &recovery{nvlink: strings.Contains(strings.Join(in.Evidence, "\n"), "NVLink")}
+			r.of[in.Component] = &recovery{waiting: map[string]bool{}, nvlink: strings.Contains(strings.Join(in.Evidence, "\n"), "NVLink")}
 		}
 	}
 }
@@ -74,7 +83,7 @@ func (r *recoveries) read(c forestall.Component, now time.Time, samples []forest
 }
 
 func (w *recovery) read(now time.Time, samples []forestall.Sample, stale time.Duration) {
-	answers, blemish := false, ""
+	answers, blemish, reset := false, "", ""
 	counters := map[string]float64{}
 	for _, s := range samples {
 		if math.IsNaN(s.Value) {
@@ -84,6 +93,12 @@ func (w *recovery) read(now time.Time, samples []forestall.Sample, stale time.Du
 		if fault := standingFaults[s.Metric]; fault != "" && s.Value > 0 {
 			blemish = fault
 		}
+		if resetMends[s.Metric] != "" {
+			if s.Value == 0 && w.waiting[s.Metric] {
+				reset = s.Metric + " fell to 0"
+			}
+			w.waiting[s.Metric] = s.Value > 0
+		}
 		if slices.Contains(errorCounters, s.Metric) || w.nvlink && s.Metric == gpu.MetricNVLinkErrors {
 			counters[s.Metric] = s.Value
 		}
@@ -92,6 +107,8 @@ func (w *recovery) read(now time.Time, samples []forestall.Sample, stale time.Du
 		switch v, there := counters[metric]; {
 		case !there:
 			blemish, counters[metric] = metric+" is reported no more", before
+		case v == 0 && before > 0 && metric == gpu.MetricECCDoubleBit: // it counts since the last reset
+			reset = fmt.Sprintf("%s fell from %g to 0", metric, before)
 		case v > before:
 			blemish = fmt.Sprintf("%s rose from %g to %g", metric, before, v)
 		}
@@ -105,12 +122,17 @@ func (w *recovery) read(now time.Time, samples []forestall.Sample, stale time.Du
 	w.last, w.counters = now, counters
 	if blemish != "" {
 		w.spoil(blemish)
-	} else if w.since.IsZero() {
+		return
+	}
+	if w.since.IsZero() {
 		w.since = now
+	}
+	if reset != "" {
+		w.reset = reset
 	}
 }
 
-func (w *recovery) spoil(blemish string) { w.since, w.blemish = time.Time{}, blemish }
+func (w *recovery) spoil(blemish string) { w.since, w.blemish, w.reset = time.Time{}, blemish, "" }
 
 // spoil says that something was not as it is of a GPU that works.
 func (r *recoveries) spoil(c forestall.Component, blemish string) {
@@ -133,7 +155,7 @@ func (r *recoveries) fail(c forestall.Component, now time.Time, f forestall.Fail
 	defer r.mu.Unlock()
 	w := r.of[c]
 	if w == nil { // its incident is not open yet
-		w = &recovery{}
+		w = &recovery{waiting: map[string]bool{}}
 		r.of[c] = w
 	}
 	w.failed = now
@@ -177,6 +199,8 @@ func (r *recoveries) over(in forestall.Incident, now, repaired time.Time) (why s
 	switch {
 	case repaired.After(in.Start) && repaired.After(w.failed):
 		return "its host was started at " + repaired.UTC().Format(time.RFC3339) + ", and it answers", true
+	case w.reset != "":
+		return "it was reset, which shows by " + w.reset + ", and it answers", true
 	case r.probation == 0 || good < r.probation:
 		return "", false
 	}

@@ -121,6 +121,46 @@ func TestRecovery(t *testing.T) {
 			}
 		}
 	})
+	t.Run("reset since", func(t *testing.T) {
+		const hot, pending, pages, errors = "gpu_temperature_celsius", "gpu_row_remap_pending", "gpu_retired_pages_pending", "gpu_ecc_dbe_total"
+		silent := []any(nil)
+		for _, tt := range []struct {
+			name     string
+			readings [][]any
+			why      string // "": it waits
+		}{
+			{"a row remap", [][]any{{hot, 50., pending, 1.}, {hot, 50., pending, 0.}}, "it was reset, which shows by gpu_row_remap_pending fell to 0, and it answers"},
+			{"a row remap, silent meanwhile", [][]any{{hot, 50., pending, 1.}, silent, {hot, 50.}, {hot, 50., pending, 0.}}, "gpu_row_remap_pending fell to 0"},
+			{"a retired page", [][]any{{hot, 50., pages, 1.}, {hot, 50., pages, 0.}}, "gpu_retired_pages_pending fell to 0"},
+			{"one of two faults", [][]any{{hot, 50., pages, 1., pending, 1.}, {hot, 50., pages, 0., pending, 1.}}, ""},
+			{"the counter begins anew", [][]any{{hot, 50., errors, 3.}, {hot, 50., errors, 0.}}, "gpu_ecc_dbe_total fell from 3 to 0"},
+			{"it begins anew and rises", [][]any{{hot, 50., errors, 3.}, {hot, 50., errors, 0.}, {hot, 50., errors, 1.}, {hot, 50., errors, 1.}}, ""},
+			{"nothing changes", [][]any{{hot, 50., errors, 3., pending, 0.}, {hot, 50., errors, 3., pending, 0.}}, ""},
+			{"it is reported no more", [][]any{{hot, 50., pending, 1.}, {hot, 50.}, {hot, 50.}}, ""},
+			{"silent since", [][]any{{hot, 50., pending, 1.}, {hot, 50., pending, 0.}, silent, {hot, 50., pending, 0.}}, ""},
+		} {
+			r := &recoveries{stale: 3 * time.Minute, of: map[forestall.Component]*recovery{}} // by time it never ends
+			in := forestall.Incident{Component: c, Kind: forestall.GPUFailure, Start: begin}
+			r.watch([]forestall.Incident{in})
+			now := begin
+			for _, pairs := range tt.readings {
+				now = now.Add(time.Minute)
+				if pairs == nil {
+					r.spoil(c, "it reports nothing")
+				} else {
+					r.read(c, now, reading(pairs...))
+				}
+			}
+			if why, ok := r.over(in, now, time.Time{}); ok != (tt.why != "") || !strings.Contains(why, tt.why) {
+				t.Errorf("%s: over %v, %q, want %q", tt.name, ok, why, tt.why)
+			}
+			r.fail(c, now, forestall.Failure{Component: c})
+			r.read(c, now, reading(hot, 50.))
+			if why, ok := r.over(in, now, time.Time{}); ok {
+				t.Errorf("%s: over after another failure, %q", tt.name, why)
+			}
+		}
+	})
 	t.Run("NVLink", func(t *testing.T) {
 		r := &recoveries{probation: time.Hour, stale: 3 * time.Minute, of: map[forestall.Component]*recovery{}}
 		in := forestall.Incident{Component: c, Kind: forestall.GPUFailure, Start: begin, Evidence: []string{"XID 74: NVLink error"}}
@@ -186,7 +226,7 @@ func TestRemoteIncidentEnds(t *testing.T) {
 	})
 	pending.Store(0)
 	over := await(t, "its end", client.Incidents, func(l []forestall.Incident) bool { return len(l) == 1 && !l[0].End.IsZero() })
-	if why := over[0].Closed; !strings.Contains(why, "by what n1 reads: it has answered for ") || !strings.Contains(why, "before that a row remap waits for a reset") {
+	if why := over[0].Closed; !strings.Contains(why, "by what n1 reads: it was reset, which shows by gpu_row_remap_pending fell to 0, and it answers") {
 		t.Errorf("closed %q", why)
 	}
 	xid.Store(79)
