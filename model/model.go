@@ -1,7 +1,6 @@
 package model
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -38,7 +37,7 @@ func Load(dir string) (*Model, error) {
 
 // LoadFS is [Load] for a directory of a file system.
 func LoadFS(fsys fs.FS, dir string) (*Model, error) {
-	text, err := readFile(fsys, path.Join(dir, TreesFile))
+	text, err := ReadFile(fsys, path.Join(dir, TreesFile))
 	if err != nil {
 		return nil, err
 	}
@@ -61,13 +60,17 @@ func LoadFS(fsys fs.FS, dir string) (*Model, error) {
 	return m, err
 }
 
-// readFile is fs.ReadFile with a bound.
-func readFile(fsys fs.FS, name string) ([]byte, error) {
+// ReadFile is fs.ReadFile for the text of a model, of which it reads no more than
+// it takes to see that it is larger than [MaxBytes].
+func ReadFile(fsys fs.FS, name string) ([]byte, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read
+	if info, err := f.Stat(); err == nil && info.Size() > MaxBytes {
+		return nil, fmt.Errorf("%w: it is larger than %d bytes", ErrFormat, MaxBytes)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
@@ -179,9 +182,10 @@ func (m *Model) probability(raw float64) (float64, error) {
 }
 
 // Save writes a model's text and card to a directory, which it creates. It
-// first checks them as [New] does, and puts the trees' SHA-256 in the card. Each
-// file is replaced whole; the card comes last, so that after a crash between
-// the two Load refuses the pair by its SHA-256 and never mixes them.
+// first checks them as [New] does, and puts the trees' SHA-256 in the card. A
+// model that is there already stays until both files are written; each is then
+// replaced whole, the card last, so that after a crash between the two Load
+// refuses the pair by its SHA-256 and never mixes them.
 func Save(dir string, text []byte, card Card) error {
 	card.TreesSHA256 = ""
 	m, err := New(text, card)
@@ -195,10 +199,21 @@ func Save(dir string, text []byte, card Card) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
-	if err := ReplaceFile(filepath.Join(dir, TreesFile), text); err != nil {
+	// A full disk is met before the old model is touched.
+	trees, err := writeBeside(filepath.Join(dir, TreesFile), text)
+	if err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
-	if err := ReplaceFile(filepath.Join(dir, CardFile), encoded); err != nil {
+	defer os.Remove(trees) // gone by then, where all went well
+	about, err := writeBeside(filepath.Join(dir, CardFile), encoded)
+	if err != nil {
+		return fmt.Errorf("save model: %w", err)
+	}
+	defer os.Remove(about)
+	if err := rename(trees, filepath.Join(dir, TreesFile)); err != nil {
+		return fmt.Errorf("save model: %w", err)
+	}
+	if err := rename(about, filepath.Join(dir, CardFile)); err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
 	return nil
@@ -206,25 +221,36 @@ func Save(dir string, text []byte, card Card) error {
 
 // ReplaceFile writes a file so that after a crash its name holds the old content
 // or the new, whole.
-func ReplaceFile(name string, content []byte) (err error) {
+func ReplaceFile(name string, content []byte) error {
+	temporary, err := writeBeside(name, content)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary) // gone by then, where all went well
+	return rename(temporary, name)
+}
+
+// writeBeside writes what is to become the content of a file into a new one
+// beside it, durably, and returns its name. Where that fails nothing is left.
+func writeBeside(name string, content []byte) (temporary string, err error) {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		os.Remove(f.Name())
+		return "", err
+	}
+	return f.Name(), nil
+}
+
+// rename gives a file its name, durably.
+func rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = io.Copy(f, bytes.NewReader(content))
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(name))
+	d, err := os.Open(filepath.Dir(to))
 	if err != nil {
 		return err
 	}
