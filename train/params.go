@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // Objective is what a model is trained for.
@@ -152,12 +153,12 @@ func (p *Params) Validate() error {
 // data of one class, from which a binary model learns nothing.
 func (p *Params) ValidateFor(d *Dataset) error {
 	objective := d.spec.Objective
-	allowed := []Metric{"", LogLoss, AP, AUC}
+	judges := []string{string(LogLoss), string(AP), string(AUC)}
 	if objective == L2 {
-		allowed = []Metric{"", RMSE}
+		judges = []string{string(RMSE)}
 	}
-	if !slices.Contains(allowed, p.Metric) {
-		return fmt.Errorf("metric %q does not judge objective %s; it must be one of %v", p.Metric, objective, allowed[1:])
+	if p.Metric != "" && !slices.Contains(judges, string(p.Metric)) {
+		return fmt.Errorf("metric %q does not judge objective %s; it must be one of %s", p.Metric, objective, strings.Join(judges, ", "))
 	}
 	if objective == L2 && p.PosWeight != 1 {
 		return fmt.Errorf("pos_weight is for objective %s; a regression takes a weight column", Binary)

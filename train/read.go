@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/stratoswarm/forestall/train/table"
 )
@@ -31,7 +32,11 @@ type ReadProgress struct {
 // neither 0 nor 1, features without a single value. Of several such rows the
 // first is reported.
 func ReadDataset(ctx context.Context, path string, spec Spec) (*Dataset, error) {
-	return readDataset(ctx, path, spec, binSample)
+	d, err := readDataset(ctx, path, spec, binSample)
+	if not := (*table.NotNumber)(nil); errors.As(err, &not) && not.Column != spec.Label && not.Column != spec.Weight && spec.Base == nil {
+		return nil, fmt.Errorf("%w. If it is no feature, leave it out with --drop %s", err, not.Column)
+	}
+	return d, err
 }
 
 func readDataset(ctx context.Context, path string, spec Spec, sample int) (*Dataset, error) {
@@ -146,6 +151,11 @@ func (s *Spec) features(t *table.Table) ([]string, error) {
 	for _, name := range t.Unnamed() {
 		if slices.Contains(features, name) {
 			return nil, t.Errorf("%s has no name, and every column is a feature; name it, or leave it out with --drop %s", name, name)
+		}
+	}
+	for _, name := range features {
+		if !utf8.ValidString(name) {
+			return nil, t.Errorf("the name of column %q is not UTF-8, as it must be in a model's card; write the file as UTF-8", name)
 		}
 	}
 	if s.Base != nil {

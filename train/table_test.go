@@ -58,16 +58,27 @@ var badTables = []struct {
 	{"empty", "", Spec{}, ": the file is empty; its first line must name the columns"},
 	{"blank lines", "\n\r\n", Spec{}, ": the file is empty; its first line must name the columns"},
 	{"header only", "a,y\n", Spec{}, ": there are no rows"},
-	{"not a number", "a,y\n1,0\nwarm,1\n", Spec{}, `: line 3, column 1 (a): "warm" is not a number; missing is an empty cell, NA or nan`},
-	{"hex", "a,y\n1,0\n0x1p4,1\n", Spec{}, `: line 3, column 1 (a): "0x1p4" is not a number; missing is an empty cell, NA or nan`},
-	{"digits with gaps", "a,y\n1,0\n1_000,1\n", Spec{}, `: line 3, column 1 (a): "1_000" is not a number; missing is an empty cell, NA or nan`},
-	{"not text", "a,y\n\x00,0\n1,1\n", Spec{}, `: line 2, column 1 (a): "\x00" is not a number; missing is an empty cell, NA or nan`},
+	{"not a number", "a,y\n1,0\nwarm,1\n", Spec{}, `: line 3, column 1 (a): "warm" is not a number; missing is an empty cell, NA or nan. If it is no feature, leave it out with --drop a`},
+	{"hex", "a,y\n1,0\n0x1p4,1\n", Spec{}, `: line 3, column 1 (a): "0x1p4" is not a number; missing is an empty cell, NA or nan. If it is no feature, leave it out with --drop a`},
+	{"digits with gaps", "a,y\n1,0\n1_000,1\n", Spec{}, `: line 3, column 1 (a): "1_000" is not a number; missing is an empty cell, NA or nan. If it is no feature, leave it out with --drop a`},
+	{"not text", "a,y\n\x00,0\n1,1\n", Spec{}, `: line 2, column 1 (a): "\x00" is not a number; missing is an empty cell, NA or nan. If it is no feature, leave it out with --drop a`},
 	{"infinite", "a,y\n1,0\n-inf,1\n", Spec{}, `: line 3, column 1 (a): "-inf" is infinite; write a missing value as an empty cell`},
 	{"too large", "a,y\n1,0\n1e999,1\n", Spec{}, `: line 3, column 1 (a): "1e999" is infinite; write a missing value as an empty cell`},
-	{"signed nan", "a,y\n1,0\n-nan,1\n", Spec{}, `: line 3, column 1 (a): "-nan" is not a number; missing is an empty cell, NA or nan`},
+	{"signed nan", "a,y\n1,0\n-nan,1\n", Spec{}, `: line 3, column 1 (a): "-nan" is not a number; missing is an empty cell, NA or nan. If it is no feature, leave it out with --drop a`},
 	{"short row", "a,b,y\n1,2,0\n1,2\n", Spec{}, ": line 3: the row has 2 cells, the header has 3"},
 	{"long row", "a,y\n1,0\n1,1,1,1\n", Spec{}, ": line 3: the row has 4 cells, the header has 2"},
 	{"cut off in a row", "a,b,y\n1,2,0\n1,2,1\n3", Spec{}, ": line 4: the row has 1 cells, the header has 3"},
+	{"quote never closed", "a,b,y\n1,2,0\n1,5\" pipe,1\n1,2,0\n", Spec{Drop: []string{"b"}}, `: line 3, column 3 (y): "1\n1" goes over the end of a line; is a quote never closed?`},
+	{"quote never closed at the end", "a,y,b\n1,1,2\n1,0,5\" pipe\n1,1,2\n", Spec{Drop: []string{"b"}}, ": line 3: the row has 5 cells in 2 lines, the header has 3; is a quote never closed?"},
+	{"label no number", "a,y\n1,0\n2,yes\n", Spec{}, `: line 3, column 2 (y): "yes" is not a number; missing is an empty cell, NA or nan`},
+	{"name not UTF-8", "t\xe9,y\n1,0\n", Spec{}, `: line 1: the name of column "t\xe9" is not UTF-8, as it must be in a model's card; write the file as UTF-8`},
+	{"bytes for a header", "a\x00,y\n1,0\n", Spec{}, ": line 1: it is no text; a table is CSV, plain or compressed with gzip or zstd, or Parquet"},
+	{"control codes in a name", "a,\x1b[31m\n1,0\n", Spec{}, `: line 1: column "y" is missing; the file has a, "\x1b[31m"`},
+	{"xz", "\xfd7zXZ\x00\x00\x04", Spec{}, ": the file is compressed with xz; decompress it, or write it with gzip or zstd"},
+	{"bzip2", "BZh11AY&SY\xd4", Spec{}, ": the file is compressed with bzip2; decompress it, or write it with gzip or zstd"},
+	{"spreadsheet", "PK\x03\x04\x14\x00", Spec{}, ": the file is a ZIP archive, as spreadsheets are; take the table out of it, as CSV"},
+	{"Arrow", "ARROW1\x00\x00\xff\xff", Spec{}, ": the file is an Arrow one; write it as Parquet or CSV"},
+	{"UTF-16", "\xff\xfea\x00,\x00y\x00\n\x00", Spec{}, ": the text is UTF-16; write it as UTF-8"},
 	{"column twice", "a,b,a,y\n1,2,3,0\n", Spec{}, `: line 1: column "a" appears twice, as column 1 and column 3`},
 	{"no label", "a,b\n1,0\n", Spec{}, `: line 1: column "y" is missing; the file has a, b`},
 	{"another separator", "a;b;y\n1;2;0\n", Spec{}, `: line 1: column "y" is missing; the file has a;b;y. Are its cells separated by ';'? Write commas`},
@@ -121,7 +132,7 @@ func TestBadCompressedTables(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			checkBad(t, compress(t, ""), Spec{}, ": the file is empty; its first line must name the columns")
 			checkBad(t, compress(t, "a,y\n"), Spec{}, ": there are no rows")
-			checkBad(t, compress(t, "a,y\n1,0\nwarm,1\n"), Spec{}, `: line 3, column 1 (a): "warm" is not a number; missing is an empty cell, NA or nan`)
+			checkBad(t, compress(t, "a,y\n1,0\nwarm,1\n"), Spec{}, `: line 3, column 1 (a): "warm" is not a number; missing is an empty cell, NA or nan. If it is no feature, leave it out with --drop a`)
 			whole := compress(t, rows)
 			checkBad(t, whole[:len(whole)-2], Spec{}, ": after line 1: read "+what+": the file is cut off: unexpected EOF")
 		})

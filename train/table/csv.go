@@ -1,6 +1,7 @@
 package table
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -63,6 +64,9 @@ func (t *csvFile) readHeader() error {
 
 // headerNames returns the names that a record holds.
 func headerNames(rec []byte) ([]string, error) {
+	if bytes.IndexByte(rec, 0) >= 0 {
+		return nil, errors.New(": it is no text; a table is CSV, plain or compressed with gzip or zstd, or Parquet")
+	}
 	return splitCells([]byte(strings.TrimPrefix(string(rec), "\ufeff")))
 }
 

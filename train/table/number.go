@@ -86,6 +86,15 @@ func signed(v float64, minus int) float64 {
 	return math.Float64frombits(math.Float64bits(v) | uint64(minus)<<63)
 }
 
+// NotNumber is that a column which is to hold numbers holds something else, by
+// its type or in a cell.
+type NotNumber struct {
+	Column string
+	text   string
+}
+
+func (e *NotNumber) Error() string { return e.text }
+
 // parseNumber reads a cell: a finite decimal number, or missing (empty, NA,
 // nan), which is NaN.
 func parseNumber(cell []byte) (float64, error) {
@@ -102,8 +111,10 @@ func parseNumber(cell []byte) (float64, error) {
 	switch {
 	case math.IsInf(v, 0):
 		return 0, fmt.Errorf("%.40q is infinite; write a missing value as an empty cell", cell)
+	case err != nil && bytes.IndexByte(cell, '\n') >= 0:
+		return 0, fmt.Errorf("%.40q goes over the end of a line; is a quote never closed?", cell)
 	case err != nil || bytes.ContainsAny(cell, "xXpP_"):
-		return 0, fmt.Errorf("%.40q is not a number; missing is an empty cell, NA or nan", cell)
+		return 0, &NotNumber{text: fmt.Sprintf("%.40q is not a number; missing is an empty cell, NA or nan", cell)}
 	case v != v: // +nan and the like
 		return 0, errors.New("a signed nan; missing is an empty cell, NA or nan")
 	}

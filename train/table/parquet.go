@@ -157,7 +157,7 @@ func columnOf(e *format.SchemaElement) parquetColumn {
 	case c.kind == format.ByteArray:
 		c.why, c.text = "holds text or bytes; a number is needed", true
 	case c.kind == format.FixedLenByteArray:
-		c.why = "holds bytes of fixed length; a number is needed"
+		c.why = "holds bytes of fixed length, which are not supported; write numbers, or text for a name"
 	case c.kind < format.Boolean || c.kind > format.FixedLenByteArray:
 		c.why = fmt.Sprintf("is of unknown type %d", c.kind)
 	}
@@ -194,7 +194,7 @@ func (p *parquetFile) use(target []int, text int) error {
 			continue
 		}
 		if why := p.cols[i].why; why != "" {
-			return fmt.Errorf("column %q %s", p.cols[i].name, why)
+			return &NotNumber{p.cols[i].name, fmt.Sprintf("column %q %s", p.cols[i].name, why)}
 		}
 		width++
 	}

@@ -251,6 +251,27 @@ func TestParquetRefuses(t *testing.T) {
 	}
 }
 
+// Of a page of version 2 whose values are all null some writers store none, and
+// do not compress that.
+func TestNothingDecompressed(t *testing.T) {
+	for _, codec := range []format.CompressionCodec{format.Snappy, format.Gzip, format.Zstd, format.Lz4Raw, format.Brotli} {
+		if err := new(unpacker).decompress(codec, nil, nil); err != nil {
+			t.Errorf("%v: %v", codec, err)
+		}
+		if err := new(unpacker).decompress(codec, make([]byte, 1), nil); err == nil {
+			t.Errorf("%v makes a byte of nothing", codec)
+		}
+	}
+}
+
+// Lists within lists are no deeper than structures may be.
+func TestThriftDepth(t *testing.T) {
+	deep := append([]byte{0x19}, bytes.Repeat([]byte{0x19}, 1000)...) // a field that is a list of one list, and so on
+	if _, err := decodeThrift(deep, new(format.FileMetaData)); err == nil || !strings.Contains(err.Error(), "more than 32 deep") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestParquetErrorsNameTheRow(t *testing.T) {
 	type row struct {
 		A float64 `parquet:"a"`

@@ -60,7 +60,7 @@ func (p *recordParser) record(text []byte, end int, dst []float64, stride int, w
 				continue
 			} else if next == end {
 				dst[target*stride] = v
-				return p.width(column + 1)
+				return p.width(column+1, text[:end])
 			}
 		}
 		cell, rest, more, err := nextCell(text[at:end])
@@ -73,20 +73,27 @@ func (p *recordParser) record(text []byte, end int, dst []float64, stride int, w
 		}
 		if target >= 0 {
 			if dst[target*stride], err = parseNumber(cell); err != nil {
+				if not := (*NotNumber)(nil); errors.As(err, &not) {
+					not.Column = p.columns[column]
+				}
 				return &cellError{column, p.columns[column], err}
 			}
 		}
 		if !more {
-			return p.width(column + 1)
+			return p.width(column+1, text[:end])
 		}
 		at = end - len(rest)
 	}
-	return p.width(len(p.columns) + 1 + bytes.Count(text[at:end], []byte{','}))
+	return p.width(len(p.columns)+1+bytes.Count(text[at:end], []byte{','}), text[:end])
 }
 
-func (p *recordParser) width(cells int) error {
+// width reports another number of cells in a record than columns.
+func (p *recordParser) width(cells int, rec []byte) error {
 	if cells == len(p.columns) {
 		return nil
+	}
+	if n := lineEnds(rec); n > 0 {
+		return fmt.Errorf(": the row has %d cells in %d lines, the header has %d; is a quote never closed?", cells, n+1, len(p.columns))
 	}
 	return fmt.Errorf(": the row has %d cells, the header has %d", cells, len(p.columns))
 }

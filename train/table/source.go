@@ -89,7 +89,7 @@ type text struct {
 // decompressed tells by the first bytes how a file is compressed.
 func decompressed(s io.Reader) (text, error) {
 	raw := bufio.NewReaderSize(s, 64<<10) // less than a chunk, which then is read into its place
-	magic, err := raw.Peek(4)
+	magic, err := raw.Peek(10)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return text{}, err
 	}
@@ -107,7 +107,27 @@ func decompressed(s io.Reader) (text, error) {
 		}
 		return text{Reader: named{z, "read zstd"}, zstd: z}, nil
 	}
+	for _, k := range notRead {
+		if len(magic) > k.at && bytes.HasPrefix(magic[k.at:], []byte(k.magic)) {
+			return text{}, errors.New(k.why)
+		}
+	}
 	return text{Reader: raw}, nil
+}
+
+// notRead tells files by bytes near their start that are taken for tables and
+// are none.
+var notRead = []struct {
+	at    int
+	magic string
+	why   string
+}{
+	{0, "\xfd7zXZ\x00", "the file is compressed with xz; decompress it, or write it with gzip or zstd"},
+	{4, "1AY&SY", "the file is compressed with bzip2; decompress it, or write it with gzip or zstd"},
+	{0, "PK\x03\x04", "the file is a ZIP archive, as spreadsheets are; take the table out of it, as CSV"},
+	{0, "ARROW1\x00\x00", "the file is an Arrow one; write it as Parquet or CSV"},
+	{0, "\xff\xfe", "the text is UTF-16; write it as UTF-8"},
+	{0, "\xfe\xff", "the text is UTF-16; write it as UTF-8"},
 }
 
 func (t text) close() {

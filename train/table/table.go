@@ -18,7 +18,9 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // missing is how an absent value is held.
@@ -240,6 +242,12 @@ func quoted(names []string) string {
 	if len(names) > most {
 		tail = fmt.Sprintf(" and %d more", len(names)-most)
 		names = names[:most]
+	}
+	names = slices.Clone(names)
+	for i, name := range names {
+		if strings.ContainsFunc(name, func(r rune) bool { return !strconv.IsPrint(r) || r == utf8.RuneError }) {
+			names[i] = strconv.Quote(name)
+		}
 	}
 	return strings.Join(names, ", ") + tail
 }

@@ -17,7 +17,7 @@ import (
 // some hundred bytes, an encoded one as little as one.
 const maxParts = 1 << 19
 
-// maxDepth bounds how deep structures lie within each other.
+// maxDepth bounds how deep structures and lists lie within each other.
 const maxDepth = 32
 
 // Types of the compact protocol.
@@ -64,9 +64,6 @@ type thriftWalk struct {
 }
 
 func (w *thriftWalk) structure(depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("structures lie more than %d deep", maxDepth)
-	}
 	for {
 		head, err := w.byte()
 		if err != nil {
@@ -90,6 +87,9 @@ func (w *thriftWalk) structure(depth int) error {
 }
 
 func (w *thriftWalk) value(kind byte, depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("structures and lists lie more than %d deep", maxDepth)
+	}
 	switch kind {
 	case thriftTrue, thriftFalse, thriftByte:
 		return w.skip(1)
