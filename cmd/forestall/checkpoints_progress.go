@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -43,7 +42,7 @@ type progress struct {
 // newProgress begins to count up to total bytes, 0: nobody knows how many.
 func newProgress(g *globals, asJSON bool, what, about string, total int64) *progress {
 	p := &progress{out: g.err, now: g.now, json: asJSON, what: what, about: about, total: max(0, total), shown: g.now(), pace: pace{started: g.now()}}
-	if f, ok := g.err.(*os.File); ok && !asJSON && term.IsTerminal(int(f.Fd())) {
+	if f := terminal(g.err); f != nil && !asJSON {
 		p.live = true
 		p.columns = func() int {
 			n, _, _ := term.GetSize(int(f.Fd()))

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,9 +30,44 @@ type globals struct {
 // newGlobals returns the globals of a program that writes to out and err.
 // Colour is for terminals, and not where NO_COLOR is set (no-color.org).
 func newGlobals(ctx context.Context, out, err io.Writer) *globals {
-	f, isFile := out.(*os.File)
-	color := isFile && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	color := terminal(out) != nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return &globals{ctx: ctx, out: out, err: err, color: color, now: time.Now, damage: new(atomic.Int64)}
+}
+
+// output is standard output. It remembers the first write that failed, so that
+// an answer that was cut off does not end in status 0.
+type output struct {
+	io.Writer
+	mu  sync.Mutex
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.Writer.Write(b)
+	if err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.err = cmp.Or(o.err, err)
+	}
+	return n, err
+}
+
+// failed returns the error of the first write that failed.
+func (o *output) failed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// terminal returns the terminal that w writes to, nil if it is none.
+func terminal(w io.Writer) *os.File {
+	if o, ok := w.(*output); ok {
+		w = o.Writer
+	}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return f
+	}
+	return nil
 }
 
 // exitDegraded is the exit status of `forestall status` when the cluster

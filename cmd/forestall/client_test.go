@@ -35,6 +35,19 @@ func answering(t *testing.T, answers map[string]any) string {
 	return s.URL
 }
 
+// full is an output without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// What was asked for and did not arrive is an error.
+func TestFullOutput(t *testing.T) {
+	var errs bytes.Buffer
+	if got := run([]string{"version"}, full{}, &errs); got != 1 || errs.String() != "forestall version: no space left on device\n" {
+		t.Errorf("exit status %d, %q", got, &errs)
+	}
+}
+
 func TestClientCommands(t *testing.T) {
 	lost := someStatus()
 	lost.Quorum = false

@@ -25,8 +25,7 @@ func newDemoOutput(g *globals, asJSON bool) demoOutput {
 		return demoJSON{json.NewEncoder(g.out)}
 	}
 	v := view{out: g.out, color: g.color}
-	f, isFile := g.out.(*os.File)
-	if isFile && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+	if f := terminal(g.out); f != nil && os.Getenv("TERM") != "dumb" {
 		return &demoScreen{f: f, view: v}
 	}
 	return demoLines{v}

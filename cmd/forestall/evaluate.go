@@ -191,8 +191,8 @@ func (c *evaluateCmd) score(g *globals, in *table.Table, m, other *model.Model) 
 			}
 			s.Row = append(s.Row, int32(at))
 		}
-		if y := row[label]; y != 0 && y != 1 {
-			return fmt.Errorf("column %s: the label is %v; it must be 0 or 1", c.Label, y)
+		if err := checkOutcome(c.Label, row[label]); err != nil {
+			return err
 		}
 		p, err := m.Probability(row[:n])
 		if err != nil {
@@ -231,4 +231,15 @@ func (c *evaluateCmd) score(g *globals, in *table.Table, m, other *model.Model) 
 	}
 	s.Groups = components.All()
 	return s, otherScores, err
+}
+
+// checkOutcome reports a cell of the label's column that is no outcome.
+func checkOutcome(column string, y float64) error {
+	switch {
+	case math.IsNaN(y):
+		return fmt.Errorf("column %s: the label is missing; leave such rows out", column)
+	case y != 0 && y != 1:
+		return fmt.Errorf("column %s: the label is %v; it must be 0 or 1", column, y)
+	}
+	return nil
 }

@@ -215,3 +215,37 @@ func TestEvaluateErrors(t *testing.T) {
 		}
 	}
 }
+
+// What is no model is named, and not read to its end.
+func TestNoModel(t *testing.T) {
+	dir, test := wearModel(t)
+	alone, huge := t.TempDir(), filepath.Join(t.TempDir(), "huge.csv")
+	text, err := os.ReadFile(filepath.Join(dir, model.TreesFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{filepath.Join(alone, model.TreesFile): text, huge: nil} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Truncate(huge, 1<<40); err != nil { // a file with a hole
+		t.Skipf("no large file can be made here: %v", err)
+	}
+	for path, want := range map[string]string{
+		alone: "card.json: no such file or directory: a model is a directory with model.txt and card.json, or a bare model.txt",
+		huge:  huge + ": not a usable LightGBM model: it is larger than 268435456 bytes",
+	} {
+		fails(t, want, "evaluate", "--table", test, "--label", "fails", "--model", path)
+	}
+}
+
+// A label that is not there is not called NaN.
+func TestEvaluateMissingLabel(t *testing.T) {
+	dir, _ := wearModel(t)
+	table := filepath.Join(t.TempDir(), "t.csv")
+	if err := os.WriteFile(table, []byte("wear,temp,fails\n1,2,1\n1,2,\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, table+": line 3: column fails: the label is missing; leave such rows out", "evaluate", "--table", table, "--label", "fails", "--model", dir)
+}

@@ -106,8 +106,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 		defer stop()
 	}
-	g := newGlobals(ctx, stdout, stderr)
+	out := &output{Writer: stdout}
+	g := newGlobals(ctx, out, stderr)
 	err = command.Run(g)
+	if err == nil {
+		err = out.failed()
+	}
 	var status exitCode
 	switch {
 	case err == nil && g.damage.Load() > 0:

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
 	"github.com/stratoswarm/forestall/recording"
@@ -216,8 +214,7 @@ type fetchProgress struct {
 }
 
 func newFetchProgress(g *globals, total int64) fetchProgress {
-	f, ok := g.err.(*os.File)
-	return fetchProgress{g: g, terminal: ok && term.IsTerminal(int(f.Fd())), told: g.now(), total: total}
+	return fetchProgress{g: g, terminal: terminal(g.err) != nil, told: g.now(), total: total}
 }
 
 func (p *fetchProgress) add(n int64) {

@@ -2,10 +2,7 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/stratoswarm/forestall/features"
 )
@@ -20,8 +17,7 @@ type importProgress struct {
 }
 
 func newImportProgress(g *globals) *importProgress {
-	f, ok := g.err.(*os.File)
-	return &importProgress{g: g, terminal: ok && term.IsTerminal(int(f.Fd())), told: g.now()}
+	return &importProgress{g: g, terminal: terminal(g.err) != nil, told: g.now()}
 }
 
 func (p *importProgress) show(now features.PrometheusProgress) {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -109,16 +111,20 @@ func (c *trainCmd) params() (train.Params, error) {
 	case 2:
 		p.GOSSTop, p.GOSSRest = c.GOSS[0], c.GOSS[1]
 	default:
-		return p, fmt.Errorf("--goss %v: write two shares, as in 0.2,0.1", c.GOSS)
+		return p, fmt.Errorf("--goss has %d values: write two shares, as in 0.2,0.1", len(c.GOSS))
 	}
 	for _, m := range c.Monotone {
-		name, sign, ok := strings.Cut(m, "=")
-		n, err := strconv.Atoi(sign)
-		if !ok || err != nil {
+		at := max(0, strings.LastIndexByte(m, '=')) // a name may hold one
+		name := m[:at]
+		n, err := strconv.Atoi(strings.TrimPrefix(m[at:], "="))
+		if name == "" || err != nil {
 			return p, fmt.Errorf("--monotone %s: write it as COL=+1 or COL=-1", m)
 		}
 		if p.Monotone == nil {
 			p.Monotone = map[string]int{}
+		}
+		if _, twice := p.Monotone[name]; twice {
+			return p, fmt.Errorf("--monotone names %s twice", name)
 		}
 		p.Monotone[name] = n
 	}
@@ -220,13 +226,17 @@ func loadModel(path string) (*model.Model, error) {
 	} else if err != nil {
 		return nil, err
 	} else if info.IsDir() {
-		return model.Load(path)
+		m, err := model.Load(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: a model is a directory with %s and %s, or a bare %s", err, model.TreesFile, model.CardFile, model.TreesFile)
+		}
+		return m, err
 	}
-	text, err := os.ReadFile(path)
+	text, err := model.ReadFile(os.DirFS(filepath.Dir(path)), filepath.Base(path))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	e, err := model.ReadEnsemble(strings.NewReader(string(text)))
+	e, err := model.ReadEnsemble(bytes.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -211,8 +211,10 @@ func (c *trainCmd) score(ctx context.Context, e *model.Ensemble, path string, h 
 		switch {
 		case math.IsNaN(y) && c.CalibrateLabel != "":
 			raw = math.NaN()
-		case y != 0 && y != 1:
-			return fmt.Errorf("column %s: the label is %v; it must be 0 or 1", c.outcome(), y)
+		default:
+			if err := checkOutcome(c.outcome(), y); err != nil {
+				return err
+			}
 		}
 		if h.share == 0 {
 			rows.Raw, rows.Label = append(rows.Raw, raw), append(rows.Label, y == 1)

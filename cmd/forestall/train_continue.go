@@ -5,6 +5,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/train"
@@ -53,10 +55,22 @@ func (f *continueFlag) base() (*base, error) {
 // hold.
 func (b *base) constrain(p *train.Params) error {
 	if p.Monotone != nil && !maps.Equal(p.Monotone, b.card.Monotone) {
-		return fmt.Errorf("--monotone: the model to go on from was trained with %v; give the same, or leave --monotone out", b.card.Monotone)
+		return fmt.Errorf("--monotone: the model to go on from was trained with %s; give the same, or leave --monotone out", textMonotone(b.card.Monotone))
 	}
 	p.Monotone = b.card.Monotone
 	return nil
+}
+
+// textMonotone writes constraints as --monotone takes them.
+func textMonotone(constraints map[string]int) string {
+	if len(constraints) == 0 {
+		return "none"
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(constraints)) {
+		parts = append(parts, fmt.Sprintf("%s=%+d", name, constraints[name]))
+	}
+	return strings.Join(parts, ",")
 }
 
 // trainedOn reports whether the model was trained on the file of that digest.

@@ -30,10 +30,11 @@ func TestTrainContinue(t *testing.T) {
 	forestallRun(t, 0, append(flags, "--table", recent, "--trees", "10", "--continue", filepath.Join(first, model.TreesFile), "--out", bare)...)
 
 	for want, args := range map[string][]string{
-		"trained with map[wear:1]; give the same, or leave --monotone out":             {"--continue", first, "--monotone", "temp=-1"},
+		"trained with wear=+1; give the same, or leave --monotone out":                 {"--continue", first, "--monotone", "temp=-1"},
 		"--continue: there is no model " + first + "x: name the directory":             {"--continue", first + "x"},
 		`column "at" is not among the features of the model to go on from`:             {"--continue", first, "--drop", "unit,hour,note"},
 		`--continue: ` + old + `: not a usable LightGBM model: line 1: it begins with`: {"--continue", old},
+		`: column "temp" is no categorical one in the model to go on from`:             {"--continue", first, "--categorical", "temp"},
 		"--objective is regression; the model to go on from was trained for binary":    {"--continue", first, "--objective", "regression"},
 	} {
 		none := filepath.Join(t.TempDir(), "none")

@@ -19,7 +19,7 @@ func flagError(err error) error {
 		return nil
 	}
 	text := err.Error()
-	if m := parameterFirst.FindStringSubmatch(text); m != nil {
+	if m := parameterFirst.FindStringSubmatch(text); m != nil && m[1] != "column" {
 		text = flagName(m[1]) + text[len(m[1]):]
 	}
 	return errors.New(parameterWindow.ReplaceAllStringFunc(text, func(found string) string {

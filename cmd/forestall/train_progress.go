@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"time"
 
@@ -39,7 +38,7 @@ type trainProgress struct {
 
 func newTrainProgress(g *globals, asJSON bool) *trainProgress {
 	t := &trainProgress{out: g.err, now: g.now, json: asJSON, shown: g.now()}
-	if f, ok := g.err.(*os.File); ok && !asJSON && term.IsTerminal(int(f.Fd())) {
+	if f := terminal(g.err); f != nil && !asJSON {
 		t.live = true
 		t.columns = func() int {
 			n, _, _ := term.GetSize(int(f.Fd()))

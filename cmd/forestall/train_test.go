@@ -178,6 +178,10 @@ func TestTrainErrors(t *testing.T) {
 	for want, flags := range map[string][]string{
 		"--monotone wear":              {"--monotone", "wear"},
 		`--monotone: "rust"`:           {"--monotone", "rust=+1"},
+		"--monotone names wear twice":  {"--monotone", "wear=+1,wear=-1"},
+		`--monotone: "a=b" is not`:     {"--monotone", "a=b=+1"},
+		"--goss has 1 values":          {"--goss", "0.2"},
+		"one of logloss, ap, auc":      {"--metric", "rmse"},
 		"--leaves is 1":                {"--leaves", "1"},
 		"--max-bin is 300":             {"--max-bin", "300"},
 		"--learning-rate is 2; it":     {"--learning-rate", "2"},
