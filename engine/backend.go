@@ -145,7 +145,7 @@ func (v view) notes() []string {
 	if !v.hasQuorum() {
 		notes = append(notes, "no quorum is heard from: workloads, migrations and incidents are as they were last agreed on")
 	}
-	if v.telemetry.gpus == nil {
+	if v.gpuNote != "" {
 		notes = append(notes, "no GPU telemetry: "+v.gpuNote)
 	}
 	if note := v.telemetry.remote.note(v.now()); note != "" {

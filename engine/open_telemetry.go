@@ -159,7 +159,6 @@ func loadModel(kind forestall.Kind, where string) (*model.Model, error) {
 func (e *Engine) openGPUs(t *telemetry) error {
 	switch e.cfg.GPU.Source {
 	case "none":
-		e.gpuNote = `gpu.source = "none"`
 		return nil
 	case "sim":
 		if e.cfg.GPU.SimGPUs == 0 {

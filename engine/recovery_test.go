@@ -211,7 +211,10 @@ func TestRemoteIncidentEnds(t *testing.T) {
 	c.Policy.Probation = Duration{time.Second}
 	client, e, stop := runEngine(t, c)
 	defer stop()
-	await(t, "a leader", client.Status, api.Status.CanAgree)
+	status := await(t, "a leader", client.Status, api.Status.CanAgree)
+	if notes := strings.Join(status.Notes, "\n"); strings.Contains(notes, "no GPU telemetry") {
+		t.Errorf("notes %q speak of GPUs that this engine is not to read itself", notes)
+	}
 	far := forestall.GPU("far", 0)
 	await(t, "the page to be read", client.Risks, func(l []forestall.Risk) bool { return len(l) == 1 && l[0].Component == far })
 	pending.Store(1)

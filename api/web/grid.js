@@ -1,13 +1,14 @@
 // The risk by GPU: a row per node, a cell per GPU, the reasons of the selected
 // component beside them.
 
-import { ago, duration, probability } from "./format.js";
+import { ago, duration, isTime, probability } from "./format.js";
 import { el, fill, spark } from "./dom.js";
 
 const grades = ["failing", "suspect", "unknown", "healthy"];
+const shown = ["failed", ...grades];
 const points = 120; // of a full history
 const history = new Map();
-let step = 5, lastStep = 0, selected = null, chosen = false, risks = new Map(), runsOn = new Map(), detailFor = "", detailOf = null;
+let step = 5, lastStep = 0, selected = null, chosen = false, risks = new Map(), failed = new Set(), runsOn = new Map(), detailFor = "", detailOf = null;
 
 export function setHistory({ step_seconds, series }) {
   step = step_seconds;
@@ -30,6 +31,7 @@ export function remember() {
 
 export function showRisks(snapshot, now) {
   risks = new Map(snapshot.risks.map((r) => [r.component, r]));
+  failed = new Set(snapshot.incidents.filter((i) => !isTime(i.end) && i.kind !== "network_partition").map((i) => i.component));
   runsOn = occupants(snapshot.workloads);
   if (!chosen || !risks.has(selected)) selected = worst();
   legend();
@@ -61,10 +63,14 @@ function worst() {
 }
 
 function legend() {
-  const count = Object.fromEntries(grades.map((g) => [g, 0]));
-  for (const r of risks.values()) count[r.grade]++;
-  fill("legend", grades.map((g) => el("span", {}, el("i", { class: `key ${g}` }), `${count[g]} ${g}`)));
+  const count = Object.fromEntries(shown.map((g) => [g, 0]));
+  for (const r of risks.values()) count[stateOf(r)]++;
+  fill("legend", shown.map((g) => el("span", {}, el("i", { class: `key ${g}` }), `${count[g]} ${g}`)));
 }
+
+// stateOf is the grade, or that a component has failed already: of that nothing is left
+// to predict, but it is no component that cannot be seen.
+function stateOf(r) { return r.grade === "unknown" && failed.has(r.component) ? "failed" : r.grade; }
 
 // nodes gathers members and components: a node that left keeps its row as long
 // as something is known of it.
@@ -94,12 +100,12 @@ function nodeRow(n, now) {
 }
 
 function cell(r, label) {
-  const text = probability(r.probability, r.grade);
+  const state = stateOf(r), text = state === "failed" ? state : probability(r.probability, r.grade);
   const strange = [r.unusual && "unusual for itself: " + r.unusual.join("; "), r.unlike && "unlike its model's training: " + r.unlike.join("; ")].filter(Boolean).join("; ");
   const why = [r.note || (r.reasons ?? []).join("; "), strange].filter(Boolean).join("; ");
   const b = el("button", {
-    type: "button", class: `cell ${r.grade}${strange ? " unusual" : ""}`, "data-component": r.component, "aria-pressed": String(r.component === selected),
-    "aria-label": `${r.component}: ${r.grade}, ${text}${why ? ". " + why : ""}`, title: why ? `${r.component}\n${why}` : r.component,
+    type: "button", class: `cell ${state}${strange ? " unusual" : ""}`, "data-component": r.component, "aria-pressed": String(r.component === selected),
+    "aria-label": `${r.component}: ${state}, ${text}${why ? ". " + why : ""}`, title: why ? `${r.component}\n${why}` : r.component,
   }, el("small", {}, label), el("b", {}, text === "unknown" ? "?" : text), spark(history.get(r.component) ?? [], points));
   b.onclick = () => choose(r.component);
   b.onkeydown = move;
@@ -137,12 +143,12 @@ async function showDetail(now) {
     return;
   }
   const runs = runsOn.get(selected) ?? [];
-  const key = JSON.stringify([r, runs]) + (history.get(selected)?.length ?? 0);
+  const key = JSON.stringify([r, runs, stateOf(r)]) + (history.get(selected)?.length ?? 0);
   if (key === detailFor) return;
   detailFor = key;
   const series = history.get(selected) ?? [];
   const line = [spark(series, points), el("p", { class: "soft" }, `last ${duration(step * points)}`)];
-  const head = [el("h3", {}, r.component, runs.length ? el("span", { class: "soft" }, ` runs ${runs.join(", ")}`) : null), el("p", { class: "figure" }, probability(r.probability, r.grade))];
+  const head = [el("h3", {}, r.component, runs.length ? el("span", { class: "soft" }, ` runs ${runs.join(", ")}`) : null), el("p", { class: "figure" }, stateOf(r) === "failed" ? "failed" : probability(r.probability, r.grade))];
   if (r.grade === "unknown") {
     fill("detail", head, el("p", {}, r.note || "it could not be judged"), unusual(r.unusual), unlike(r.unlike), line);
     return;
