@@ -18,10 +18,11 @@ import (
 // FeaturesConfig says what is scraped and how often.
 type FeaturesConfig struct {
 	ScrapeInterval Duration          `toml:"scrape_interval"`
-	ScrapeTimeout  Duration          `toml:"scrape_timeout"` // 0: 3 s, or the interval where that is shorter
-	ForgetAfter    Duration          `toml:"forget_after"`   // a discovered target being gone
-	Windows        []Duration        `toml:"windows"`        // of components that no model judges
-	Host           bool              `toml:"host"`           // this host's own procfs
+	ScrapeTimeout  Duration          `toml:"scrape_timeout"`   // 0: 3 s, or the interval where that is shorter
+	ForgetAfter    Duration          `toml:"forget_after"`     // a discovered target being gone
+	Forget         []string          `toml:"forget,omitempty"` // components that were taken out for good
+	Windows        []Duration        `toml:"windows"`          // of components that no model judges
+	Host           bool              `toml:"host"`             // this host's own procfs
 	Targets        []TargetConfig    `toml:"target,omitempty"`
 	Map            []features.MapRow `toml:"map,omitempty"`
 	RemoteWrite    RemoteWriteConfig `toml:"remote_write"`
@@ -135,6 +136,16 @@ func (c FeaturesConfig) timeout() time.Duration {
 	return min(3*time.Second, c.ScrapeInterval.Duration)
 }
 
+// forgotten returns the components that were taken out for good.
+func (c FeaturesConfig) forgotten() (all []forestall.Component) {
+	for _, name := range c.Forget {
+		if one, err := forestall.ParseComponent(name); err == nil { // check has told the others
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
 func (c FeaturesConfig) windows() (windows []time.Duration) {
 	for _, w := range c.Windows {
 		windows = append(windows, w.Duration)
@@ -169,6 +180,11 @@ func (c FeaturesConfig) check(bad func(key, format string, args ...any)) {
 	}
 	if settle := c.RemoteWrite.Settle; c.RemoteWrite.Address != "" && c.ForgetAfter.Duration <= 2*settle.Duration {
 		bad("features.forget_after", "%s is not longer than twice features.remote_write.settle, %s: a target would be forgotten before its scrape is put together", c.ForgetAfter, settle)
+	}
+	for i, name := range c.Forget {
+		if _, err := forestall.ParseComponent(name); err != nil {
+			bad(fmt.Sprintf("features.forget[%d]", i), "%v", err)
+		}
 	}
 	c.checkWindows(bad)
 	c.RemoteWrite.check(mappings, bad)

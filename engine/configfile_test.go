@@ -139,6 +139,7 @@ func TestBadConfig(t *testing.T) {
 		{"bad duration", "[fault_tolerance]\ncheckpoint_interval = \"1.5h\"", `duration "1.5h" is not one such as`},
 		{"shortest above the longest", "[checkpoint]\nshortest_interval = \"6m\"", "checkpoint.shortest_interval: 6m is not between 0 (always checkpoint_interval) and fault_tolerance.checkpoint_interval, 5m"},
 		{"timeout over the interval", "[features]\nscrape_interval = \"1s\"\nscrape_timeout = \"30s\"", "features.scrape_timeout: 30s is longer than features.scrape_interval, 1s"},
+		{"forgets no component", "[features]\nforget = [\"gpu/n3\"]", "features.forget[0]: "},
 		{"forgotten at once", "[features]\nforget_after = \"1s\"", "features.forget_after: 1s is shorter than three scrape intervals, 15s"},
 		{"forgotten before it settles", "[features]\nforget_after = \"20s\"\n[features.remote_write]\naddress = \"127.0.0.1:7075\"", "features.forget_after: 20s is not longer than twice features.remote_write.settle, 10s"},
 		{"port", "[features.remote_write]\naddress = \"127.0.0.1:99999\"", `features.remote_write.address: "127.0.0.1:99999" is not HOST:PORT with a port up to 65535`},

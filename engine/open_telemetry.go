@@ -22,6 +22,7 @@ func (e *Engine) openTelemetry() (err error) {
 	t := &telemetry{
 		node:        e.name,
 		refillLimit: e.cfg.Telemetry.RefillSamples,
+		forgotten:   e.cfg.Features.forgotten(),
 		scrape:      e.cfg.Features.ScrapeInterval.Duration,
 		timeout:     e.cfg.Features.timeout(),
 		now:         e.now, log: e.log, metrics: e.metrics,

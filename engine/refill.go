@@ -125,6 +125,14 @@ func (r reach) play(ctx context.Context, dir string, limit int64, push func([]fo
 	return p, nil
 }
 
+// takeUp takes up what the last engine has recorded, but of components that were taken
+// out for good: they are known only if a source describes them again.
+func (t *telemetry) takeUp(ctx context.Context, all *sync.WaitGroup) {
+	t.refill(ctx, t.recorder.dir)
+	t.rejoin(ctx, all)
+	t.drop(t.forgotten)
+}
+
 // refill plays what was recorded into the windows, which are empty, as the
 // engine filled them that recorded it. It is called before anything is scraped.
 // Windows that cannot be refilled fill with time.
@@ -204,6 +212,7 @@ func (r *refill) forget(components []forestall.Component) {
 	defer r.mu.Unlock()
 	for _, c := range components {
 		delete(r.absent, c)
+		delete(r.components, c)
 	}
 }
 

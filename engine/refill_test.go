@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -135,6 +136,27 @@ func TestRefilledDeadGPU(t *testing.T) {
 		after.telemetry.refilled.unheard(after.telemetry.lanes, after.telemetry.unusual, after.log)
 		scrape(after, 30)
 		check("after a restart that took "+down.String(), after)
+		if err := after.telemetry.recorder.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		after.close()
+	}
+
+	c.Features.Forget = []string{dead.String()}
+	for _, gpus := range []int{3, 4} { // then it is put in again
+		c.GPU.SimGPUs = gpus
+		now = now.Add(10 * time.Second)
+		after, err := New(c, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var learning sync.WaitGroup
+		after.telemetry.takeUp(t.Context(), &learning)
+		scrape(after, 30)
+		learning.Wait()
+		if all := after.telemetry.lanes.components(); len(all) != gpus || slices.Contains(all, dead) != (gpus == 4) {
+			t.Errorf("taken out for good, of %d GPUs: %v are known", gpus, all)
+		}
 		if err := after.telemetry.recorder.Flush(); err != nil {
 			t.Fatal(err)
 		}

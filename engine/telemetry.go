@@ -37,6 +37,7 @@ type telemetry struct {
 	counts     forestall.Grade // that a healthy component counts as which is unusual; Healthy: no other
 	recorder   *recorder       // nil: nothing is recorded
 	refilled   refill
+	forgotten  []forestall.Component // that were taken out for good
 	filling    filling
 	past       *past // nil: nothing is known
 	twins      twins
@@ -72,8 +73,7 @@ func (t *telemetry) Run(ctx context.Context) error {
 	defer all.Wait()
 	defer stop()
 	if t.recorder != nil && t.refillLimit > 0 {
-		t.refill(ctx, t.recorder.dir)
-		t.rejoin(ctx, &all)
+		t.takeUp(ctx, &all)
 		all.Go(func() {
 			select {
 			case <-ctx.Done():
