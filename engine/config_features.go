@@ -162,8 +162,9 @@ func (c FeaturesConfig) checkWindows(bad func(key, format string, args ...any)) 
 	}
 }
 
-// check reports what cannot work in the section's targets and mapping tables.
-func (c FeaturesConfig) check(bad func(key, format string, args ...any)) {
+// check reports what cannot work in the section's targets and mapping tables, and
+// returns those that can.
+func (c FeaturesConfig) check(bad func(key, format string, args ...any)) *features.Mappings {
 	mappings, err := features.NewMappings(c.Map)
 	if err != nil {
 		bad("features.map", "%v", err)
@@ -195,6 +196,7 @@ func (c FeaturesConfig) check(bad func(key, format string, args ...any)) {
 			bad(key+".preset", "%v", err)
 		}
 	}
+	return mappings
 }
 
 func (t TargetConfig) check(bad func(field, format string, args ...any)) {

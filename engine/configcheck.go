@@ -117,7 +117,11 @@ func (c Config) Validate() error {
 	}
 
 	positive("features.scrape_interval", c.Features.ScrapeInterval)
-	c.Features.check(bad)
+	mappings := c.Features.check(bad)
+	if name, err := c.name(); err == nil {
+		gpus := c.GPU.Source == "nvml" || c.GPU.Source == "sim" && c.GPU.SimGPUs > 0 // of auto only the start tells
+		c.ownTargets(mappings, name, c.Features.Host, gpus, bad)
+	}
 	c.Telemetry.check(bad)
 	c.Model.check(bad)
 	c.Drift.check(bad)

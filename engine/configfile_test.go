@@ -139,6 +139,8 @@ func TestBadConfig(t *testing.T) {
 		{"bad duration", "[fault_tolerance]\ncheckpoint_interval = \"1.5h\"", `duration "1.5h" is not one such as`},
 		{"shortest above the longest", "[checkpoint]\nshortest_interval = \"6m\"", "checkpoint.shortest_interval: 6m is not between 0 (always checkpoint_interval) and fault_tolerance.checkpoint_interval, 5m"},
 		{"timeout over the interval", "[features]\nscrape_interval = \"1s\"\nscrape_timeout = \"30s\"", "features.scrape_timeout: 30s is longer than features.scrape_interval, 1s"},
+		{"a page of this host", "[[features.target]]\nurl = \"http://localhost:9100/metrics\"\npreset = \"node\"", "features.target[0]: http://localhost:9100/metrics describes this host, which features.host = true reads already"},
+		{"a page of this node's GPUs", "[engine]\nname = \"n1\"\n[gpu]\nsource = \"nvml\"\n[[features.target]]\nurl = \"http://far/metrics\"\nnode = \"n1\"\npreset = \"dcgm\"", "features.target[0]: http://far/metrics describes this node's GPUs"},
 		{"forgets no component", "[features]\nforget = [\"gpu/n3\"]", "features.forget[0]: "},
 		{"forgotten at once", "[features]\nforget_after = \"1s\"", "features.forget_after: 1s is shorter than three scrape intervals, 15s"},
 		{"forgotten before it settles", "[features]\nforget_after = \"20s\"\n[features.remote_write]\naddress = \"127.0.0.1:7075\"", "features.forget_after: 20s is not longer than twice features.remote_write.settle, 10s"},

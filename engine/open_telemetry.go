@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -129,20 +130,28 @@ func (e *Engine) ledgerPast() ledgerPast {
 }
 
 // checkOwnTargets refuses pages that describe what this engine reads itself.
-func (e *Engine) checkOwnTargets(t *telemetry, mappings *features.Mappings) error {
-	for i, target := range e.cfg.Features.Targets {
+func (e *Engine) checkOwnTargets(t *telemetry, mappings *features.Mappings) (err error) {
+	e.cfg.ownTargets(mappings, e.name, t.host != nil, t.gpus != nil, func(key, format string, args ...any) {
+		err = cmp.Or(err, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	})
+	return err
+}
+
+// ownTargets reports pages that describe what the engine of a node reads itself.
+func (c Config) ownTargets(mappings *features.Mappings, node string, host, gpus bool, bad func(key, format string, args ...any)) {
+	for i, target := range c.Features.Targets {
 		mapping, err := mappings.Get(target.Preset)
-		if err != nil || target.nodeOf(e.name) != e.name {
+		if err != nil || target.nodeOf(node) != node {
 			continue
 		}
+		key := fmt.Sprintf("features.target[%d]", i)
 		switch {
-		case mapping.Kind() == forestall.KindNode && t.host != nil:
-			return fmt.Errorf("features.target[%d]: %s describes this host, which features.host = true reads already; a component has one source: set features.host = false, or give the target the node that it describes", i, target.URL)
-		case mapping.Kind() == forestall.KindGPU && t.gpus != nil:
-			return fmt.Errorf("features.target[%d]: %s describes this node's GPUs, which gpu.source = %q reads already; a component has one source: set gpu.source = \"none\", or give the target the node that it describes", i, target.URL, e.cfg.GPU.Source)
+		case mapping.Kind() == forestall.KindNode && host:
+			bad(key, "%s describes this host, which features.host = true reads already; a component has one source: set features.host = false, or give the target the node that it describes", target.URL)
+		case mapping.Kind() == forestall.KindGPU && gpus:
+			bad(key, "%s describes this node's GPUs, which gpu.source = %q reads already; a component has one source: set gpu.source = \"none\", or give the target the node that it describes", target.URL, c.GPU.Source)
 		}
 	}
-	return nil
 }
 
 // loadModel reads a model directory, the built-in model, or none.
