@@ -23,7 +23,10 @@ type header struct {
 
 // header reads up to the first tree and leaves the parser at its line.
 func (p *parser) header() (h header, err error) {
-	if !p.next() || p.line != "tree" {
+	if !p.next() {
+		return h, errors.New("the file is empty")
+	}
+	if p.line != "tree" {
 		return h, fmt.Errorf("it begins with %.40q, not with the line \"tree\"", p.line)
 	}
 	f, err := p.block(headerKeys, func(line string) bool {
@@ -56,8 +59,11 @@ func (p *parser) header() (h header, err error) {
 	if s := f["tree_sizes"]; s != "" {
 		h.trees = strings.Count(s, " ") + 1
 	}
-	if h.trees == 0 || p.line == endOfTrees {
+	switch {
+	case p.line == endOfTrees:
 		return h, errors.New("the model has no trees")
+	case h.trees == 0:
+		return h, errors.New("no tree_sizes")
 	}
 	return h, nil
 }

@@ -48,17 +48,17 @@ func readTrees(text []byte, add func(h header, t *Tree) error) (header, error) {
 	p := &parser{rest: text}
 	h, err := p.header()
 	if err != nil {
-		return h, fmt.Errorf("%w: line %d: %w", ErrFormat, p.number, err)
+		return h, fmt.Errorf("%w: line %d: %w", ErrFormat, p.lineOf(err, p.number), err)
 	}
 	n := 0
 	for ; p.line != endOfTrees; n++ {
 		start := p.number
 		t, err := p.tree(n)
 		if err != nil {
-			return h, fmt.Errorf("%w: line %d: tree %d: %w", ErrFormat, p.number, n, err)
+			return h, fmt.Errorf("%w: line %d: tree %d: %w", ErrFormat, p.lineOf(err, p.number), n, err)
 		}
 		if err := add(h, &t); err != nil {
-			return h, fmt.Errorf("%w: line %d: tree %d: %w", ErrFormat, start, n, err)
+			return h, fmt.Errorf("%w: line %d: tree %d: %w", ErrFormat, p.lineOf(err, start), n, err)
 		}
 	}
 	if n != h.trees {
@@ -86,8 +86,19 @@ const endOfTrees = "end of trees"
 // parser walks over the lines of a model's text.
 type parser struct {
 	rest   []byte
-	line   string // the current one, without white space at its end
-	number int    // of line, from 1
+	line   string         // the current one, without white space at its end
+	number int            // of line, from 1
+	lines  map[string]int // of the keys of the last block
+}
+
+// lineOf returns the line that an error is about: that of the key which its text
+// begins with, else the given one.
+func (p *parser) lineOf(err error, other int) int {
+	key, _, _ := strings.Cut(err.Error(), " ")
+	if n, ok := p.lines[strings.TrimSuffix(key, ":")]; ok {
+		return n
+	}
+	return max(1, other)
 }
 
 // next moves to the next line that is not blank; false at the end of the text.
@@ -109,6 +120,7 @@ func (p *parser) next() bool {
 // follows. The parser is then at that line.
 func (p *parser) block(known string, stop func(line string) bool) (fields, error) {
 	f := fields{}
+	p.lines = map[string]int{}
 	for p.next() {
 		if stop(p.line) {
 			return f, nil
@@ -123,7 +135,7 @@ func (p *parser) block(known string, stop func(line string) bool) (fields, error
 		if _, ok := f[key]; ok {
 			return nil, fmt.Errorf("key %s appears twice", key)
 		}
-		f[key] = value
+		f[key], p.lines[key] = value, p.number
 	}
 	return nil, fmt.Errorf("the text is cut off: it ends before %q", endOfTrees)
 }

@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -113,7 +114,8 @@ func TestSmallContributions(t *testing.T) {
 func TestReadErrors(t *testing.T) {
 	text := string(golden(t))
 	for _, c := range []struct{ name, old, new, want string }{
-		{"empty", text, "", "line 0"},
+		{"empty", text, "", "line 1: the file is empty"},
+		{"no tree sizes", text[strings.Index(text, "tree_sizes="):strings.Index(text, "\nTree=0")], "", "no tree_sizes"},
 		{"not a model", "tree\n", "trees\n", "line 1"},
 		{"version", "version=v4", "version=v5", "version"},
 		{"classes", "num_class=1", "num_class=3", "num_class is 3"},
@@ -174,6 +176,26 @@ func TestReadErrors(t *testing.T) {
 				t.Errorf("%d bytes allocated for a text of %d", n, len(changed))
 			}
 		})
+	}
+}
+
+// TestErrorLines: an error names the line that holds what is wrong.
+func TestErrorLines(t *testing.T) {
+	text := string(golden(t))
+	for broken, with := range map[string]string{
+		"version=v4":          "version=v5",
+		"sigmoid:1":           "sigmoid:0",
+		"threshold=80 90":     "threshold=80 nan",
+		"decision_type=10 10": "decision_type=10 14",
+		"left_child=-1 -2":    "left_child=-1 7",
+		"is_linear=0":         "is_linear=1",
+		"cat_threshold=33 2":  "cat_threshold=33 x",
+	} {
+		before, _, _ := strings.Cut(text, broken)
+		_, err := ReadEnsemble(strings.NewReader(strings.Replace(text, broken, with, 1)))
+		if want := fmt.Sprintf("line %d: ", 1+strings.Count(before, "\n")); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", with, err, want)
+		}
 	}
 }
 
