@@ -78,8 +78,12 @@ func (p *Page) said() string {
 	if s := percents(x.Caught.Interval); s != "" {
 		fmt.Fprintf(&b, " (%s)", s)
 	}
-	if x.CaughtIncidents > 0 {
-		fmt.Fprintf(&b, ", half of those with at least %s %s left", number(x.LeadMedian.Value), p.Unit.Name)
+	switch {
+	case x.CaughtIncidents == 0:
+	case x.LeadMedian.Value > 0:
+		fmt.Fprintf(&b, ", half of those with at least %s left", amount(x.LeadMedian.Value, p.Unit.Name))
+	default:
+		b.WriteString(", half of those with no time left")
 	}
 	return b.String() + "."
 }
@@ -101,7 +105,7 @@ func (p *Page) cards() []card {
 	e := p.Evaluation
 	var all []card
 	if x := p.chosen(); x != nil {
-		left := card{"Time left, median", number(x.LeadMedian.Value) + " " + p.Unit.Name, roundedSpan(x.LeadMedian.Interval), "nine of ten: " + number(x.LeadP10.Value) + " or more"}
+		left := card{"Time left, median", amount(x.LeadMedian.Value, p.Unit.Name), roundedSpan(x.LeadMedian.Interval), "nine of ten: " + number(x.LeadP10.Value) + " or more"}
 		if x.CaughtIncidents == 0 {
 			left = card{"Time left, median", number(math.NaN()), "", "nothing is caught"}
 		}

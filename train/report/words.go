@@ -53,6 +53,8 @@ func probability(p float64) string {
 		return "<" + space + "0.001" + space + "%"
 	case p < 1 && p > 0.9999:
 		return ">" + space + "99.99" + space + "%"
+	case p < 1 && p >= 0.9995:
+		return fmt.Sprintf("%.2f", 100*p) + space + "%"
 	case p >= 0.1:
 		return fmt.Sprintf("%.1f", 100*p) + space + "%"
 	}
@@ -89,6 +91,15 @@ func count(n int) string {
 		b.WriteRune(r)
 	}
 	return sign + b.String()
+}
+
+// amount writes a number with its unit, in the singular of one.
+func amount(v float64, unit string) string {
+	text := number(v)
+	if text == "1" && len(unit) > 3 { // not of ns
+		unit = strings.TrimSuffix(unit, "s")
+	}
+	return text + " " + unit
 }
 
 func plural(n int, noun string) string {
