@@ -50,7 +50,7 @@ func (b *Base) order(features []string) ([]string, error) {
 	}
 	for _, name := range features {
 		if !slices.Contains(want, name) {
-			return nil, fmt.Errorf("column %q is not among the features of the model to go on from; leave it out with --drop %s", name, name)
+			return nil, fmt.Errorf("column %q is not among the features of the model to go on from; leave it out with %s", name, dropFlag(name))
 		}
 	}
 	return want, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -34,7 +35,7 @@ type ReadProgress struct {
 func ReadDataset(ctx context.Context, path string, spec Spec) (*Dataset, error) {
 	d, err := readDataset(ctx, path, spec, binSample)
 	if not := (*table.NotNumber)(nil); errors.As(err, &not) && not.Column != spec.Label && not.Column != spec.Weight && spec.Base == nil {
-		return nil, fmt.Errorf("%w. If it is no feature, leave it out with --drop %s", err, not.Column)
+		return nil, fmt.Errorf("%w. If it is no feature, leave it out with %s", err, dropFlag(not.Column))
 	}
 	return d, err
 }
@@ -150,7 +151,7 @@ func (s *Spec) features(t *table.Table) ([]string, error) {
 	}
 	for _, name := range t.Unnamed() {
 		if slices.Contains(features, name) {
-			return nil, t.Errorf("%s has no name, and every column is a feature; name it, or leave it out with --drop %s", name, name)
+			return nil, t.Errorf("%s has no name, and every column is a feature; name it, or leave it out with %s", name, dropFlag(name))
 		}
 	}
 	for _, name := range features {
@@ -170,6 +171,15 @@ func (s *Spec) features(t *table.Table) ([]string, error) {
 		}
 	}
 	return features, nil
+}
+
+// dropFlag returns the flag that leaves columns out.
+func dropFlag(columns ...string) string {
+	var flag []string
+	for _, name := range columns {
+		flag = append(flag, strings.ReplaceAll(name, ",", `\,`))
+	}
+	return "--drop " + strings.Join(flag, ",")
 }
 
 // columns returns what is read of a row: the features, the label, the weight.

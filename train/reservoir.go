@@ -167,10 +167,9 @@ func (s *sampler) fill(d *Dataset) error {
 
 // empty returns the error of features without a value, nil for none.
 func (s *sampler) empty(names []string) error {
-	var told, flag []string
+	var told []string
 	for _, name := range names {
 		told = append(told, strconv.Quote(name))
-		flag = append(flag, strings.ReplaceAll(name, ",", `\,`))
 	}
 	what := "columns " + strings.Join(told, ", ") + " are"
 	switch len(names) {
@@ -187,5 +186,5 @@ func (s *sampler) empty(names []string) error {
 	if len(names) > 1 {
 		leave = "them"
 	}
-	return fmt.Errorf("%s missing in %s; leave %s out with --drop %s", what, in, leave, strings.Join(flag, ","))
+	return fmt.Errorf("%s missing in %s; leave %s out with %s", what, in, leave, dropFlag(names...))
 }

@@ -70,6 +70,7 @@ var badTables = []struct {
 	{"cut off in a row", "a,b,y\n1,2,0\n1,2,1\n3", Spec{}, ": line 4: the row has 1 cells, the header has 3"},
 	{"quote never closed", "a,b,y\n1,2,0\n1,5\" pipe,1\n1,2,0\n", Spec{Drop: []string{"b"}}, `: line 3, column 3 (y): "1\n1" goes over the end of a line; is a quote never closed?`},
 	{"quote never closed at the end", "a,y,b\n1,1,2\n1,0,5\" pipe\n1,1,2\n", Spec{Drop: []string{"b"}}, ": line 3: the row has 5 cells in 2 lines, the header has 3; is a quote never closed?"},
+	{"name with a comma", "\"a,b\",y\nwarm,1\n", Spec{}, `: line 2, column 1 (a,b): "warm" is not a number; missing is an empty cell, NA or nan. If it is no feature, leave it out with --drop a\,b`},
 	{"label no number", "a,y\n1,0\n2,yes\n", Spec{}, `: line 3, column 2 (y): "yes" is not a number; missing is an empty cell, NA or nan`},
 	{"name not UTF-8", "t\xe9,y\n1,0\n", Spec{}, `: line 1: the name of column "t\xe9" is not UTF-8, as it must be in a model's card; write the file as UTF-8`},
 	{"bytes for a header", "a\x00,y\n1,0\n", Spec{}, ": line 1: it is no text; a table is CSV, plain or compressed with gzip or zstd, or Parquet"},
