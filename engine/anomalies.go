@@ -96,12 +96,14 @@ func (t *telemetry) applyOwn(r *forestall.Risk, now time.Time) {
 	if !ok {
 		return
 	}
+	stale := u.stale
 	t.lanes.with(r.Component, func(w *features.Window) { // whose source may have had nothing new since
+		stale = max(stale, w.Patience())
 		if heard := now.Add(-w.Gap(now)); w.Last().Equal(s.Last) && heard.After(s.Last) {
 			s.Last = heard
 		}
 	})
-	a := predict.AnomalyOf(s, u.watch.Config(), now, u.stale)
+	a := predict.AnomalyOf(s, u.watch.Config(), now, stale)
 	r.Anomaly = &a
 	u.stands.tell(t.log, r.Component, "unusual for itself", a)
 }

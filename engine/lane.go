@@ -161,6 +161,13 @@ func (l *lanes) hear(c forestall.Component, at time.Time) {
 	}
 }
 
+// expect says how old the newest scrape of a component may become.
+func (l *lanes) expect(c forestall.Component, patience time.Duration) {
+	for _, store := range l.stores(c.Kind) {
+		store.Expect(c, patience)
+	}
+}
+
 func (l *lanes) forget(c forestall.Component) {
 	for _, store := range l.stores(c.Kind) {
 		store.Forget(c)

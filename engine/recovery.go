@@ -33,6 +33,7 @@ type recovery struct {
 	last     time.Time          // the newest reading
 	counters map[string]float64 // of errors, as the newest reading had them
 	blemish  string             // what broke the good readings last
+	patience time.Duration      // readings may be so far apart, where its source is slower than the others
 	failed   time.Time          // when an event last proved its failure; zero: not since then
 	waiting  map[string]bool    // standing faults that waited for a reset when they were last reported
 	reset    string             // what shows that the GPU was reset, and nothing was wrong since; "": nothing
@@ -78,7 +79,19 @@ func (r *recoveries) read(c forestall.Component, now time.Time, samples []forest
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w := r.of[c]; w != nil {
-		w.read(now, samples, r.stale)
+		w.read(now, samples, max(r.stale, w.patience))
+	}
+}
+
+// expect says how far apart the readings of a component may be.
+func (r *recoveries) expect(c forestall.Component, patience time.Duration) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.of[c]; w != nil {
+		w.patience = patience
 	}
 }
 
@@ -192,7 +205,7 @@ func (r *recoveries) over(in forestall.Incident, now, repaired time.Time) (why s
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.of[in.Component]
-	if w == nil || w.since.IsZero() || now.Sub(w.last) > r.stale {
+	if w == nil || w.since.IsZero() || now.Sub(w.last) > max(r.stale, w.patience) {
 		return "", false
 	}
 	good := now.Sub(w.since)

@@ -216,7 +216,10 @@ func (r *remoteWrite) flush(t *telemetry, now time.Time) {
 		if newest[source] = s.Time; len(s.Samples) > 0 {
 			described[source] = append(described[source], s.Samples[0].Component)
 			if claim(s.Samples[0].Component) {
+				c := s.Samples[0].Component
+				t.recovering.expect(c, s.Patience)
 				t.push(s.Samples, s.Latency)
+				t.lanes.expect(c, s.Patience)
 			}
 		}
 		for _, c := range s.Repeated {

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,6 +77,81 @@ func TestRemoteWriteIntoWindows(t *testing.T) {
 	if got := tel.lanes.components(); len(got) != 0 {
 		t.Errorf("components %v after a long silence", got)
 	}
+}
+
+// TestRemoteWriteOfASlowSender: what a sender scrapes less often than this engine would
+// is not stale for that, and what it sends no more is.
+func TestRemoteWriteOfASlowSender(t *testing.T) {
+	mappings, err := features.NewMappings(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	now := start
+	clock := func() time.Time { return now }
+	c := DefaultConfig().Features
+	c.RemoteWrite.Address = "127.0.0.1:0"
+	r, err := openRemoteWrite(c, mappings, nil, nil, clock, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.listener.Close()
+	tel := &telemetry{
+		node: "n0", owners: owners{of: map[forestall.Component]owner{}}, now: clock, log: log, metrics: newMetrics(prometheus.NewRegistry()),
+		lanes: gpuLanes(t), failing: map[string]bool{}, judged: newJudgement(DefaultConfig().Policy, time.Minute, clock, log), scrape: c.ScrapeInterval.Duration, timeout: c.timeout(),
+	}
+	e := &Engine{cfg: DefaultConfig()}
+	stale := e.scoringConfig(tel).Stale
+	gpu := forestall.GPU("n1", 0)
+	tel.recovering = &recoveries{probation: time.Hour, stale: stale, of: map[forestall.Component]*recovery{}}
+	in := forestall.Incident{Component: gpu, Kind: forestall.GPUFailure, Start: start.Add(-time.Hour)}
+	tel.recovering.watch([]forestall.Incident{in})
+	label := func(name, value string) prompb.Label { return prompb.Label{Name: name, Value: value} }
+	send := func() {
+		t.Helper()
+		body, err := (&prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{
+			Labels:  []prompb.Label{label("Hostname", "n1"), label("__name__", "DCGM_FI_DEV_GPU_TEMP"), label("gpu", "0"), label("instance", "n1:9400"), label("job", "dcgm")},
+			Samples: []prompb.Sample{{Value: 50, Timestamp: now.UnixMilli()}},
+		}}}).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+		if _, err := r.writer.Store(req, remote.WriteV1MessageType); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const every = 30 * time.Second
+	oldest := time.Duration(0)
+	for second := range 75 * 60 {
+		now = start.Add(time.Duration(second) * time.Second)
+		if second%int(every.Seconds()) == 0 {
+			send()
+		}
+		r.flush(tel, now)
+		if second < 300 {
+			continue
+		}
+		tel.lanes.with(gpu, func(w *features.Window) {
+			oldest = max(oldest, w.Gap(now))
+			if allowed := max(stale, w.Patience()); w.Gap(now) > allowed {
+				t.Fatalf("after %d s its newest sample is %s old and stale, more than %s", second, w.Gap(now), allowed)
+			}
+		})
+	}
+	if oldest < stale {
+		t.Errorf("the newest sample is never older than %s: this tests nothing", oldest)
+	}
+	if why, ok := tel.recovering.over(in, now, time.Time{}); !ok {
+		t.Errorf("its incident does not end by good readings: %q", why)
+	}
+	now = now.Add(5 * time.Minute)
+	tel.lanes.with(gpu, func(w *features.Window) {
+		if w.Gap(now) <= w.Patience() {
+			t.Errorf("silent for %s, which is not stale within %s", w.Gap(now), w.Patience())
+		}
+	})
 }
 
 func TestBadRemoteWriteConfig(t *testing.T) {

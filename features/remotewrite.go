@@ -79,6 +79,7 @@ type remoteTarget struct {
 	collect *collector
 	scrapes map[int64]*remoteScrape // by time in ms
 	flushed int64                   // ms, of the newest scrape put together
+	every   [2]time.Duration        // the newest two intervals between scrapes; 0: not known
 	full    int                     // values of the newest scrape put together
 	lagged  time.Time               // when one of its samples was too late last
 	late    time.Time               // since when all samples have come too late; zero: they have not
@@ -128,6 +129,7 @@ type RemoteScrape struct {
 	Time     time.Time
 	Repeated []forestall.Component
 	Err      error
+	Patience time.Duration // how old it may become before something is wrong
 }
 
 // NewRemoteWriter checks cfg.
@@ -404,13 +406,31 @@ func (w *RemoteWriter) Flush(now time.Time) ([]RemoteScrape, []forestall.Event) 
 			}
 			delete(t.scrapes, ms)
 			w.pending -= len(s.values)
+			if t.flushed > 0 {
+				t.every = [2]time.Duration{time.Duration(ms-t.flushed) * time.Millisecond, t.every[0]}
+			}
 			t.flushed = ms
 			t.complete(s, now)
+			first := len(out)
 			out = t.flush(s, time.UnixMilli(ms).UTC(), out)
+			for i := range out[first:] {
+				out[first+i].Patience = t.patience(w.cfg.Settle)
+			}
 		}
 		events = append(events, t.collect.Events()...)
 	}
 	return out, events
+}
+
+// sendDelay is for how long a sender collects samples by default (Prometheus:
+// batch_send_deadline).
+const sendDelay = 5 * time.Second
+
+// patience is how old the target's newest scrape may become while nothing is wrong:
+// three of the sender's intervals, of the newest two the shorter one, and what it takes
+// until a scrape is here and put together.
+func (t *remoteTarget) patience(settle time.Duration) time.Duration {
+	return min(sendDelay+settle+3*min(t.every[0], t.every[1]), mostPatience)
 }
 
 // lacks reports whether a scrape has fewer values than the one before. A series that

@@ -142,6 +142,11 @@ func (s *Store) Hear(c forestall.Component, t time.Time) {
 	s.With(c, func(w *Window) { w.Hear(t) })
 }
 
+// Expect calls Expect of a component's window, if it has one.
+func (s *Store) Expect(c forestall.Component, patience time.Duration) {
+	s.With(c, func(w *Window) { w.Expect(patience) })
+}
+
 // Schema returns the schema of a kind of component, nil if there is none.
 func (s *Store) Schema(kind forestall.Kind) *Schema { return s.schemas[kind] }
 

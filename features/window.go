@@ -43,10 +43,11 @@ type Window struct {
 	seenAt   []int64   // ms, when reported was read
 	changed  []int64   // ms, when reported last took another value
 
-	first    int64 // ms, start of the coverage: see Ready
-	last     int64 // ms, newest scrape
-	previous int64 // ms, the scrape before
-	heard    int64 // ms, when its source answered last: see Hear
+	first    int64         // ms, start of the coverage: see Ready
+	last     int64         // ms, newest scrape
+	previous int64         // ms, the scrape before
+	heard    int64         // ms, when its source answered last: see Hear
+	patience time.Duration // see Expect
 	pushes   int64
 	latency  float64 // seconds, of the newest scrape; NaN = not measured
 }
@@ -153,6 +154,13 @@ func (w *Window) Newest(metric string) float64 {
 // Hear says that the component's source answered at t and had nothing new. No
 // feature tells of it, only Gap does.
 func (w *Window) Hear(t time.Time) { w.heard = t.UnixMilli() }
+
+// Expect says how old the newest scrape may become before it is stale, where its
+// source is slower than the others.
+func (w *Window) Expect(patience time.Duration) { w.patience = patience }
+
+// Patience returns what was last expected; 0: nothing was.
+func (w *Window) Patience() time.Duration { return w.patience }
 
 // Gap returns how long before now the newest scrape was, or the newest answer of
 // the source, -1 before the first scrape.

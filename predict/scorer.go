@@ -169,7 +169,7 @@ func SchemaFor(m *model.Model, extra ...features.Metric) (*features.Schema, erro
 //
 // A risk is Unknown, with a note that says why, when no model judges its kind, when
 // the window is of another schema, does not yet cover its shortest span, is older
-// than Config.Stale or ahead of now by more than it (and more than a minute), or has
+// than Config.Stale and than its source is slow ([features.Window.Expect]) or ahead of now by more than it (and more than a minute), or has
 // been without any value for its longest span. It is also Unknown, [Blind], where it
 // would be Healthy and too much of what the model weighs is missing or lies outside
 // of the range that it was trained on.
@@ -325,9 +325,9 @@ func (s *Scorer) look(j *judge, c forestall.Component, now time.Time, w *feature
 	if ok, note := w.Ready(); !ok {
 		return unknown("%s", note)
 	}
-	switch gap := w.Gap(now); {
-	case gap > s.cfg.Stale:
-		return unknown("its newest sample is %s old; more than %s is stale", gap.Round(time.Second), s.cfg.Stale)
+	switch gap, stale := w.Gap(now), max(s.cfg.Stale, w.Patience()); {
+	case gap > stale:
+		return unknown("its newest sample is %s old; more than %s is stale", gap.Round(time.Second), stale)
 	case -gap > max(s.cfg.Stale, features.RestartAfter):
 		return unknown("its newest sample is %s ahead of this engine's clock: one of the two clocks is wrong, or was set back", -gap.Round(time.Second))
 	}

@@ -168,6 +168,20 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
+// TestSlowSource: what a slow source is allowed is not stale, what is older is.
+func TestSlowSource(t *testing.T) {
+	s, schema := newScorer(t, hot(t, nil), predict.DefaultConfig())
+	w := features.NewWindow(schema)
+	now := push(t, w, 0, 11, 91)
+	w.Expect(time.Minute)
+	if r := s.Score(card0, now.Add(time.Minute), w); r.Grade != forestall.Failing {
+		t.Errorf("a minute old: %+v", r)
+	}
+	if r := s.Score(card0, now.Add(61*time.Second), w); r.Grade != forestall.Unknown || !strings.Contains(r.Note, "1m1s old; more than 1m0s is stale") {
+		t.Errorf("older: %+v", r)
+	}
+}
+
 // TestNewRefuses: a model that does not fit is refused at start, by name.
 func TestNewRefuses(t *testing.T) {
 	both := gpuSchema(t, 10*time.Second)
