@@ -70,9 +70,12 @@ func unixSeconds(t time.Time) string {
 func refusal(resp *http.Response) error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // the status alone says enough
 	var answer struct{ ErrorType, Error string }
-	text := strings.TrimSpace(string(b))
+	text := strings.Join(strings.Fields(string(b)), " ")
 	if json.Unmarshal(b, &answer) == nil && answer.Error != "" {
 		text = answer.ErrorType + ": " + answer.Error
+	}
+	if strings.HasPrefix(text, "<") {
+		text = "the answer is a page: is this a Prometheus server?"
 	}
 	err := fmt.Errorf("status %s: %.300s", resp.Status, text)
 	switch {
@@ -80,7 +83,7 @@ func refusal(resp *http.Response) error {
 		return fmt.Errorf("%w: %w", errChunkTooLarge, err)
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
 		return fmt.Errorf("%w; check the token or password file", err)
-	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode >= 500:
+	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented:
 		return passingError{err}
 	}
 	return err

@@ -430,7 +430,11 @@ const sendDelay = 5 * time.Second
 // three of the sender's intervals, of the newest two the shorter one, and what it takes
 // until a scrape is here and put together.
 func (t *remoteTarget) patience(settle time.Duration) time.Duration {
-	return min(sendDelay+settle+3*min(t.every[0], t.every[1]), mostPatience)
+	interval := t.every[0]
+	if t.every[1] > 0 {
+		interval = min(interval, t.every[1])
+	}
+	return min(sendDelay+settle+3*interval, mostPatience)
 }
 
 // lacks reports whether a scrape has fewer values than the one before. A series that
