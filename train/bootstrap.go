@@ -36,6 +36,15 @@ func percentile(v []float64, q float64) float64 {
 // seed; the resample's number is added.
 const bootstrapStream = 0x626f6f7473747261
 
+// resamplesOf returns how many resamples there are of so many units. Of a single one
+// all are alike, and would say that its figures are certain: there are none.
+func resamplesOf(units, wanted int) int {
+	if units < 2 {
+		return 0
+	}
+	return wanted
+}
+
 // resample draws units with replacement, as many as there are, and calls use
 // with how often each was drawn, for each resample from 0 to n-1. Calls with
 // the same worker never overlap; the weights are valid during the call. What is

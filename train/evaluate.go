@@ -66,7 +66,7 @@ type Evaluation struct {
 	Incidents       int     // 0 without times
 	Exposure        float64 // observed component time without an incident ahead, in Rate
 	Rate            string  // what alarms are counted over: "days", or the table's unit of time
-	Resamples       int     // 0: there are no intervals
+	Resamples       int     // 0: there are no intervals, for none were asked for or there is one component or row
 
 	AP, AUC    Estimate
 	LogLoss    Estimate // nats per row
@@ -103,11 +103,11 @@ func Evaluate(s *Scores, opt EvaluateOptions) (*Evaluation, error) {
 	e.set(m.figures(ones(m.units), nil), nil)
 	workers := threads(opt.Threads)
 	width := len(e.estimates())
-	resampled := make([]float64, width*opt.Bootstrap)
-	resample(workers, m.units, opt.Bootstrap, opt.Seed, func(_, i int, weight []uint16) {
+	resampled := make([]float64, width*e.Resamples)
+	resample(workers, m.units, e.Resamples, opt.Seed, func(_, i int, weight []uint16) {
 		m.figures(weight, resampled[i*width:i*width:(i+1)*width])
 	})
-	if opt.Bootstrap > 0 {
+	if e.Resamples > 0 {
 		e.set(nil, resampled)
 		// Resamples know nothing of what was not seen: without a false alarm all
 		// of them have none.

@@ -344,3 +344,24 @@ func BenchmarkEvaluate(b *testing.B) {
 		})
 	}
 }
+
+// Of one component no resample differs from another: nothing tells how much its
+// figures vary, and no interval says that they are certain.
+func TestOneComponent(t *testing.T) {
+	s := &Scores{Probability: []float64{0.1, 0.9, 0.3, 0.6}, Positive: []bool{false, true, true, false}, Group: make([]int32, 4), Groups: []string{"a"}, Time: []float64{1, 2, 3, 4}}
+	p, err := s.Against([]float64{0.2, 0.8, 0.1, 0.7}, 50, 1, 1)
+	if err != nil || p.Resamples != 0 || !math.IsNaN(p.AUC.Better) || !math.IsNaN(p.AUC.CI.Low) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	e, err := Evaluate(s, EvaluateOptions{Bootstrap: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Resamples != 0 || !math.IsNaN(e.AP.Low) || !math.IsNaN(e.AUC.High) || math.IsNaN(e.AUC.Value) {
+		t.Errorf("%d resamples, AP %v, AUC %v", e.Resamples, e.AP, e.AUC)
+	}
+	r, err := EvaluateRegression([]float64{1, 2}, []float64{1, 3}, []int32{0, 0}, EvaluateOptions{Bootstrap: 50})
+	if err != nil || r.Resamples != 0 || !math.IsNaN(r.RMSE.Low) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

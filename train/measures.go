@@ -22,12 +22,13 @@ type unitSums struct {
 }
 
 func newMeasures(s *Scores, opt *EvaluateOptions) *measures {
-	m := &measures{scores: s, e: Evaluation{Rows: len(s.Probability), Resamples: opt.Bootstrap}}
+	m := &measures{scores: s, e: Evaluation{Rows: len(s.Probability)}}
 	e := &m.e
 	m.units = e.Rows
 	if s.Group != nil {
 		m.units, e.Components = len(s.Groups), len(s.Groups)
 	}
+	e.Resamples = resamplesOf(m.units, opt.Bootstrap)
 	name, day := opt.Unit.Rate()
 	if s.Time != nil {
 		e.Rate = name

@@ -63,6 +63,7 @@ func pairedBootstrap(a, b []float64, label []bool, unit []int32, resamples int, 
 }
 
 func compare(r [2]*ranking, units, resamples int, seed uint64, threads int) (Paired, error) {
+	resamples = resamplesOf(units, resamples)
 	p := Paired{Units: units, Resamples: resamples}
 	all := ones(units)
 	p.AP.A, p.AUC.A = r[0].separation(all)

@@ -66,15 +66,15 @@ func EvaluateRegression(predicted, actual []float64, group []int32, o EvaluateOp
 	for _, u := range units {
 		all.add(u, 1)
 	}
-	r := Regression{Rows: len(actual), Resamples: o.Bootstrap}
+	r := Regression{Rows: len(actual), Resamples: resamplesOf(len(units), o.Bootstrap)}
 	if group != nil {
 		r.Components = len(units)
 	}
 	drawn := [4][]float64{}
 	for k := range drawn {
-		drawn[k] = make([]float64, o.Bootstrap)
+		drawn[k] = make([]float64, r.Resamples)
 	}
-	resample(threads(o.Threads), len(units), o.Bootstrap, o.Seed, func(_, i int, weight []uint16) {
+	resample(threads(o.Threads), len(units), r.Resamples, o.Seed, func(_, i int, weight []uint16) {
 		var s errorSums
 		for u, w := range weight {
 			s.add(units[u], float64(w))

@@ -91,8 +91,11 @@ func (c *evaluateCmd) runRegression(g *globals, m *model.Model) error {
 		fmt.Fprintf(g.out, "; %s", textCount(r.Components, "component"))
 	}
 	fmt.Fprint(g.out, ".\n")
-	if r.Resamples > 0 {
+	switch {
+	case r.Resamples > 0:
 		fmt.Fprintf(g.out, "In brackets: 95 %% intervals, %d resamples of %s.\n", r.Resamples, of)
+	case r.Components == 1:
+		fmt.Fprintln(g.out, noIntervals)
 	}
 	fmt.Fprintln(g.out)
 	t := textTable{header: []string{"MEASURE", ">VALUE", "", ""}}

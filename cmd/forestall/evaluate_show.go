@@ -19,8 +19,11 @@ func (r *evaluated) show(v view) {
 		parts = append(parts, textCount(e.Incidents, "incident"), fmt.Sprintf("%s component-%s without one ahead", textAmount(e.Exposure), e.Rate))
 	}
 	fmt.Fprintf(v.out, "%s.\n", textClean(strings.Join(parts, "; ")))
-	if e.Resamples > 0 {
+	switch {
+	case e.Resamples > 0:
 		fmt.Fprintf(v.out, "In brackets: 95 %% intervals, %d resamples of %s.\n", e.Resamples, r.resampled())
+	case e.Components == 1:
+		fmt.Fprintln(v.out, noIntervals)
 	}
 	if r.trainedHere() {
 		fmt.Fprintln(v.out, v.paint("The model was trained on this very table: the figures say how well it remembers, not how well it predicts.", sgrYellow))
@@ -36,6 +39,9 @@ func (r *evaluated) show(v view) {
 		r.showPaired(v)
 	}
 }
+
+// noIntervals is said where all rows are of one component.
+const noIntervals = "There are no intervals: with one component nothing tells how much the figures vary from one to another."
 
 func (r *evaluated) showMeasures(v view) {
 	e := r.e

@@ -249,3 +249,17 @@ func TestEvaluateMissingLabel(t *testing.T) {
 	}
 	fails(t, table+": line 3: column fails: the label is missing; leave such rows out", "evaluate", "--table", table, "--label", "fails", "--model", dir)
 }
+
+// Of one component there are no intervals, and it is said why.
+func TestEvaluateOneComponent(t *testing.T) {
+	dir, _ := wearModel(t)
+	page := filepath.Join(t.TempDir(), "r.html")
+	out := runs(t, "evaluate", "--table", plainTable(t, "t.csv", 1, 3), "--label", "fails", "--model", dir, "--group", "unit", "--time", "hour", "--against", dir, "--report", page)
+	if !strings.Contains(out, noIntervals) || strings.Contains(out, "[") {
+		t.Errorf("evaluate says\n%s", out)
+	}
+	html, err := os.ReadFile(page)
+	if err != nil || !strings.Contains(string(html), "All rows are of one component") || strings.Contains(string(html), "resamples") {
+		t.Errorf("the page does not say that there are none, or says how they come about (%v)", err)
+	}
+}

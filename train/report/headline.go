@@ -161,6 +161,9 @@ func (p *Page) caveats() []string {
 	} else if e.Rate == "" && e.Positives < fewIncidents {
 		all = append(all, fmt.Sprintf("There %s in this table. So few say little, and the intervals are too narrow for them.", are(e.Positives, "positive row")))
 	}
+	if e.Components == 1 {
+		all = append(all, "All rows are of one component: nothing tells how much the figures vary from one to another, so there are no intervals.")
+	}
 	if e.Rate == "" {
 		all = append(all, "No components or times were told, so the figures are of rows. Rows of one component are much alike: the true uncertainty is larger than the intervals say, and lead times are not known.")
 	} else if x := p.chosen(); x != nil && known(x.Budget) {
