@@ -223,6 +223,9 @@ func (c *trainCmd) score(ctx context.Context, e *model.Ensemble, path string, h 
 		}
 		return err
 	})
+	if err == nil && h.share != 0 && row < slices.Max(h.rows) {
+		err = fmt.Errorf("%s: the file changed while it was used: it has %s now", path, textCount(row+1, "row"))
+	}
 	rows.Group = h.groups
 	return withScores(rows), err
 }
@@ -253,7 +256,7 @@ func tellCalibration(g *globals, card *model.Card) {
 	fmt.Fprintf(g.out, "Calibrated with %s on %s: %s, %d positive.\n", card.Calibration.Method, r.Of, textCount(r.Rows, "row"), r.Positives)
 	how := "Each half of the rows is judged by a calibration fitted on the other"
 	if !r.Unseen {
-		how = "Judged on the rows that it was fitted on, for they are too few to halve"
+		how = "Judged on the rows that it was fitted on, for they are too few to halve, so that nothing tells whether it helps"
 	}
 	fmt.Fprintf(g.out, "%s: calibration error %.5f, %.5f before; Brier skill %.4f, %.4f before.\n", how, r.After.ECE, r.Before.ECE, r.After.BrierSkill, r.Before.BrierSkill)
 	if r.Unseen && r.After.LogLoss > r.Before.LogLoss {

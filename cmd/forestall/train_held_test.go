@@ -200,3 +200,16 @@ func TestTrainLetsGo(t *testing.T) {
 		})
 	}
 }
+
+// Rows that are no longer there are not taken for rows that score 0.
+func TestCalibrateOnAChangedTable(t *testing.T) {
+	dir, table := wearModel(t)
+	m, err := loadModel(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &trainCmd{Label: "fails"}
+	if _, err := c.score(t.Context(), m.Ensemble, table, held{share: 0.1, rows: []int{1_000_000, 3}}); err == nil || !strings.Contains(err.Error(), table+": the file changed while it was used: it has ") {
+		t.Errorf("error %v", err)
+	}
+}
