@@ -218,6 +218,11 @@ func compileTable(rows []numbered) (*Mapping, error) {
 		if row.Metric == "" {
 			continue
 		}
+		if j := slices.IndexFunc(rows[:i], func(r numbered) bool {
+			return row.Series != "" && r.Series == row.Series && r.Metric == row.Metric && r.Bits == row.Bits && slices.Equal(r.Match, row.Match)
+		}); j >= 0 {
+			return nil, fmt.Errorf("%s: series %s is metric %s already, by %s; both would count", row.at, row.Series, row.Metric, rows[j].at)
+		}
 		if err := m.checkMetric(row.MapRow); err != nil {
 			return nil, fmt.Errorf("%s: metric: %w", row.at, err)
 		}

@@ -109,6 +109,15 @@ func TestMappingRowsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "row 1: preset mine describes a gpu and says already how") {
 		t.Errorf("two kinds in one preset: error %v", err)
 	}
+	const power = "DCGM_FI_DEV_POWER_USAGE"
+	_, err = NewMappings([]MapRow{{Preset: "dcgm", Series: power, Metric: "gpu_power_watts", Scale: 1000}})
+	if err == nil || !strings.Contains(err.Error(), "row 0: series "+power+" is metric gpu_power_watts already, by preset dcgm: row ") {
+		t.Errorf("a series that is the metric already: error %v", err)
+	}
+	_, err = NewMappings([]MapRow{gpu, {Preset: "mine", Series: "x", Metric: "gpu_power_watts", Match: []string{"rail=2"}}, {Preset: "mine", Series: "x", Metric: "gpu_utilization_ratio"}, {Preset: "mine", Series: "x", Metric: "gpu_power_watts", Bits: 4}})
+	if err != nil {
+		t.Errorf("a series with other labels, bits and metrics: %v", err)
+	}
 	_, err = NewMappings([]MapRow{
 		{Preset: "dcgm", Series: "a", Metric: "gpu_fan", Unit: "ratio", Type: "gauge"},
 		{Preset: "nvml", Series: "a", Metric: "gpu_fan", Unit: "rpm", Type: "gauge"},
