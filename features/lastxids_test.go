@@ -79,6 +79,7 @@ func TestLastXIDs(t *testing.T) {
 func FuzzLastXIDs(f *testing.F) {
 	var l LastXIDs
 	l.read(forestall.GPU("n1", 0), epoch, []lastOne{{1, 79}, {-1, 0}})
+	l.readKernel("6f6e7c1e-boot", 7, false)
 	f.Add(l.Encode(epoch))
 	f.Add([]byte("forestall-xids 1 \n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
