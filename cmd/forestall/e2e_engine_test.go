@@ -22,17 +22,20 @@ type testRun struct {
 }
 
 // runsOn returns the runs on node i, as its own engine sees them, once that one
-// has found the processes of all of them.
+// knows of all workloads that they run and has found its own processes.
 func (c *testCluster) runsOn(i int) map[string]testRun {
 	c.t.Helper()
 	var runs map[string]testRun
 	awaitOn(c, i, "the runs of the node and their processes", (*api.Client).Workloads, func(l []api.WorkloadStatus) bool {
 		runs = map[string]testRun{}
-		for _, w := range workloadsOn(l, demoNodeName(i)) {
-			if w.PID == 0 || w.State != api.StateRunning {
+		for _, w := range l {
+			mine := w.Node == demoNodeName(i)
+			if w.State != api.StateRunning || mine && w.PID == 0 {
 				return false
 			}
-			runs[w.Name] = testRun{w.Epoch, w.PID}
+			if mine {
+				runs[w.Name] = testRun{w.Epoch, w.PID}
+			}
 		}
 		return len(l) == len(demoWorkloads)
 	})
@@ -48,51 +51,86 @@ func TestE2EEngineDiesAndItsWorkGoesOn(t *testing.T) {
 		t.Skip("starts a cluster of processes; run without -short")
 	}
 	c := startCluster(t)
-	all := awaitOn(c, 0, "all workloads with a checkpoint", (*api.Client).Workloads, settled)
-	status := awaitOn(c, 0, "a leader", (*api.Client).Status, api.Status.CanAgree)
-	leader := c.index(status.Leader)
-	follower := (leader + 1) % testPlan.nodes
-	if len(workloadsOn(all, demoNodeName(follower))) == 0 {
-		follower = (leader + 2) % testPlan.nodes
-	}
+	again := map[string]int{}
 	tested := 0
-	for _, victim := range []int{follower, leader} {
-		before := c.runsOn(victim) // none, if it joined after all had been started
-		tested += len(before)
-		c.killEngine(victim)
-		killed := time.Now()
-		c.start(victim)
-		if diff := cmp.Diff(before, c.runsOn(victim)); diff != "" {
-			t.Errorf("the runs on %s after its engine was killed and started again (-before +after):\n%s", demoNodeName(victim), diff)
-		}
-		t.Logf("%s, leader %t, found its runs again %s after the kill", demoNodeName(victim), victim == leader, time.Since(killed).Round(time.Millisecond))
-		for name, run := range before {
-			c.awaitWork(name, run, killed.Add(2*testLease))
-		}
-		if diff := cmp.Diff(before, c.runsOn(victim)); diff != "" {
-			t.Errorf("the runs on %s two leases after its engine was killed (-before +after):\n%s", demoNodeName(victim), diff)
+	for _, leads := range []bool{false, true} {
+		for try := 1; ; try++ {
+			all := awaitOn(c, 0, "all workloads with a checkpoint", (*api.Client).Workloads, settled)
+			victim := c.index(awaitOn(c, 0, "a leader", (*api.Client).Status, api.Status.CanAgree).Leader)
+			if !leads {
+				victim = (victim + 1) % testPlan.nodes
+				if len(workloadsOn(all, demoNodeName(victim))) == 0 {
+					victim = (victim + 1) % testPlan.nodes
+				}
+			}
+			before := c.runsOn(victim) // none, if it joined after all had been started
+			failures := c.failures(victim)
+			wrong := c.crash(victim, before)
+			if wrong == "" {
+				tested += len(before)
+				break
+			}
+			// On a busy machine the others may agree that the node has failed before its
+			// engine is there again; they are right then to have its work go on elsewhere.
+			if c.failures(victim) == failures || try == 5 {
+				t.Fatalf("%s, leader %t: %s", demoNodeName(victim), leads, wrong)
+			}
+			t.Logf("%s, leader %t, was back too late and had failed; once more", demoNodeName(victim), leads)
+			for name := range before {
+				again[name]++
+			}
 		}
 	}
 	if tested == 0 {
-		t.Errorf("neither %s nor %s had a workload", demoNodeName(follower), demoNodeName(leader))
+		t.Error("no engine that was killed had a workload")
 	}
-	c.judgeRuns(nil)
+	c.judgeRuns(again)
 }
 
-// awaitWork waits until a run has noted work after a moment.
-func (c *testCluster) awaitWork(workload string, run testRun, after time.Time) {
+// crash kills the engine of node i, starts it again and says what has become other
+// than before with the runs on it, also after two leases.
+func (c *testCluster) crash(i int, before map[string]testRun) (wrong string) {
 	c.t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; {
+	c.killEngine(i)
+	killed := time.Now()
+	c.start(i)
+	if diff := cmp.Diff(before, c.runsOn(i)); diff != "" {
+		return "the runs after its engine was killed and started again (-before +after):\n" + diff
+	}
+	c.t.Logf("%s found its runs again %s after the kill", demoNodeName(i), time.Since(killed).Round(time.Millisecond))
+	for name, run := range before {
+		if !c.works(name, run, killed.Add(2*testLease)) {
+			return fmt.Sprintf("%s has done nothing as %+v two leases after its engine was killed", name, run)
+		}
+	}
+	if diff := cmp.Diff(before, c.runsOn(i)); diff != "" {
+		return "the runs two leases after its engine was killed (-before +after):\n" + diff
+	}
+	return ""
+}
+
+// works reports whether a run notes work after a moment, which it waits for.
+func (c *testCluster) works(workload string, run testRun, after time.Time) bool {
+	c.t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) { // between two looks at another process's file
 		for _, e := range c.journal(workload) {
 			if e.PID == run.PID && e.Epoch == run.Epoch && e.Time.After(after) {
-				return
+				return true
 			}
 		}
-		if time.Now().After(end) {
-			c.t.Fatalf("%s has done nothing as %+v after %s", workload, run, after)
-		}
-		time.Sleep(50 * time.Millisecond) // between two looks at another process's file
 	}
+	return false
+}
+
+// failures counts the incidents of node i.
+func (c *testCluster) failures(i int) (n int) {
+	c.t.Helper()
+	for _, in := range awaitOn(c, i, "the incidents", (*api.Client).Incidents, func([]forestall.Incident) bool { return true }) {
+		if in.Component == forestall.Node(demoNodeName(i)) {
+			n++
+		}
+	}
+	return n
 }
 
 // TestE2ELoneEngineCannotJoin gives the directory of an engine that ran alone
