@@ -99,11 +99,11 @@ func (c *cluster) save(t *testing.T, epoch forestall.Epoch) (forestall.Checkpoin
 // await waits for what happens in the background.
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for !cond() {
 		select {
 		case <-deadline:
-			t.Fatalf("did not happen within 10 s: %s", what)
+			t.Fatalf("did not happen within 30 s: %s", what)
 		case <-time.After(time.Millisecond):
 		}
 	}

@@ -158,7 +158,7 @@ func TestModelRecalibratesItself(t *testing.T) {
 func TestModelRolledBackByDrift(t *testing.T) {
 	t.Parallel()
 	c := testConfig(t.TempDir())
-	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 8, false
+	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 32, false // as many rows as drift needs come soon, on a slow machine too
 	c.Model.GPU = hotModelDir(t, "at home", 0.01, 0.5, time.Hour, time.Second)
 	c.Model.Promote = forestall.Act
 	c.Drift.Window = Duration{8 * time.Second}
