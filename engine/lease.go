@@ -73,6 +73,8 @@ func (e *Engine) leaseTerm() time.Duration {
 // askLease asks the leader for one run's lease and returns its deadline, which
 // counts from before the question was sent.
 func (e *Engine) askLease(ctx context.Context, runs []runKey) (workload.Deadline, []leaseGrant, error) {
+	ctx, cancel := whileLeads(ctx, e.node.Leader)
+	defer cancel()
 	sent := workload.Now()
 	reply, err := askLeader[leaseReply](ctx, e, "/peer/lease", leaseRequest{e.name, runs}, e.grantLeases)
 	if err != nil {
@@ -85,6 +87,34 @@ func (e *Engine) askLease(ctx context.Context, runs []runKey) (workload.Deadline
 		return workload.NoDeadline, reply.Grants, nil
 	}
 	return sent.Add(reply.Term), reply.Grants, nil
+}
+
+// leaderLook is between two looks at who leads.
+const leaderLook = 20 * time.Millisecond
+
+// whileLeads returns a context that ends once another leads, or none. A leader that
+// was cut off gives no answer, and what is left of a lease is needed to ask the next.
+func whileLeads(ctx context.Context, leader func() (id, address string, ok bool)) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	first, _, _ := leader()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(leaderLook)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if now, _, _ := leader(); now != first {
+				cancel()
+				return
+			}
+		}
+	}()
+	return ctx, func() { cancel(); <-ended }
 }
 
 // renewLeases keeps the leases of this node's runs alive until ctx ends. It
