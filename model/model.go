@@ -63,14 +63,21 @@ func LoadFS(fsys fs.FS, dir string) (*Model, error) {
 // ReadFile is fs.ReadFile for the text of a model, of which it reads no more than
 // it takes to see that it is larger than [MaxBytes].
 func ReadFile(fsys fs.FS, name string) ([]byte, error) {
+	// Before it is opened, which waits for the writer of a pipe.
+	info, err := fs.Stat(fsys, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0:
+		return nil, fmt.Errorf("%w: it is a pipe, a socket or a device, not a file", ErrFormat)
+	case info.Size() > MaxBytes:
+		return nil, fmt.Errorf("%w: it is larger than %d bytes", ErrFormat, MaxBytes)
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read
-	if info, err := f.Stat(); err == nil && info.Size() > MaxBytes {
-		return nil, fmt.Errorf("%w: it is larger than %d bytes", ErrFormat, MaxBytes)
-	}
 	text, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)

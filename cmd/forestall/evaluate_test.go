@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stratoswarm/forestall/model"
@@ -232,9 +233,14 @@ func TestNoModel(t *testing.T) {
 	if err := os.Truncate(huge, 1<<40); err != nil { // a file with a hole
 		t.Skipf("no large file can be made here: %v", err)
 	}
+	pipe := filepath.Join(alone, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
 		alone: "card.json: no such file or directory: a model is a directory with model.txt and card.json, or a bare model.txt",
 		huge:  huge + ": not a usable LightGBM model: it is larger than 268435456 bytes",
+		pipe:  pipe + ": not a usable LightGBM model: it is a pipe, a socket or a device, not a file",
 	} {
 		fails(t, want, "evaluate", "--table", test, "--label", "fails", "--model", path)
 	}
