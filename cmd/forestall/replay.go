@@ -107,7 +107,7 @@ func (f *replayFlags) open(ctx context.Context, kind forestall.Kind, lead, horiz
 		return nil, fmt.Errorf("%s: it has telemetry from %s to %s, which leaves nothing between --from and --to", f.Telemetry, timeText(r.from), timeText(r.to))
 	}
 	if span := r.to.Sub(r.begin); lead+horizon >= span {
-		return nil, fmt.Errorf("lead and horizon, %s together, do not fit into the telemetry, from %s to %s: shorten them or record longer", lead+horizon, timeText(r.begin), timeText(r.to))
+		return nil, fmt.Errorf("lead and horizon, %s together, do not fit into the telemetry, from %s to %s: record longer, or train for a shorter lead and horizon, which a backtest takes from its model", lead+horizon, timeText(r.begin), timeText(r.to))
 	}
 	return r, r.label(f, lead, horizon)
 }
