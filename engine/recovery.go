@@ -37,6 +37,7 @@ type recovery struct {
 	failed   time.Time          // when an event last proved its failure; zero: not since then
 	waiting  map[string]bool    // standing faults that waited for a reset when they were last reported
 	reset    string             // what shows that the GPU was reset, and nothing was wrong since; "": nothing
+	showed   time.Time          // the reading that showed it: a later one must bear it out
 }
 
 // resetMends are 1 while a GPU has a fault that a reset of the GPU mends and nothing
@@ -141,7 +142,7 @@ func (w *recovery) read(now time.Time, samples []forestall.Sample, stale time.Du
 		w.since = now
 	}
 	if reset != "" {
-		w.reset = reset
+		w.reset, w.showed = reset, now
 	}
 }
 
@@ -212,7 +213,7 @@ func (r *recoveries) over(in forestall.Incident, now, repaired time.Time) (why s
 	switch {
 	case repaired.After(in.Start) && repaired.After(w.failed):
 		return "its host was started at " + repaired.UTC().Format(time.RFC3339) + ", and it answers", true
-	case w.reset != "":
+	case w.reset != "" && w.last.After(w.showed):
 		return "it was reset, which shows by " + w.reset + ", and it answers", true
 	case r.probation == 0 || good < r.probation:
 		return "", false

@@ -129,11 +129,13 @@ func TestRecovery(t *testing.T) {
 			readings [][]any
 			why      string // "": it waits
 		}{
-			{"a row remap", [][]any{{hot, 50., pending, 1.}, {hot, 50., pending, 0.}}, "it was reset, which shows by gpu_row_remap_pending fell to 0, and it answers"},
-			{"a row remap, silent meanwhile", [][]any{{hot, 50., pending, 1.}, silent, {hot, 50.}, {hot, 50., pending, 0.}}, "gpu_row_remap_pending fell to 0"},
-			{"a retired page", [][]any{{hot, 50., pages, 1.}, {hot, 50., pages, 0.}}, "gpu_retired_pages_pending fell to 0"},
+			{"a row remap", [][]any{{hot, 50., pending, 1.}, {hot, 50., pending, 0.}, {hot, 50., pending, 0.}}, "it was reset, which shows by gpu_row_remap_pending fell to 0, and it answers"},
+			{"a row remap, silent meanwhile", [][]any{{hot, 50., pending, 1.}, silent, {hot, 50.}, {hot, 50., pending, 0.}, {hot, 50., pending, 0.}}, "gpu_row_remap_pending fell to 0"},
+			{"a retired page", [][]any{{hot, 50., pages, 1.}, {hot, 50., pages, 0.}, {hot, 50., pages, 0.}}, "gpu_retired_pages_pending fell to 0"},
 			{"one of two faults", [][]any{{hot, 50., pages, 1., pending, 1.}, {hot, 50., pages, 0., pending, 1.}}, ""},
-			{"the counter begins anew", [][]any{{hot, 50., errors, 3.}, {hot, 50., errors, 0.}}, "gpu_ecc_dbe_total fell from 3 to 0"},
+			{"the counter begins anew", [][]any{{hot, 50., errors, 3.}, {hot, 50., errors, 0.}, {hot, 50., errors, 0.}}, "gpu_ecc_dbe_total fell from 3 to 0"},
+			{"one reading only", [][]any{{hot, 50., errors, 3.}, {hot, 50., errors, 0.}}, ""},
+			{"one wrong reading", [][]any{{hot, 50., errors, 3., pending, 1.}, {hot, 50., errors, 0., pending, 0.}, {hot, 50., errors, 3., pending, 1.}}, ""},
 			{"it begins anew and rises", [][]any{{hot, 50., errors, 3.}, {hot, 50., errors, 0.}, {hot, 50., errors, 1.}, {hot, 50., errors, 1.}}, ""},
 			{"nothing changes", [][]any{{hot, 50., errors, 3., pending, 0.}, {hot, 50., errors, 3., pending, 0.}}, ""},
 			{"it is reported no more", [][]any{{hot, 50., pending, 1.}, {hot, 50.}, {hot, 50.}}, ""},
