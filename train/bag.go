@@ -189,7 +189,7 @@ func (b Bag) deal(d *Dataset, k Keys, seed uint64) ([]int, error) {
 	}
 	switch {
 	case len(all) < b.Members:
-		return nil, fmt.Errorf("members is %d, and there are %d components, of which each leaves out some; make it less", b.Members, len(all))
+		return nil, fmt.Errorf("members is %d, each leaves out a component or more, and the table has %s; make it less", b.Members, components(len(all)))
 	case d.spec.Objective == Binary && failing < 2:
 		return nil, fmt.Errorf("members is %d, but only %d of the %d components has positive rows: the member that leaves it out has nothing to learn from", b.Members, failing, len(all))
 	}

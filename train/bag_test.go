@@ -295,7 +295,7 @@ func TestBagErrors(t *testing.T) {
 		{Bag{HalfLife: math.Inf(1)}, d, Keys{}, "half_life is +Inf"},
 		{Bag{Members: 3}, d, Keys{}, "the component of each row is not told"},
 		{Bag{HalfLife: 3}, d, Keys{}, "half_life needs the time"},
-		{Bag{Members: 9}, d, keysFor(300, 100), "there are 3 components"},
+		{Bag{Members: 9}, d, keysFor(300, 100), "the table has 3 components"},
 		{Bag{Members: 2}, one, Keys{Group: []int{0, 0, 1, 1, 2, 2}}, "only 1 of the 3 components has positive rows"},
 		{Bag{Negatives: 0.5}, number, Keys{}, "sample_negatives is for objective binary"},
 	} {

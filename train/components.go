@@ -55,10 +55,10 @@ func (s Split) components(d *Dataset, k Keys, rows []int) ([]Fold, error) {
 		}
 	}
 	if len(all) < s.Folds {
-		return nil, fmt.Errorf("fold %d has no rows: there are %d components; %s", len(all)+1, len(all), fewerFolds(len(all)))
+		return nil, fmt.Errorf("fold %d has no rows: the number of components is %d; %s", len(all)+1, len(all), fewerFolds(len(all)))
 	}
 	if d.spec.Objective == Binary && failing < s.Folds {
-		return nil, fmt.Errorf("fold %d has no positive rows: of %d components only %d have any; %s", failing+1, len(all), failing, fewerFolds(failing))
+		return nil, fmt.Errorf("fold %d has no positive rows: the number of components that have any is %d of %d; %s", failing+1, failing, len(all), fewerFolds(failing))
 	}
 	foldOf, sum := deal(all, s.Folds)
 	// The rows fold by fold, twice: the rows that do not judge follow those
@@ -77,13 +77,20 @@ func (s Split) components(d *Dataset, k Keys, rows []int) ([]Fold, error) {
 	for i, c := range sum {
 		end := begin + c.rows
 		folds[i] = Fold{
-			Name:  fmt.Sprintf("%d components", c.number),
+			Name:  components(c.number),
 			Valid: ring[begin:end],
 			Train: ring[end : begin+len(rows)],
 		}
 		begin = end
 	}
 	return folds, nil
+}
+
+func components(n int) string {
+	if n == 1 {
+		return "1 component"
+	}
+	return fmt.Sprintf("%d components", n)
 }
 
 // fewerFolds says what to do where only so many components can be told apart.

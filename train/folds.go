@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 )
 
 // Split says how the rows of a table are parted into those to train on and
@@ -98,7 +99,7 @@ func (s Split) Cut(d *Dataset, k Keys, rows []int) (folds []Fold, err error) {
 		var f Fold
 		f.Train, f.Valid = s.last(k, rows, s.Holdout)
 		if len(f.Valid) > 0 {
-			f.Name = fmt.Sprintf("%g to %g", k.Time[f.Valid[0]], k.Time[f.Valid[len(f.Valid)-1]])
+			f.Name = span(k.Time[f.Valid[0]], k.Time[f.Valid[len(f.Valid)-1]])
 		}
 		folds = []Fold{f}
 	case Prequential:
@@ -179,22 +180,28 @@ func (s Split) rolling(k Keys, rows []int) (folds []Fold, err error) {
 	first := begin + s.TrainWindow + s.Embargo
 	n := math.Floor((end-first)/s.TestWindow + 0.5)
 	if !(n >= 1) {
-		return nil, fmt.Errorf("the times from %g to %g have no room for a train_window of %g, an embargo of %g and a test_window of %g; shorten them",
-			begin, end, s.TrainWindow, s.Embargo, s.TestWindow)
+		return nil, fmt.Errorf("the times from %s have no room for a train_window of %g, an embargo of %g and a test_window of %g; shorten them",
+			span(begin, end), s.TrainWindow, s.Embargo, s.TestWindow)
 	}
 	if n > maxFolds {
-		return nil, fmt.Errorf("a test_window of %g makes %.0f folds of the times from %g to %g; at most %d are made: lengthen it", s.TestWindow, n, begin, end, maxFolds)
+		return nil, fmt.Errorf("a test_window of %g makes %.0f folds of the times from %s; at most %d are made: lengthen it", s.TestWindow, n, span(begin, end), maxFolds)
 	}
 	for i := range int(n) {
 		test := first + float64(i)*s.TestWindow
 		train := test - s.Embargo - s.TrainWindow
 		folds = append(folds, Fold{
-			Name:  fmt.Sprintf("%g to %g", test, test+s.TestWindow),
+			Name:  span(test, test+s.TestWindow),
 			Train: order[since(k, order, train):since(k, order, test-s.Embargo)],
 			Valid: order[since(k, order, test):since(k, order, test+s.TestWindow)],
 		})
 	}
 	return folds, nil
+}
+
+// span names a stretch of time in the table's unit. Times of day in microseconds
+// have sixteen digits, all of which tell something.
+func span(begin, end float64) string {
+	return strconv.FormatFloat(begin, 'f', -1, 64) + " to " + strconv.FormatFloat(end, 'f', -1, 64)
 }
 
 // check reports a fold that teaches or judges nothing.

@@ -96,6 +96,16 @@ func TestCutPrequential(t *testing.T) {
 	}
 }
 
+// A time in microseconds is told with all of its digits.
+func TestSpan(t *testing.T) {
+	if got, want := span(1577836800000000, 1577836800000000.5), "1577836800000000 to 1577836800000000.5"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := span(-0.1, 30), "-0.1 to 30"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // Components stay whole, each judges once, and positives are shared out evenly.
 func TestCutByGroup(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -168,8 +178,8 @@ func TestCutErrors(t *testing.T) {
 		"fold 1 (4 to 8): none of the 4 rows to judge by is positive; lengthen the test_window": {Kind: Prequential, TrainWindow: 4, TestWindow: 4},
 		"no room for a train_window of 20":                                                      {Kind: Prequential, TrainWindow: 20, TestWindow: 1},
 		"makes 10995 folds":                                                                     {Kind: Prequential, TrainWindow: 0.5, TestWindow: 0.000955},
-		"of 4 components only 2 have any; make at most 2 folds":                                 {Kind: ByGroup, Folds: 3},
-		"there are 4 components; make at most 4 folds":                                          {Kind: ByGroup, Folds: 5},
+		"the number of components that have any is 2 of 4; make at most 2 folds":                {Kind: ByGroup, Folds: 3},
+		"the number of components is 4; make at most 4 folds":                                   {Kind: ByGroup, Folds: 5},
 	} {
 		if _, err := s.Cut(early, k, early.AllRows()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v does not say %q", s, err, want)

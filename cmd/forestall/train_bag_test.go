@@ -72,7 +72,7 @@ func TestTrainBagErrors(t *testing.T) {
 	}{
 		{[]string{"--members", "3"}, "--group names their column"},
 		{[]string{"--members", "0"}, "--members is 0; it must be at least 1"},
-		{[]string{"--members", "500", "--group", "unit"}, "--members is 500, and there are 12 components"},
+		{[]string{"--members", "500", "--group", "unit"}, "--members is 500, each leaves out a component or more, and the table has 12 components"},
 		{[]string{"--members", "5000", "--group", "unit"}, "--members is 5000; it must be between 1 and 1000"},
 		{[]string{"--sample-negatives", "0"}, "--sample-negatives is 0"},
 		{[]string{"--sample-negatives", "2"}, "--sample-negatives is 2; it must be between"},
