@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -138,6 +139,9 @@ func TestBadCompressedTables(t *testing.T) {
 			checkBad(t, whole[:len(whole)-2], Spec{}, ": after line 1: read "+what+": the file is cut off: unexpected EOF")
 		})
 	}
+	whole := gzipped(t, "a,y\n1,0\n2,1\n")
+	checkBad(t, append(slices.Clone(whole), "junk"...), Spec{}, ": after line 1: read gzip: something that is not gzip follows the end of what is compressed")
+	checkBad(t, slices.Concat(whole, whole[:5]), Spec{}, ": after line 1: read gzip: the file is cut off: unexpected EOF")
 }
 
 func FuzzTable(f *testing.F) {

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,6 +85,7 @@ func TestTableReads(t *testing.T) {
 	wantLines := []int{2, 4, 6, 7, 8}
 	for name, stored := range map[string][]byte{
 		"plain": []byte(text), "gzip": gzipped(t, text), "zstd": zstded(t, text),
+		"two gzips":             slices.Concat(gzipped(t, text[:30]), gzipped(t, ""), gzipped(t, text[30:])),
 		"no newline at the end": []byte(strings.TrimSuffix(text, "\n")),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -99,7 +99,8 @@ func decompressed(s io.Reader) (text, error) {
 		if err != nil {
 			return text{}, fmt.Errorf("read gzip: the file is cut off or damaged: %w", unexpected(err))
 		}
-		return text{Reader: named{z, "read gzip"}}, nil
+		z.Multistream(false)
+		return text{Reader: named{&members{z, raw}, "read gzip"}}, nil
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
@@ -134,6 +135,34 @@ func (t text) close() {
 	if t.zstd != nil {
 		t.zstd.Close()
 	}
+}
+
+// members reads gzip files that were written one behind another, as one. Go's
+// reader does that too, but takes anything that follows them for a member that is
+// cut off.
+type members struct {
+	z   *gzip.Reader
+	raw *bufio.Reader
+}
+
+var errAfterGzip = errors.New("something that is not gzip follows the end of what is compressed")
+
+func (m *members) Read(p []byte) (int, error) {
+	n, err := m.z.Read(p)
+	if !errors.Is(err, io.EOF) {
+		return n, err
+	}
+	switch magic, err := m.raw.Peek(2); {
+	case len(magic) == 0:
+		return n, err
+	case string(magic) != "\x1f\x8b":
+		return n, errAfterGzip
+	}
+	if err := m.z.Reset(m.raw); err != nil {
+		return n, unexpected(err)
+	}
+	m.z.Multistream(false)
+	return n, nil
 }
 
 // named says what was being done when a read went wrong.
