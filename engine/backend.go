@@ -145,7 +145,7 @@ func (v view) notes() []string {
 	if !v.hasQuorum() {
 		notes = append(notes, "no quorum is heard from: workloads, migrations and incidents are as they were last agreed on")
 	}
-	if v.gpuNote != "" {
+	if v.gpuNote != "" && !v.telemetry.owners.gpusOf(v.name) {
 		notes = append(notes, "no GPU telemetry: "+v.gpuNote)
 	}
 	if note := v.telemetry.remote.note(v.now()); note != "" {

@@ -68,7 +68,7 @@ type Engine struct {
 	gpuCount    int
 	gpuModel    string // of its GPUs; empty: there are none, or they do not tell
 	gpuDriver   string
-	gpuNote     string // why there is no GPU telemetry; "" where there is, or none is wanted
+	gpuNote     string // why this engine reads no GPUs itself; "" where it does, or is not to
 	heartbeats  *detect.Heartbeats
 	detected    *detect.Metrics
 	members     *detect.Members // nil alone

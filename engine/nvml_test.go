@@ -6,14 +6,18 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/api"
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
 )
@@ -112,13 +116,28 @@ func TestEngineWithoutNVML(t *testing.T) {
 		t.Errorf("New = %v", err)
 	}
 	c.GPU.Source = "auto"
+	var there atomic.Bool
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !there.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprint(w, "DCGM_FI_DEV_GPU_TEMP{gpu=\"0\"} 50\n")
+	}))
+	defer page.Close()
+	c.Features.Targets = []TargetConfig{{URL: page.URL, Preset: "dcgm"}}
 	client, _, stop := runEngine(t, c)
 	defer stop()
 	s, err := client.Status(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(s.Notes, func(n string) bool { return strings.HasPrefix(n, "no GPU telemetry: GPU source is unavailable") }) {
+	says := func(s api.Status) bool {
+		return slices.ContainsFunc(s.Notes, func(n string) bool { return strings.HasPrefix(n, "no GPU telemetry: GPU source is unavailable") })
+	}
+	if !says(s) {
 		t.Errorf("notes %q do not say why there is no GPU telemetry", s.Notes)
 	}
+	there.Store(true)
+	await(t, "no such note, as a target describes this node's GPUs", client.Status, func(s api.Status) bool { return !says(s) })
 }

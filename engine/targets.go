@@ -293,6 +293,18 @@ func (o *owners) claim(c forestall.Component, source string, alive func() bool) 
 	return nil
 }
 
+// gpusOf reports whether a source describes GPUs of a node.
+func (o *owners) gpusOf(node string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for c := range o.of {
+		if c.Kind == forestall.KindGPU && c.NodeName() == node {
+			return true
+		}
+	}
+	return false
+}
+
 // refusals are the components of a source that another has: one line for all.
 type refusals struct {
 	first error
