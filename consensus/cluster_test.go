@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -180,6 +181,13 @@ func TestMinorityRefuses(t *testing.T) {
 	if !<-leading {
 		t.Error("Leadership of the leader begins with false")
 	}
+	await(t, "all know who leads", func() bool {
+		return !slices.ContainsFunc(slices.Collect(maps.Values(c.nodes)), func(p *peer) bool { id, _, _ := p.Leader(); return id != old.cfg.ID })
+	})
+	changes := map[string]<-chan struct{}{}
+	for id, p := range c.nodes {
+		changes[id] = p.LeaderChange()
+	}
 
 	c.net.isolate(old.cfg.ID, c.peers)
 	// Accepted by a leader that is cut off: it cannot say what becomes of it.
@@ -190,6 +198,18 @@ func TestMinorityRefuses(t *testing.T) {
 	await(t, "the cut-off leader steps down", func() bool { return !old.IsLeader() })
 	if <-leading {
 		t.Error("Leadership did not turn false")
+	}
+	for id, change := range changes {
+		await(t, id+" is told that another leads, or none", func() bool {
+			select {
+			case <-change:
+			default:
+				return false
+			}
+			change = c.nodes[id].LeaderChange()
+			leader, _, _ := c.nodes[id].Leader()
+			return leader != old.cfg.ID
+		})
 	}
 	var notLeader *NotLeaderError
 	if _, err := old.Propose(t.Context(), []byte("never")); !errors.Is(err, ErrNoQuorum) && !errors.As(err, &notLeader) {

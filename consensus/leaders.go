@@ -41,6 +41,11 @@ func (n *Node) LastContact() time.Duration {
 // between: true again is another term. It is closed when the node ends.
 func (n *Node) Leadership() <-chan bool { return n.leaders.subscribe() }
 
+// LeaderChange returns a channel that is closed once this node takes another for the
+// leader than it does now, or none, and perhaps without. Who looks at Leader after
+// having got the channel misses nothing.
+func (n *Node) LeaderChange() <-chan struct{} { return n.leaders.next() }
+
 // leaders passes Raft's news about leadership on.
 type leaders struct {
 	news    <-chan bool // Raft keeps its latest value in it
@@ -53,10 +58,11 @@ type leaders struct {
 	leading bool
 	closed  bool
 	readers []chan bool
+	change  chan struct{} // closed at the next change
 }
 
 func watchLeaders(r *raft.Raft) *leaders {
-	l := &leaders{news: r.LeaderCh(), seen: make(chan raft.Observation, 16), quit: make(chan struct{})}
+	l := &leaders{news: r.LeaderCh(), seen: make(chan raft.Observation, 16), quit: make(chan struct{}), change: make(chan struct{})}
 	l.observe = raft.NewObserver(l.seen, false, func(o *raft.Observation) bool {
 		_, ok := o.Data.(raft.LeaderObservation)
 		return ok
@@ -73,6 +79,7 @@ func (l *leaders) run(r *raft.Raft, m *metrics) {
 			case leading := <-l.news:
 				l.tell(leading)
 			case o := <-l.seen:
+				l.changed()
 				if o.Data.(raft.LeaderObservation).LeaderID != "" {
 					m.leaderChanges.Inc()
 				}
@@ -94,6 +101,19 @@ func (l *leaders) stop() {
 	for _, r := range l.readers {
 		close(r)
 	}
+}
+
+func (l *leaders) changed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.change)
+	l.change = make(chan struct{})
+}
+
+func (l *leaders) next() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.change
 }
 
 func (l *leaders) tell(leading bool) {

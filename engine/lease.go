@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -73,7 +74,7 @@ func (e *Engine) leaseTerm() time.Duration {
 // askLease asks the leader for one run's lease and returns its deadline, which
 // counts from before the question was sent.
 func (e *Engine) askLease(ctx context.Context, runs []runKey) (workload.Deadline, []leaseGrant, error) {
-	ctx, cancel := whileLeads(ctx, e.node.Leader)
+	ctx, cancel := whileLeads(ctx, e.node.Leader, e.node.LeaderChange)
 	defer cancel()
 	sent := workload.Now()
 	reply, err := askLeader[leaseReply](ctx, e, "/peer/lease", leaseRequest{e.name, runs}, e.grantLeases)
@@ -89,32 +90,33 @@ func (e *Engine) askLease(ctx context.Context, runs []runKey) (workload.Deadline
 	return sent.Add(reply.Term), reply.Grants, nil
 }
 
-// leaderLook is between two looks at who leads.
-const leaderLook = 20 * time.Millisecond
-
 // whileLeads returns a context that ends once another leads, or none. A leader that
 // was cut off gives no answer, and what is left of a lease is needed to ask the next.
-func whileLeads(ctx context.Context, leader func() (id, address string, ok bool)) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
+func whileLeads(ctx context.Context, leader func() (id, address string, ok bool), change func() <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	changed := change()
 	first, _, _ := leader()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(leaderLook)
-		defer tick.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-tick.C:
+			case <-changed:
 			}
-			if now, _, _ := leader(); now != first {
-				cancel()
+			changed = change()
+			now, _, _ := leader()
+			if first == "" { // nobody was asked, or the one who leads now
+				first = now
+			}
+			if now != first {
+				cancel(fmt.Errorf("%w: %s leads no more", errNoLeader, first))
 				return
 			}
 		}
 	}()
-	return ctx, func() { cancel(); <-ended }
+	return ctx, func() { cancel(nil); <-ended }
 }
 
 // renewLeases keeps the leases of this node's runs alive until ctx ends. It
