@@ -165,6 +165,20 @@ func TestLoadErrors(t *testing.T) {
 	}
 }
 
+// TestLoadNoFiles: what is in the place of a file and is none is not opened.
+func TestLoadNoFiles(t *testing.T) {
+	for _, mode := range []fs.FileMode{fs.ModeNamedPipe, fs.ModeSocket, fs.ModeDevice} {
+		for name, want := range map[string]error{TreesFile: ErrFormat, CardFile: ErrCard} {
+			fsys := fstest.MapFS{"m/model.txt": {Data: golden(t)}, "m/card.json": {Data: []byte("{")}}
+			fsys["m/"+name].Mode = mode
+			_, err := LoadFS(fsys, "m")
+			if !errors.Is(err, want) || !strings.HasPrefix(err.Error(), name+": ") || !strings.HasSuffix(err.Error(), ": it is a pipe, a socket or a device, not a file") {
+				t.Errorf("%s, mode %v: error %v", name, mode, err)
+			}
+		}
+	}
+}
+
 // TestRegressionNeedsCalibration: a regression score is no probability.
 func TestRegressionNeedsCalibration(t *testing.T) {
 	text := bytes.Replace(golden(t), []byte("objective=binary sigmoid:1"), []byte("objective=regression"), 1)

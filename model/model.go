@@ -38,11 +38,15 @@ func Load(dir string) (*Model, error) {
 // LoadFS is [Load] for a directory of a file system.
 func LoadFS(fsys fs.FS, dir string) (*Model, error) {
 	text, err := ReadFile(fsys, path.Join(dir, TreesFile))
-	if err != nil {
+	if errors.Is(err, ErrFormat) {
+		return nil, fmt.Errorf("%s: %w", TreesFile, err)
+	} else if err != nil {
 		return nil, err
 	}
-	f, err := fsys.Open(path.Join(dir, CardFile))
-	if err != nil {
+	f, err := open(fsys, path.Join(dir, CardFile), maxCardBytes, ErrCard)
+	if errors.Is(err, ErrCard) {
+		return nil, fmt.Errorf("%s: %w", CardFile, err)
+	} else if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read
@@ -63,17 +67,7 @@ func LoadFS(fsys fs.FS, dir string) (*Model, error) {
 // ReadFile is fs.ReadFile for the text of a model, of which it reads no more than
 // it takes to see that it is larger than [MaxBytes].
 func ReadFile(fsys fs.FS, name string) ([]byte, error) {
-	// Before it is opened, which waits for the writer of a pipe.
-	info, err := fs.Stat(fsys, name)
-	switch {
-	case err != nil:
-		return nil, err
-	case info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0:
-		return nil, fmt.Errorf("%w: it is a pipe, a socket or a device, not a file", ErrFormat)
-	case info.Size() > MaxBytes:
-		return nil, fmt.Errorf("%w: it is larger than %d bytes", ErrFormat, MaxBytes)
-	}
-	f, err := fsys.Open(name)
+	f, err := open(fsys, name, MaxBytes, ErrFormat)
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +77,21 @@ func ReadFile(fsys fs.FS, name string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return text, nil
+}
+
+// open opens a file that is no larger than most. It asks what it is before, for to
+// open a pipe waits for who writes it.
+func open(fsys fs.FS, name string, most int64, wrong error) (fs.File, error) {
+	info, err := fs.Stat(fsys, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0:
+		return nil, fmt.Errorf("%w: it is a pipe, a socket or a device, not a file", wrong)
+	case info.Size() > most:
+		return nil, fmt.Errorf("%w: it is larger than %d bytes", wrong, most)
+	}
+	return fsys.Open(name)
 }
 
 // New builds a model from the text of its trees and its card. It checks both by
