@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,7 +29,36 @@ func checkReport(path string) error {
 	if _, err := os.Stat(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("--report: %w", err)
 	}
-	return nil
+	return checkWritable("--report "+path, filepath.Dir(path))
+}
+
+// checkOut finds out before the work whether a model can be written to the directory
+// of --out, which need not be there.
+func checkOut(dir string) error {
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at):
+		case err != nil:
+			return fmt.Errorf("--out: %w", err)
+		case !info.IsDir():
+			return fmt.Errorf("--out %s: it is a file; name a directory", dir)
+		default:
+			return checkWritable("--out "+dir, at)
+		}
+	}
+}
+
+// checkWritable makes a file in a directory, for what a flag asks for, and removes
+// it.
+func checkWritable(flag, dir string) error {
+	f, err := os.CreateTemp(dir, ".forestall-*")
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return fmt.Errorf("%s: no file can be made in %s: %w", flag, dir, path.Err)
+	} else if err != nil {
+		return fmt.Errorf("%s: %w", flag, err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // report writes the page. It is replaced whole or not at all.

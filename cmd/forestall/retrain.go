@@ -63,6 +63,9 @@ func (c retrainCmd) Run(g *globals) error {
 	if !(c.HalfLife >= 0) {
 		return fmt.Errorf("--half-life %v: it must be positive", c.HalfLife)
 	}
+	if err := checkOut(c.Out); err != nil {
+		return err
+	}
 	if err := c.likeChampion(g.ctx, kind); err != nil {
 		return err
 	}

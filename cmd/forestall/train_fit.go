@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -49,8 +48,8 @@ func (c *trainCmd) check() (*train.Split, error) {
 	if err := errors.Join(c.checkSearch(), c.checkBag()); err != nil {
 		return nil, err
 	}
-	if info, err := os.Stat(c.Out); err == nil && !info.IsDir() {
-		return nil, fmt.Errorf("--out %s: it is a file; name a directory", c.Out)
+	if err := checkOut(c.Out); err != nil {
+		return nil, err
 	}
 	// A table to validate on judges a search too.
 	split, err := c.split(c.Seed, c.searching() && c.Valid == "")

@@ -221,3 +221,27 @@ func TestTrainErrors(t *testing.T) {
 		t.Errorf("text in a feature: %q", stderr)
 	}
 }
+
+// Where a model or a report cannot be written, that is said before anything is read,
+// and nothing is left behind.
+func TestTrainOut(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	base := []string{"train", "--table", "nowhere.csv", "--label", "fails"}
+	for out, want := range map[string]string{
+		file:                         "--out " + file + ": it is a file; name a directory",
+		filepath.Join(file, "x"):     "--out: stat " + filepath.Join(file, "x") + ": not a directory",
+		"/proc/x/y":                  "--out /proc/x/y: no file can be made in /proc: ",
+		filepath.Join(dir, "m", "n"): "open nowhere.csv: no such file",
+	} {
+		fails(t, want, append(base, "--out", out)...)
+	}
+	fails(t, "--report /proc/r.html: no file can be made in /proc: ", append(base, "--out", dir, "--time", "hour", "--holdout", "20%", "--report", "/proc/r.html")...)
+	fails(t, "--out /proc/x: no file can be made in /proc: ", "retrain", "--no-propose", "--telemetry", "nowhere", "--incidents", "nowhere", "--horizon", "2m", "--out", "/proc/x")
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
