@@ -254,7 +254,7 @@ func CheckLabel(o Objective, y float64) error {
 	case math.Abs(y) > maxLabel:
 		return fmt.Errorf("the label is %v; at most %v either way can be learnt, so give it in a larger unit", y, maxLabel)
 	case o == Binary && y != 0 && y != 1:
-		return fmt.Errorf("the label is %v; it must be 0 or 1 (for a number to predict use objective %s)", y, L2)
+		return fmt.Errorf("the label is %v; it must be 0 or 1 (for a number to predict use --objective %s)", y, L2)
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func TestBadParquetTables(t *testing.T) {
 	}{
 		{path, Spec{Label: "fails"}, `: column "model" holds text or bytes; a number is needed. If it is no feature, leave it out with --drop model`},
 		{path, Spec{Label: "gone"}, `: column "gone" is missing; the file has hours, wear, model, fails, celsius`},
-		{path, Spec{Label: "hours", Drop: []string{"model"}}, ": row 3 (row group 0), column 1 (hours): the label is 2; it must be 0 or 1 (for a number to predict use objective regression)"},
+		{path, Spec{Label: "hours", Drop: []string{"model"}}, ": row 3 (row group 0), column 1 (hours): the label is 2; it must be 0 or 1 (for a number to predict use --objective regression)"},
 		{path, Spec{Label: "fails", Drop: []string{"model"}, Categorical: []string{"celsius"}}, ": row 2 (row group 0), column 5 (celsius): category 0.25: the codes of a categorical column are whole numbers from 0 to 65535; negative ones are missing"},
 		{path, Spec{Label: "fails", Drop: []string{"model"}, Weight: "wear"}, ": row 1 (row group 0), column 2 (wear): the weight is missing; leave such rows out"},
 		{empty, Spec{Label: "fails", Drop: []string{"model"}}, ": there are no rows"},

@@ -34,10 +34,23 @@ type ReadProgress struct {
 // first is reported.
 func ReadDataset(ctx context.Context, path string, spec Spec) (*Dataset, error) {
 	d, err := readDataset(ctx, path, spec, binSample)
-	if not := (*table.NotNumber)(nil); errors.As(err, &not) && not.Column != spec.Label && not.Column != spec.Weight && spec.Base == nil {
-		return nil, fmt.Errorf("%w. If it is no feature, leave it out with %s", err, dropFlag(not.Column))
+	return d, spec.advise(err)
+}
+
+// advise says also what to do about a column that holds no numbers.
+func (s *Spec) advise(err error) error {
+	not := (*table.NotNumber)(nil)
+	switch {
+	case !errors.As(err, &not) || not.Column == s.Weight:
+		return err
+	case not.Column == s.Label && s.Objective == Binary:
+		return fmt.Errorf("%w. Write the label as 0 or 1", err)
+	case slices.Contains(s.Categorical, not.Column):
+		return fmt.Errorf("%w. Write categories as codes, whole numbers from 0 to %d", err, maxCategory)
+	case not.Column == s.Label || s.Base != nil: // whose features are needed
+		return err
 	}
-	return d, err
+	return fmt.Errorf("%w. If it is no feature, leave it out with %s", err, dropFlag(not.Column))
 }
 
 func readDataset(ctx context.Context, path string, spec Spec, sample int) (*Dataset, error) {

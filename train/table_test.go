@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"io"
@@ -72,7 +73,10 @@ var badTables = []struct {
 	{"quote never closed", "a,b,y\n1,2,0\n1,5\" pipe,1\n1,2,0\n", Spec{Drop: []string{"b"}}, `: line 3, column 3 (y): "1\n1" goes over the end of a line; is a quote never closed?`},
 	{"quote never closed at the end", "a,y,b\n1,1,2\n1,0,5\" pipe\n1,1,2\n", Spec{Drop: []string{"b"}}, ": line 3: the row has 5 cells in 2 lines, the header has 3; is a quote never closed?"},
 	{"name with a comma", "\"a,b\",y\nwarm,1\n", Spec{}, `: line 2, column 1 (a,b): "warm" is not a number; missing is an empty cell, NA or nan. If it is no feature, leave it out with --drop a\,b`},
-	{"label no number", "a,y\n1,0\n2,yes\n", Spec{}, `: line 3, column 2 (y): "yes" is not a number; missing is an empty cell, NA or nan`},
+	{"label no number", "a,y\n1,0\n2,yes\n", Spec{}, `: line 3, column 2 (y): "yes" is not a number; missing is an empty cell, NA or nan. Write the label as 0 or 1`},
+	{"label to predict no number", "a,y\n1,0\n2,yes\n", Spec{Objective: L2}, `: line 3, column 2 (y): "yes" is not a number; missing is an empty cell, NA or nan`},
+	{"weight no number", "a,w,y\n1,1,0\n2,heavy,1\n", Spec{Weight: "w"}, `: line 3, column 2 (w): "heavy" is not a number; missing is an empty cell, NA or nan`},
+	{"category no number", "a,y\nred,0\n2,1\n", Spec{Categorical: []string{"a"}}, `: line 2, column 1 (a): "red" is not a number; missing is an empty cell, NA or nan. Write categories as codes, whole numbers from 0 to 65535`},
 	{"name not UTF-8", "t\xe9,y\n1,0\n", Spec{}, `: line 1: the name of column "t\xe9" is not UTF-8, as it must be in a model's card; write the file as UTF-8`},
 	{"bytes for a header", "a\x00,y\n1,0\n", Spec{}, ": line 1: it is no text; a table is CSV, plain or compressed with gzip or zstd, or Parquet"},
 	{"control codes in a name", "a,\x1b[31m\n1,0\n", Spec{}, `: line 1: column "y" is missing; the file has a, "\x1b[31m"`},
@@ -90,7 +94,7 @@ var badTables = []struct {
 	{"label dropped", "a,y\n1,0\n", Spec{Drop: []string{"y"}}, `: line 1: column "y" is the label and cannot be dropped`},
 	{"nothing left", "a,y\n1,0\n", Spec{Drop: []string{"a"}}, ": line 1: no column is left as a feature"},
 	{"constant label", "a,y\n1,1\n2,1\n", Spec{}, ": column y: the label is 1 in every row, so there is nothing to learn"},
-	{"label of three values", "a,y\n1,0\n2,1\n3,2\n", Spec{}, ": line 4, column 2 (y): the label is 2; it must be 0 or 1 (for a number to predict use objective regression)"},
+	{"label of three values", "a,y\n1,0\n2,1\n3,2\n", Spec{}, ": line 4, column 2 (y): the label is 2; it must be 0 or 1 (for a number to predict use --objective regression)"},
 	{"label missing", "a,y\n1,0\n2,\n", Spec{}, ": line 3, column 2 (y): the label is missing; leave such rows out"},
 	{"weight negative", "a,w,y\n1,1,0\n2,-1,1\n", Spec{Weight: "w"}, ": line 3, column 2 (w): the weight is -1; it must be 0 or between 1e-18 and 1e+18"},
 	{"weight missing", "a,w,y\n1,1,0\n2,NA,1\n", Spec{Weight: "w"}, ": line 3, column 2 (w): the weight is missing; leave such rows out"},
@@ -120,7 +124,7 @@ func TestBadTables(t *testing.T) {
 
 func checkBad(t *testing.T, text []byte, spec Spec, want string) {
 	t.Helper()
-	spec.Label, spec.Objective = "y", Binary
+	spec.Label, spec.Objective = "y", cmp.Or(spec.Objective, Binary)
 	path := writeTable(t, "t.csv", text)
 	if _, err := ReadDataset(context.Background(), path, spec); err == nil || err.Error() != path+want {
 		t.Errorf("error %v\nwant  %s", err, path+want)

@@ -113,7 +113,7 @@ func (c *backtestCmd) prepare(g *globals) (*backtested, error) {
 	}
 	opt := b.options()
 	if err := opt.Validate(); err != nil {
-		return nil, err
+		return nil, flagError(err)
 	}
 	mappings, err := mappingsOf(c.Config)
 	if err != nil {

@@ -85,7 +85,7 @@ func (c *evaluateCmd) check() error {
 	}
 	opt := c.options()
 	if err := opt.Validate(); err != nil {
-		return err
+		return flagError(err)
 	}
 	return checkReport(c.Report)
 }

@@ -247,7 +247,7 @@ func TestBacktest(t *testing.T) {
 	}
 	fails(t, "--report", append(args, "--report", t.TempDir())...)
 	fails(t, "--migration-cost is -1", append(args, "--migration-cost=-1")...)
-	fails(t, "threshold is 2", append(args, "--threshold", "2")...)
+	fails(t, "--threshold is 2", append(args, "--threshold", "2")...)
 }
 
 // TestTrainOnTelemetryByComponent: whole components judge where that is asked

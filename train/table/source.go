@@ -39,7 +39,11 @@ func openSource(path string) (*source, error) {
 		f.Close()
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
+	switch {
+	case info.IsDir():
+		f.Close()
+		return nil, fmt.Errorf("%s: it is a directory; name a file", path)
+	case !info.Mode().IsRegular():
 		f.Close()
 		return nil, fmt.Errorf("%s: it is no regular file; a table may be read more than once and in parts, so write it to a file first", path)
 	}

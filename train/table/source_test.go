@@ -7,6 +7,14 @@ import (
 	"testing"
 )
 
+// TestDirectory: a directory is called one.
+func TestDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Open(dir); err == nil || err.Error() != dir+": it is a directory; name a file" {
+		t.Errorf("Open says %v", err)
+	}
+}
+
 // TestPipe: a pipe without a writer is refused, not waited for.
 func TestPipe(t *testing.T) {
 	t.Parallel()
