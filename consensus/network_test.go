@@ -68,11 +68,12 @@ type hooked struct {
 	id  string
 }
 
-// Dial connects unless the pair is cut.
+// Dial connects unless the pair is cut, or was meanwhile.
 func (h *hooked) Dial(address string, timeout time.Duration) (net.Conn, error) {
 	h.net.mu.Lock()
 	to := h.net.names[address]
-	cut := h.net.cut[[2]string{h.id, to}]
+	pair := [2]string{h.id, to}
+	cut := h.net.cut[pair]
 	h.net.mu.Unlock()
 	if cut {
 		return nil, fmt.Errorf("%s cannot reach %s", h.id, to)
@@ -83,6 +84,10 @@ func (h *hooked) Dial(address string, timeout time.Duration) (net.Conn, error) {
 	}
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
+	if h.net.cut[pair] {
+		_ = c.Close()
+		return nil, fmt.Errorf("%s can reach %s no more", h.id, to)
+	}
 	w := &wire{Conn: c, net: h.net, from: h.id, to: to}
 	h.net.wires[w] = struct{}{}
 	return w, nil
