@@ -27,7 +27,8 @@ type kernelLog struct {
 	boot   string               // the identifier of this boot; "": not known
 	next   uint64               // sequence of the next record
 	unread uint64               // sequence from which on nobody has read
-	old    bool                 // it was logged before this was opened
+	old    bool                 // what is read was logged before this was opened
+	before []kernelRecord       // of that, the unread ones about GPUs
 	uptime func() time.Duration // by the clock of the records
 }
 
@@ -54,7 +55,22 @@ func openKernelLog(path, boot string, known *LastXIDs) (*kernelLog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	return &kernelLog{source: kmsgFile(fd), buffer: make([]byte, maxKernelRecord), boot: boot, unread: known.kernelUnread(boot), old: true, uptime: monotonic}, nil
+	l, err := newKernelLog(kmsgFile(fd), boot, known)
+	if err != nil {
+		_ = unix.Close(fd) // nothing was written
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return l, nil
+}
+
+// newKernelLog reads what is there: what is logged from then on is new.
+func newKernelLog(source io.ReadCloser, boot string, known *LastXIDs) (*kernelLog, error) {
+	l := &kernelLog{source: source, buffer: make([]byte, maxKernelRecord), boot: boot, unread: known.kernelUnread(boot), old: true, uptime: monotonic}
+	return l, l.drain(func(r kernelRecord, _ bool) {
+		if f, ok := findInKernelLog(r.text); ok && f.ofGPU() {
+			l.before = append(l.before, r)
+		}
+	})
 }
 
 // monotonic is the time since boot, without that of a suspended machine.
@@ -82,7 +98,8 @@ func (f kmsgFile) Close() error { return unix.Close(int(f)) }
 
 // drain calls visit with each line of the kernel's own that nobody has read. Records
 // that the kernel overwrote before they were read (EPIPE) are lost, and that is counted.
-func (l *kernelLog) drain(visit func(r kernelRecord)) error {
+// old: it was logged before this was opened.
+func (l *kernelLog) drain(visit func(r kernelRecord, old bool)) error {
 	for range maxKernelRecords {
 		n, err := l.source.Read(l.buffer)
 		switch {
@@ -107,7 +124,7 @@ func (l *kernelLog) drain(visit func(r kernelRecord)) error {
 		l.next = r.sequence + 1
 		const kernel = 8 // facilities from 1 on are programs
 		if r.priority < kernel && (!l.old || r.sequence >= l.unread) {
-			visit(r)
+			visit(r, l.old)
 		}
 	}
 	return nil
@@ -129,39 +146,43 @@ func (h *Host) readKernelLog(now time.Time) (killed []string) {
 	var order []kernelLines
 	lines := map[kernelLines][]kernelRecord{}
 	gpus := false
-	err := h.kernel.drain(func(r kernelRecord) {
+	take := func(r kernelRecord, old bool) {
 		f, ok := findInKernelLog(r.text)
-		ofGPU := f.kind == forestall.EventXID || f.kind == forestall.EventFellOffBus
 		switch {
-		case !ok || h.kernel.old && !ofGPU:
+		case !ok || old && !f.ofGPU():
 			return
 		case f.kind == forestall.EventOOMKill:
 			killed = append(killed, f.subject)
 			return
 		}
-		gpus = gpus || ofGPU
+		gpus = gpus || f.ofGPU()
 		for i, c := range kernelCounters {
 			if c.kind == f.kind {
 				h.kernel.counts[i]++
 			}
 		}
-		key := kernelLines{f, h.kernel.old}
+		key := kernelLines{f, old}
 		if lines[key] == nil {
 			order = append(order, key)
 		}
 		lines[key] = append(lines[key], r)
-	})
+	}
+	for _, r := range h.kernel.before {
+		take(r, true)
+	}
+	h.kernel.before = nil
+	err := h.kernel.drain(take)
+	h.opt.LastXIDs.readKernel(h.kernel.boot, h.kernel.next, gpus)
+	for _, key := range order {
+		h.event(h.kernelEvent(now, key, lines[key]))
+	}
 	if err != nil { // it will not come back: the kernel closes it for no reason
 		h.kernel.source.Close()
 		h.kernel, h.kernelErr = nil, err
 		return killed
 	}
-	h.opt.LastXIDs.readKernel(h.kernel.boot, h.kernel.next, gpus)
 	for i, c := range kernelCounters {
 		h.set(c.metric, h.kernel.counts[i])
-	}
-	for _, key := range order {
-		h.event(h.kernelEvent(now, key, lines[key]))
 	}
 	return killed
 }

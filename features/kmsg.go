@@ -65,6 +65,10 @@ type kernelFinding struct {
 	subject string // a PCI address, a disk, an interface, a process; may be empty
 }
 
+func (f kernelFinding) ofGPU() bool {
+	return f.kind == forestall.EventXID || f.kind == forestall.EventFellOffBus
+}
+
 // findInKernelLog tells whether a line of the kernel's own is about hardware that
 // fails or a process that was killed for memory. The forms are those of Linux 5
 // to 6 and of NVIDIA's driver ("XID Errors").

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -185,7 +186,7 @@ func TestHostKernelLog(t *testing.T) {
 		t.Errorf("lost %d times", n)
 	}
 
-	log.left = []any{unix.EIO}
+	log.left = []any{"4,9,9,-;NVRM: Xid (PCI:0000:3b:00): 48, pid=1, text", unix.EIO}
 	samples := readHost(t, h, at.Add(5*time.Second))
 	if !errors.Is(h.KernelLog(), unix.EIO) || !log.closed {
 		t.Errorf("after an error: %v, closed %v", h.KernelLog(), log.closed)
@@ -195,8 +196,8 @@ func TestHostKernelLog(t *testing.T) {
 			t.Errorf("%s is %v without the log", s.Metric, s.Value)
 		}
 	}
-	if len(h.Events()) > 0 {
-		t.Error("events without the log")
+	if events := h.Events(); len(events) != 1 || events[0].Code != 48 {
+		t.Errorf("what was read before the error: events %v", events)
 	}
 }
 
@@ -229,9 +230,11 @@ func TestKernelLogWhileNothingReads(t *testing.T) {
 		known.readKernel(tt.known, tt.next, false)
 		h.opt.LastXIDs = &known
 		log := &records{left: slices.Clone(tt.left)}
-		h.kernel, h.kernelErr = &kernelLog{
-			source: log, buffer: make([]byte, maxKernelRecord), boot: tt.boot, unread: known.kernelUnread(tt.boot), old: true, uptime: func() time.Duration { return 100 * time.Second },
-		}, nil
+		var err error
+		if h.kernel, err = newKernelLog(log, tt.boot, &known); err != nil {
+			t.Fatal(err)
+		}
+		h.kernel.uptime, h.kernelErr = func() time.Duration { return 100 * time.Second }, nil
 		known.Changed()
 		for _, s := range readHost(t, h, now) {
 			if s.Metric == nodeMachineChecks && s.Value != 0 {
@@ -256,6 +259,25 @@ func TestKernelLogWhileNothingReads(t *testing.T) {
 		if events := h.Events(); len(events) != 1 || !events[0].Time.Equal(now.Add(time.Second)) {
 			t.Errorf("%s: then %v", tt.name, events)
 		}
+
+		// What is logged between the start and the first reading is new.
+		log.left = slices.Clone(tt.left)
+		var begun LastXIDs
+		begun.readKernel(tt.known, tt.next, false)
+		h.opt.LastXIDs = &begun
+		if h.kernel, err = newKernelLog(log, tt.boot, &begun); err != nil {
+			t.Fatal(err)
+		}
+		log.left = []any{xid(45, 62), "2,46,46000000,-;mce: [Hardware Error]: Machine check events logged"}
+		checks := math.NaN()
+		for _, s := range readHost(t, h, now.Add(time.Second)) {
+			if s.Metric == nodeMachineChecks {
+				checks = s.Value
+			}
+		}
+		if n := len(h.Events()); n != len(tt.want)+2 || checks != 1 {
+			t.Errorf("%s: with an XID and a machine check since the start: %d events, %v machine checks", tt.name, n, checks)
+		}
 		var next LastXIDs
 		if err := next.Decode(known.Encode(now)); err != nil {
 			t.Fatal(err)
@@ -273,15 +295,14 @@ func TestRealKernelLog(t *testing.T) {
 		t.Skipf("the kernel log cannot be read here: %v", err)
 	}
 	defer l.source.Close()
-	if err := l.drain(func(r kernelRecord) { t.Errorf("%q is told although nothing is known", r.text) }); err != nil {
-		t.Fatal(err)
+	if len(l.before) > 0 {
+		t.Errorf("%v are told although nothing is known", l.before)
 	}
-	l.old = false
 	if _, err := unix.Seek(int(l.source.(kmsgFile)), 0, io.SeekStart); err != nil {
 		t.Fatal(err)
 	}
 	lines := 0
-	if err := l.drain(func(kernelRecord) { lines++ }); err != nil {
+	if err := l.drain(func(kernelRecord, bool) { lines++ }); err != nil {
 		t.Fatal(err)
 	}
 	if lines == 0 {
