@@ -219,9 +219,9 @@ func compileTable(rows []numbered) (*Mapping, error) {
 			continue
 		}
 		if j := slices.IndexFunc(rows[:i], func(r numbered) bool {
-			return row.Series != "" && r.Series == row.Series && r.Metric == row.Metric && r.Bits == row.Bits && slices.Equal(r.Match, row.Match)
+			return row.Series != "" && r.Series == row.Series && r.Metric == row.Metric && r.Bits == row.Bits && slices.Equal(slices.Sorted(slices.Values(r.Match)), slices.Sorted(slices.Values(row.Match)))
 		}); j >= 0 {
-			return nil, fmt.Errorf("%s: series %s is metric %s already, by %s; both would count", row.at, row.Series, row.Metric, rows[j].at)
+			return nil, fmt.Errorf("%s: series %s is metric %s already, by %s; both would count: leave one out, or name a preset of your own in all of its rows", row.at, row.Series, row.Metric, rows[j].at)
 		}
 		if err := m.checkMetric(row.MapRow); err != nil {
 			return nil, fmt.Errorf("%s: metric: %w", row.at, err)

@@ -111,8 +111,14 @@ func TestMappingRowsRefused(t *testing.T) {
 	}
 	const power = "DCGM_FI_DEV_POWER_USAGE"
 	_, err = NewMappings([]MapRow{{Preset: "dcgm", Series: power, Metric: "gpu_power_watts", Scale: 1000}})
-	if err == nil || !strings.Contains(err.Error(), "row 0: series "+power+" is metric gpu_power_watts already, by preset dcgm: row ") {
+	if err == nil || !strings.Contains(err.Error(), "row 0: series "+power+" is metric gpu_power_watts already, by preset dcgm: row ") || !strings.HasSuffix(err.Error(), "both would count: leave one out, or name a preset of your own in all of its rows") {
 		t.Errorf("a series that is the metric already: error %v", err)
+	}
+	rail := MapRow{Preset: "mine", Series: "x", Metric: "gpu_power_watts", Match: []string{"rail=2", "unit=W"}}
+	again := rail
+	again.Match = []string{"unit=W", "rail=2"}
+	if _, err = NewMappings([]MapRow{gpu, rail, again}); err == nil || !strings.Contains(err.Error(), "row 2: series x is metric gpu_power_watts already, by row 1") {
+		t.Errorf("the same labels in another order: error %v", err)
 	}
 	_, err = NewMappings([]MapRow{gpu, {Preset: "mine", Series: "x", Metric: "gpu_power_watts", Match: []string{"rail=2"}}, {Preset: "mine", Series: "x", Metric: "gpu_utilization_ratio"}, {Preset: "mine", Series: "x", Metric: "gpu_power_watts", Bits: 4}})
 	if err != nil {
