@@ -216,7 +216,7 @@ func (t *targets) asked(g *targetGroup, now time.Time, found int, err error) boo
 }
 
 // update makes the found targets those that are scraped; where they are not all,
-// those that were known stay.
+// those that were known stay as they are.
 func (t *targets) update(g *targetGroup, found []features.Target, all bool, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -224,7 +224,7 @@ func (t *targets) update(g *targetGroup, found []features.Target, all bool, now 
 	for _, target := range found {
 		present[target.URL] = true
 		p := g.pages[target.URL]
-		if p != nil && maps.Equal(p.scraper.Labels(), target.Labels) {
+		if p != nil && (maps.Equal(p.scraper.Labels(), target.Labels) || !all && p.away.IsZero()) {
 			if !p.away.IsZero() {
 				p.away, p.next = time.Time{}, time.Time{} // its readings go on where they ended
 			}

@@ -278,3 +278,31 @@ func TestTargetGetsOtherLabels(t *testing.T) {
 	refresh(10*time.Hour, "a")
 	check("named as before", map[string]time.Duration{"gpu/a/0": 0, "gpu/b/0": 10*time.Hour - time.Minute - tel.targets.forget})
 }
+
+// TestTargetOfAHalfWrittenList: a target that two lists name keeps its labels while the
+// list that gave it them cannot be read.
+func TestTargetOfAHalfWrittenList(t *testing.T) {
+	dir := t.TempDir()
+	tel := discoveredTelemetry(t, filepath.Join(dir, "*.json"))
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for i, tt := range []struct{ first, node string }{
+		{`[{"targets": ["n1:9400"], "labels": {"node": "a"}}]`, "a"},
+		{`[{"targets": ["n1:9400"`, "a"},
+		{`[{"targets": ["n1:9400"], "labels": {"node": "a"}}]`, "a"},
+		{`[]`, "b"},
+		{`[{"targets": ["n1:9400"`, "b"},
+	} {
+		write("1.json", tt.first)
+		write("2.json", `[{"targets": ["n1:9400"], "labels": {"node": "b"}}]`)
+		tel.targets.refresh(context.Background(), tel.targets.groups[0], start.Add(time.Duration(i)*time.Minute))
+		if all := tel.targets.list(); len(all) != 1 || all[0].scraper.Labels()["node"] != tt.node {
+			t.Errorf("with %s first: %d targets, labels %v", tt.first, len(all), all[0].scraper.Labels())
+		}
+	}
+}

@@ -53,14 +53,14 @@ type Discovery struct {
 	Labels map[string]string // of every target that lacks them
 }
 
-// Find returns the targets, sorted by URL and each once. A file that cannot be
-// read or an answer that is not a list of groups is an error, which wraps
-// [ErrDiscovery], beside the targets of the other files: what was found before is to
-// be kept then, because a broken list says nothing about its targets. No file that
+// Find returns the targets, sorted by URL and each once, as the first list has it. A
+// file that cannot be read or an answer that is not a list of groups is an error, which
+// wraps [ErrDiscovery], beside the targets of the other files: what was found before is
+// to be kept then, because a broken list says nothing about its targets. No file that
 // matches a glob is no target.
 func (d Discovery) Find(ctx context.Context) ([]Target, error) {
 	targets, errs := d.find(ctx)
-	slices.SortFunc(targets, func(a, b Target) int { return strings.Compare(a.URL, b.URL) })
+	slices.SortStableFunc(targets, func(a, b Target) int { return strings.Compare(a.URL, b.URL) })
 	targets = slices.CompactFunc(targets, func(a, b Target) bool { return a.URL == b.URL })
 	switch len(errs) {
 	case 0:

@@ -56,6 +56,27 @@ func TestDiscoveryBesideBrokenFiles(t *testing.T) {
 	}
 }
 
+// TestDiscoveryOfATargetTwice: of two lists that name a target the first one's labels count.
+func TestDiscoveryOfATargetTwice(t *testing.T) {
+	dir := t.TempDir()
+	var all []string
+	for i := range 50 {
+		all = append(all, fmt.Sprintf("%q", fmt.Sprintf("n%d:9100", i%25)))
+	}
+	for _, list := range []string{"a", "b"} {
+		writeFile(t, filepath.Join(dir, list+".json"), fmt.Sprintf(`[{"targets": [%s], "labels": {"list": %q}}]`, strings.Join(all, ","), list))
+	}
+	got, err := Discovery{Files: []string{filepath.Join(dir, "*.json")}}.Find(context.Background())
+	if err != nil || len(got) != 25 {
+		t.Fatalf("%d targets, error %v", len(got), err)
+	}
+	for _, target := range got {
+		if target.Labels["list"] != "a" {
+			t.Errorf("%s has the labels of list %s", target.URL, target.Labels["list"])
+		}
+	}
+}
+
 func TestDiscoveryByHTTP(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/targets" {
