@@ -99,7 +99,8 @@ func onThisMachine(address, engine string) bool {
 	name, _ := os.Hostname() // "": the engine's is left
 	for _, own := range []string{"localhost", engine, name} {
 		own = strings.ToLower(own)
-		if h := strings.ToLower(host); own != "" && (h == own || strings.HasPrefix(h, own+".")) {
+		h := strings.ToLower(host)
+		if own != "" && (h == own || strings.HasPrefix(h, own+".") || !strings.Contains(h, ".") && strings.HasPrefix(own, h+".")) {
 			return true
 		}
 	}

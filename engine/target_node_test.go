@@ -36,6 +36,16 @@ func TestWhoseComponentsATargetDescribes(t *testing.T) {
 			t.Errorf("%s with node n9: %q", url, got)
 		}
 	}
+	for url, want := range map[string]string{
+		"http://n1:9400/metrics":               "n1.cluster.local",
+		"http://n1.cluster.local:9400/metrics": "n1.cluster.local",
+		"http://n1.other.local:9400/metrics":   "",
+		"http://n:9400/metrics":                "",
+	} {
+		if got := (TargetConfig{URL: url}).nodeOf("n1.cluster.local"); got != want {
+			t.Errorf("%s on n1.cluster.local: node %q, want %q", url, got, want)
+		}
+	}
 	own, err := net.InterfaceAddrs()
 	if err != nil {
 		t.Fatal(err)
