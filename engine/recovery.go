@@ -28,7 +28,7 @@ type recoveries struct {
 
 // recovery is what has been seen of a GPU since this engine heard of its incident.
 type recovery struct {
-	nvlink   bool               // that is what failed
+	nvlink   bool               // that is what failed, or among it
 	since    time.Time          // the first of the good readings; zero: the newest was not good
 	last     time.Time          // the newest reading
 	counters map[string]float64 // of errors, as the newest reading had them
@@ -67,9 +67,13 @@ func (r *recoveries) watch(open []forestall.Incident) {
 	r.of = make(map[forestall.Component]*recovery, len(open))
 	for _, in := range open {
 		if r.of[in.Component] = before[in.Component]; r.of[in.Component] == nil {
-			r.of[in.Component] = &recovery{waiting: map[string]bool{}, nvlink: strings.Contains(strings.Join(in.Evidence, "\n"), "NVLink")}
+			r.of[in.Component] = &recovery{waiting: map[string]bool{}, nvlink: ofNVLink(in.Evidence)}
 		}
 	}
+}
+
+func ofNVLink(evidence []string) bool {
+	return strings.Contains(strings.Join(evidence, "\n"), "NVLink")
 }
 
 // read takes a reading of a component.
@@ -172,7 +176,7 @@ func (r *recoveries) fail(c forestall.Component, now time.Time, f forestall.Fail
 		w = &recovery{waiting: map[string]bool{}}
 		r.of[c] = w
 	}
-	w.failed = now
+	w.failed, w.nvlink = now, w.nvlink || ofNVLink(f.Evidence)
 	w.spoil(strings.Join(f.Evidence, ": "))
 }
 

@@ -164,13 +164,30 @@ func TestRecovery(t *testing.T) {
 		}
 	})
 	t.Run("NVLink", func(t *testing.T) {
-		r := &recoveries{probation: time.Hour, stale: 3 * time.Minute, of: map[forestall.Component]*recovery{}}
-		in := forestall.Incident{Component: c, Kind: forestall.GPUFailure, Start: begin, Evidence: []string{"XID 74: NVLink error"}}
-		r.watch([]forestall.Incident{in})
-		r.read(c, begin, good)
-		r.read(c, begin.Add(time.Minute), reading("gpu_temperature_celsius", 50., "gpu_ecc_dbe_total", 3., "gpu_nvlink_errors_total", 9.))
-		if _, ok := r.over(in, begin.Add(time.Minute), begin.Add(time.Second)); ok {
-			t.Error("over while the link's errors go on")
+		link := []string{"XID 74: NVLink error"}
+		for name, seen := range map[string]func(r *recoveries, in forestall.Incident){
+			"its incident was open": func(r *recoveries, in forestall.Incident) {
+				in.Evidence = link
+				r.watch([]forestall.Incident{in})
+			},
+			"before its incident": func(r *recoveries, in forestall.Incident) {
+				r.fail(c, begin, forestall.Failure{Component: c, Evidence: link})
+				in.Evidence = link
+				r.watch([]forestall.Incident{in})
+			},
+			"after another failure": func(r *recoveries, in forestall.Incident) {
+				r.watch([]forestall.Incident{in})
+				r.fail(c, begin, forestall.Failure{Component: c, Evidence: link})
+			},
+		} {
+			r := &recoveries{probation: time.Hour, stale: 3 * time.Minute, of: map[forestall.Component]*recovery{}}
+			in := forestall.Incident{Component: c, Kind: forestall.GPUFailure, Start: begin, Evidence: []string{"XID 48"}}
+			seen(r, in)
+			r.read(c, begin, good)
+			r.read(c, begin.Add(time.Minute), reading("gpu_temperature_celsius", 50., "gpu_ecc_dbe_total", 3., "gpu_nvlink_errors_total", 9.))
+			if _, ok := r.over(in, begin.Add(time.Minute), begin.Add(time.Second)); ok {
+				t.Errorf("%s: over while the link's errors go on", name)
+			}
 		}
 	})
 	t.Run("started since", func(t *testing.T) {
