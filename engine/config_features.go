@@ -204,11 +204,14 @@ func (t TargetConfig) check(bad func(field, format string, args ...any)) {
 	if n := min(len(t.FileSD), 1) + min(len(t.URL), 1) + min(len(t.HTTPSD), 1); n != 1 {
 		bad("", "give one of url, file_sd and http_sd")
 	}
-	if t.URL != "" && !httpURL(t.URL) {
-		bad(".url", "%q is not an http or https URL", t.URL)
-	}
-	if t.HTTPSD != "" && !httpURL(t.HTTPSD) {
-		bad(".http_sd", "%q is not an http or https URL", t.HTTPSD)
+	for field, address := range map[string]string{".url": t.URL, ".http_sd": t.HTTPSD} {
+		switch u, err := url.Parse(address); {
+		case address == "":
+		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+			bad(field, "%q is not an http or https URL", address)
+		case u.User != nil:
+			bad(field, "it has a user or a password in it, which the log and the API would show: give auth = {username = ..., password_file = ...}")
+		}
 	}
 	for _, glob := range t.FileSD {
 		if _, err := filepath.Match(glob, ""); err != nil || !filepath.IsAbs(glob) {
@@ -242,9 +245,4 @@ func (t TargetConfig) check(bad func(field, format string, args ...any)) {
 			bad(field, "%q is not an absolute path", name)
 		}
 	}
-}
-
-func httpURL(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }

@@ -141,6 +141,8 @@ func TestBadConfig(t *testing.T) {
 		{"timeout over the interval", "[features]\nscrape_interval = \"1s\"\nscrape_timeout = \"30s\"", "features.scrape_timeout: 30s is longer than features.scrape_interval, 1s"},
 		{"a page of this host", "[[features.target]]\nurl = \"http://localhost:9100/metrics\"\npreset = \"node\"", "features.target[0]: http://localhost:9100/metrics describes this host, which features.host = true reads already"},
 		{"a page of this node's GPUs", "[engine]\nname = \"n1\"\n[gpu]\nsource = \"nvml\"\n[[features.target]]\nurl = \"http://far/metrics\"\nnode = \"n1\"\npreset = \"dcgm\"", "features.target[0]: http://far/metrics describes this node's GPUs"},
+		{"a password in a url", "[[features.target]]\nurl = \"http://me:secret@far/metrics\"\npreset = \"node\"", "features.target[0].url: it has a user or a password in it, which the log and the API would show: give auth"},
+		{"a password in a list's url", "[[features.target]]\nhttp_sd = \"http://me:secret@far/targets\"\npreset = \"node\"", "features.target[0].http_sd: it has a user or a password in it"},
 		{"forgets no component", "[features]\nforget = [\"gpu/n3\"]", "features.forget[0]: "},
 		{"forgotten at once", "[features]\nforget_after = \"1s\"", "features.forget_after: 1s is shorter than three scrape intervals, 15s"},
 		{"forgotten before it settles", "[features]\nforget_after = \"20s\"\n[features.remote_write]\naddress = \"127.0.0.1:7075\"", "features.forget_after: 20s is not longer than twice features.remote_write.settle, 10s"},
