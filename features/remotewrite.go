@@ -78,7 +78,7 @@ type remoteTarget struct {
 	key     targetKey
 	collect *collector
 	scrapes map[int64]*remoteScrape // by time in ms
-	flushed int64                   // ms, of the newest scrape put together
+	flushed int64                   // ms, of the newest scrape put together; -1: none, by the sender's present clock
 	every   [2]time.Duration        // the newest two intervals between scrapes; 0: not known
 	full    int                     // values of the newest scrape put together
 	lagged  time.Time               // when one of its samples was too late last
@@ -376,7 +376,7 @@ func (w *RemoteWriter) scrape(mapping int, l labels.Labels, ms int64, now time.T
 		return nil
 	default:
 		// Nothing newer has come for so long: the sender's clock was set back.
-		t.flushed, t.late = ms-1, time.Time{}
+		t.flushed, t.late = -1, time.Time{}
 	}
 	t.heard = now
 	s := t.scrapes[ms]

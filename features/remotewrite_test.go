@@ -210,8 +210,15 @@ func TestRemoteWriteClockSetBack(t *testing.T) {
 	for i := range 12 { // its clock says 15 s once more
 		at := 90*time.Second + time.Duration(i)*15*time.Second
 		s.at(at)
-		s.send(sent{series, time.Duration(i-100) * time.Second, 60})
-		got += len(s.flush(at + 14*time.Second))
+		s.send(sent{series, time.Duration(i-100) * 15 * time.Second, 60})
+		s.at(at + 14*time.Second)
+		scrapes, _ := s.w.Flush(epoch.Add(at + 14*time.Second))
+		for _, one := range scrapes {
+			if one.Patience < 3*15*time.Second {
+				t.Errorf("scrape %d may become %s old, where one is sent every 15 s", got, one.Patience)
+			}
+			got++
+		}
 	}
 	if stats := s.w.Stats(); got != 8 || stats.OutOfOrder != 4 {
 		t.Errorf("%d scrapes after, %d samples too late; want 8 and 4", got, stats.OutOfOrder)
