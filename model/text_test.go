@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 )
 
 var nan = math.NaN()
@@ -296,6 +297,29 @@ func TestDoesNotAllocate(t *testing.T) {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
+}
+
+// TestMaxTextBytes: no tree takes more text than is said, whatever its numbers.
+func TestMaxTextBytes(t *testing.T) {
+	long := -math.SmallestNonzeroFloat64 * (1<<52 + 1)
+	one := Tree{
+		Splits: []Split{
+			{Feature: math.MaxInt32, Threshold: long, Left: 1, Right: -3, Gain: long},
+			{Feature: math.MaxInt32, Category: []uint32{math.MaxUint32, 0, math.MaxUint32}, Left: -1, Right: -2, Gain: long},
+		},
+		Leaves:    []Leaf{{long, math.MaxInt64, long}, {long, math.MaxInt64, long}, {long, math.MaxInt64, long}},
+		Shrinkage: long,
+	}
+	if got, most := one.TextBytes(), one.MaxTextBytes(); got > most {
+		t.Errorf("%d bytes, said to be at most %d", got, most)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		for _, tree := range someTrees(t, 5) {
+			if got, most := tree.TextBytes(), tree.MaxTextBytes(); got > most || got*8 < most {
+				t.Errorf("%d bytes, said to be at most %d", got, most)
+			}
+		}
+	})
 }
 
 // TestTreeSizes: tree_sizes cut the written text exactly into its trees, which

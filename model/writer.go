@@ -82,6 +82,26 @@ func treeText(i int, t *Tree) []byte {
 	return b.Bytes()
 }
 
+// TextBytes returns how many bytes of a model's text the tree takes, but for the digits
+// of its number.
+func (t *Tree) TextBytes() int { return len(treeText(0, t)) }
+
+// MaxTextBytes returns a bound of [Tree.TextBytes] that takes no time to find.
+func (t *Tree) MaxTextBytes() int {
+	const (
+		frame = 512 // keys and line ends
+		real  = 25  // -1.2345678901234567e-123 and what parts it from the next
+		whole = 21
+		split = 4*whole + 4*real + 4 // four numbers each, and the decision
+		leaf  = 2*real + whole
+	)
+	n := frame + len(t.Splits)*split + len(t.Leaves)*leaf
+	for _, s := range t.Splits {
+		n += whole * (1 + len(s.Category))
+	}
+	return n
+}
+
 // inner sums the leaves below each split: their rows, weight and mean value.
 func (t *Tree) inner() (counts []int, weights, values []float64) {
 	n := len(t.Splits)

@@ -59,6 +59,11 @@ func (b Bag) plain() bool { return (b.Negatives == 0 || b.Negatives == 1) && b.H
 // context ends, the members that are finished are the model, or what there is of
 // the first.
 func (b Bag) Train(ctx context.Context, d, valid *Dataset, k Keys, p Params, report func(Progress)) (*Result, error) {
+	return b.trainIn(ctx, d, valid, k, newRoom(d.features), p, report)
+}
+
+// trainIn is [Bag.Train] of as many trees as there is room for.
+func (b Bag) trainIn(ctx context.Context, d, valid *Dataset, k Keys, has *room, p Params, report func(Progress)) (*Result, error) {
 	if err := errors.Join(b.ValidateFor(d, k), p.Validate(), p.ValidateFor(d)); err != nil {
 		return nil, err
 	}
@@ -67,7 +72,7 @@ func (b Bag) Train(ctx context.Context, d, valid *Dataset, k Keys, p Params, rep
 		if !b.plain() {
 			d = s.of(d, nil)
 		}
-		return Train(ctx, d, valid, p, report)
+		return trainBeside(ctx, d, valid, nil, has, p, report)
 	}
 	without, err := b.deal(d, k, p.Seed)
 	if err != nil {
@@ -77,7 +82,7 @@ func (b Bag) Train(ctx context.Context, d, valid *Dataset, k Keys, p Params, rep
 	for m := range b.Members {
 		one := p
 		one.Seed += uint64(m)
-		done, err := j.member(ctx, m, one, func(at Progress) {
+		done, err := j.member(ctx, m, has.share(b.Members, d.spec.Base), one, func(at Progress) {
 			if report != nil {
 				at.Member, at.Members = m+1, b.Members
 				report(at)

@@ -33,7 +33,7 @@ func newJoiner(d, valid *Dataset, s *chosen, without []int) *joiner {
 
 // member trains one; false: the context ended before it was whole, and it is not
 // the first.
-func (j *joiner) member(ctx context.Context, m int, p Params, report func(Progress)) (done bool, err error) {
+func (j *joiner) member(ctx context.Context, m int, has *room, p Params, report func(Progress)) (done bool, err error) {
 	var in, left []int // places among the drawn rows; rows
 	for place, row := range j.drawn.rows {
 		if j.bagged.Without[row] != m {
@@ -52,7 +52,7 @@ func (j *joiner) member(ctx context.Context, m int, p Params, report func(Progre
 	if valid != nil && p.EarlyStopping == 0 {
 		others, valid = append(others, &scored{d: valid}), nil
 	}
-	r, err := trainBeside(ctx, j.drawn.of(j.d, in), valid, others, p, report)
+	r, err := trainBeside(ctx, j.drawn.of(j.d, in), valid, others, has, p, report)
 	if err != nil {
 		return false, err
 	}
@@ -91,7 +91,7 @@ func (j *joiner) join(p *Params) *Result {
 		Trees: slices.Clone(first.Trees[:first.Base]),
 	}
 	for _, m := range j.bagged.Members {
-		r.Stopped = r.Stopped || m.Stopped
+		r.Stopped, r.Full = r.Stopped || m.Stopped, r.Full || m.Full
 		for _, t := range m.Trees[m.Base:] {
 			r.Trees = append(r.Trees, scaled(t, 1/n))
 		}

@@ -34,6 +34,7 @@ type Result struct {
 	Metric      Metric  // that the validation set was judged by; "" without one
 	Best        float64 // its value after the last of Trees
 	Stopped     bool    // early: the validation set got no better
+	Full        bool    // with more trees the text could be larger than [model.MaxBytes]
 	Interrupted bool    // the context ended before the last tree
 
 	Bagged *Bagged // nil: one training, not members
@@ -59,7 +60,7 @@ type Progress struct {
 // number of threads. When the context ends, training stops after the tree at
 // hand and what there is is returned without an error, unless it is nothing.
 func Train(ctx context.Context, d, valid *Dataset, p Params, report func(Progress)) (*Result, error) {
-	return trainBeside(ctx, d, valid, nil, p, report)
+	return trainBeside(ctx, d, valid, nil, newRoom(d.features), p, report)
 }
 
 // scored are rows that the trees score while they are grown, without a say in
@@ -70,8 +71,9 @@ type scored struct {
 	best  []float64 // the scores after the best tree, where training may go back to it
 }
 
-// trainBeside is [Train] with others that are scored beside it.
-func trainBeside(ctx context.Context, d, valid *Dataset, others []*scored, p Params, report func(Progress)) (*Result, error) {
+// trainBeside is [Train] with others that are scored beside it, of as many trees as
+// there is room for.
+func trainBeside(ctx context.Context, d, valid *Dataset, others []*scored, has *room, p Params, report func(Progress)) (*Result, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
@@ -85,6 +87,7 @@ func trainBeside(ctx context.Context, d, valid *Dataset, others []*scored, p Par
 		return nil, errors.New("early stopping needs a validation set")
 	}
 	b := newBooster(d, valid, others, p)
+	b.room = has
 	grown := 0
 	for tree := range p.Trees {
 		if ctx.Err() != nil {
@@ -98,6 +101,10 @@ func trainBeside(ctx context.Context, d, valid *Dataset, others []*scored, p Par
 		}
 		if b.stop() {
 			b.result.Stopped = true
+			break
+		}
+		if b.room.full(b.result.Trees) && tree+1 < p.Trees {
+			b.result.Full = true
 			break
 		}
 	}
@@ -123,6 +130,7 @@ type booster struct {
 	outside   []uint16 // leaves of the rows that the last tree was not grown on
 	judge     *judge   // nil without a validation set
 	others    []*scored
+	room      *room
 	best      []float64 // the scores after the best tree, where training may go back to it
 }
 

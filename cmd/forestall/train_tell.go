@@ -56,6 +56,19 @@ func (f *fitted) textTrees() string {
 	return text
 }
 
+// textEnd says why there are no more trees, if not for being told how many.
+func (f *fitted) textEnd() string {
+	switch {
+	case f.Interrupted:
+		return "; interrupted"
+	case f.Full:
+		return fmt.Sprintf("; no more, for their text would be larger than the %d MiB that a model may have", model.MaxBytes>>20)
+	case f.Stopped:
+		return "; stopped early"
+	}
+	return ""
+}
+
 // tell prints what was done.
 func (c *trainCmd) tell(g *globals, in *trainInput, f *fitted, card *model.Card, reading time.Duration) {
 	fmt.Fprintf(g.out, "Read %s of %s in %s", textCount(in.rows, "row"), textCount(len(f.Features), "feature"), textDuration(reading))
@@ -77,12 +90,7 @@ func (c *trainCmd) tell(g *globals, in *trainInput, f *fitted, card *model.Card,
 		fmt.Fprintf(g.out, " on %s", textCount(f.rows, "row"))
 	}
 	fmt.Fprintf(g.out, " in %s", textDuration(f.took))
-	switch {
-	case f.Interrupted:
-		fmt.Fprint(g.out, "; interrupted")
-	case f.Stopped:
-		fmt.Fprint(g.out, "; stopped early")
-	}
+	fmt.Fprint(g.out, f.textEnd())
 	if f.trials == nil && f.Metric != "" {
 		fmt.Fprintf(g.out, "; %s on %s: %.5f", f.Metric, c.Valid, f.Best)
 	}
