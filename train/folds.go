@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 )
 
 // Split says how the rows of a table are parted into those to train on and
@@ -99,7 +98,7 @@ func (s Split) Cut(d *Dataset, k Keys, rows []int) (folds []Fold, err error) {
 		var f Fold
 		f.Train, f.Valid = s.last(k, rows, s.Holdout)
 		if len(f.Valid) > 0 {
-			f.Name = span(k.Time[f.Valid[0]], k.Time[f.Valid[len(f.Valid)-1]])
+			f.Name = k.span(k.Time[f.Valid[0]], k.Time[f.Valid[len(f.Valid)-1]])
 		}
 		folds = []Fold{f}
 	case Prequential:
@@ -181,16 +180,16 @@ func (s Split) rolling(k Keys, rows []int) (folds []Fold, err error) {
 	n := math.Floor((end-first)/s.TestWindow + 0.5)
 	if !(n >= 1) {
 		return nil, fmt.Errorf("the times from %s have no room for a train_window of %g, an embargo of %g and a test_window of %g; shorten them",
-			span(begin, end), s.TrainWindow, s.Embargo, s.TestWindow)
+			k.span(begin, end), s.TrainWindow, s.Embargo, s.TestWindow)
 	}
 	if n > maxFolds {
-		return nil, fmt.Errorf("a test_window of %g makes %.0f folds of the times from %s; at most %d are made: lengthen it", s.TestWindow, n, span(begin, end), maxFolds)
+		return nil, fmt.Errorf("a test_window of %g makes %.0f folds of the times from %s; at most %d are made: lengthen it", s.TestWindow, n, k.span(begin, end), maxFolds)
 	}
 	for i := range int(n) {
 		test := first + float64(i)*s.TestWindow
 		train := test - s.Embargo - s.TrainWindow
 		folds = append(folds, Fold{
-			Name:  span(test, test+s.TestWindow),
+			Name:  k.span(test, test+s.TestWindow),
 			Train: order[since(k, order, train):since(k, order, test-s.Embargo)],
 			Valid: order[since(k, order, test):since(k, order, test+s.TestWindow)],
 		})
@@ -198,11 +197,8 @@ func (s Split) rolling(k Keys, rows []int) (folds []Fold, err error) {
 	return folds, nil
 }
 
-// span names a stretch of time in the table's unit. Times of day in microseconds
-// have sixteen digits, all of which tell something.
-func span(begin, end float64) string {
-	return strconv.FormatFloat(begin, 'f', -1, 64) + " to " + strconv.FormatFloat(end, 'f', -1, 64)
-}
+// span names a stretch of time in the table's unit.
+func (k Keys) span(begin, end float64) string { return k.Unit.Time(begin) + " to " + k.Unit.Time(end) }
 
 // check reports a fold that teaches or judges nothing.
 func (s Split) check(d *Dataset, f *Fold) error {

@@ -98,11 +98,19 @@ func TestCutPrequential(t *testing.T) {
 
 // A time in microseconds is told with all of its digits.
 func TestSpan(t *testing.T) {
-	if got, want := span(1577836800000000, 1577836800000000.5), "1577836800000000 to 1577836800000000.5"; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
-	if got, want := span(-0.1, 30), "-0.1 to 30"; got != want {
-		t.Errorf("%q, want %q", got, want)
+	hours := ParseTimeUnit("hours")
+	hours.Text = true
+	for want, tc := range map[string]struct {
+		unit       TimeUnit
+		begin, end float64
+	}{
+		"1577836800000000 to 1577836800000000.5":           {TimeUnit{}, 1577836800000000, 1577836800000000.5},
+		"-0.1 to 30":                                       {ParseTimeUnit("hours"), -0.1, 30},
+		"1969-12-31T23:30:00Z to 2020-01-01T00:00:00.036Z": {hours, -0.5, 438288.00001},
+	} {
+		if got := (Keys{Unit: tc.unit}).span(tc.begin, tc.end); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 

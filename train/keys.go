@@ -11,6 +11,7 @@ import (
 // Keys places the rows of a table: when they were taken and of which component.
 type Keys struct {
 	Time  []float64 // of each row, in the table's unit; nil: not told
+	Unit  TimeUnit  // of Time
 	Group []int     // number of each row's component, from 0 in the order of the table; nil: not told
 	// Outcome is the label that probabilities are of, where it is another than the
 	// one that is trained for; NaN where it is not known. nil: the label.
@@ -19,6 +20,7 @@ type Keys struct {
 
 // Subset returns the keys of the given rows, in their order.
 func (k Keys) Subset(rows []int) (s Keys) {
+	s.Unit = k.Unit
 	if k.Time != nil {
 		s.Time = pick(k.Time, rows)
 	}
@@ -32,9 +34,10 @@ func (k Keys) Subset(rows []int) (s Keys) {
 }
 
 // ReadKeys reads the columns of a table that hold the time of each row, a
-// number, and its component, any text; "" for a column that there is not. A row
-// without one of them is an error that names the file and the line.
-func ReadKeys(ctx context.Context, path, time, group string) (Keys, error) {
+// number in the unit or text, and its component, any text; "" for a column that
+// there is not. A row without one of them is an error that names the file and the
+// line.
+func ReadKeys(ctx context.Context, path, time, group string, unit TimeUnit) (Keys, error) {
 	var k Keys
 	var columns []string
 	if time != "" {
@@ -48,6 +51,7 @@ func ReadKeys(ctx context.Context, path, time, group string) (Keys, error) {
 	}
 	defer t.Close()
 	var components Names
+	known := TextTimes(t, unit, columns...)
 	err = ScanText(ctx, t, columns, group, func(row []float64, name string) error {
 		if time != "" {
 			if math.IsNaN(row[0]) {
@@ -63,6 +67,9 @@ func ReadKeys(ctx context.Context, path, time, group string) (Keys, error) {
 		}
 		return nil
 	})
+	if err == nil {
+		k.Unit, err = known()
+	}
 	return k, err
 }
 

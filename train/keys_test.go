@@ -1,6 +1,7 @@
 package train
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,10 +22,10 @@ func TestReadKeys(t *testing.T) {
 		{},
 		{time: "x", err: "t.csv: line 2: column x: the cell is empty"},
 		{group: "x", err: "t.csv: line 2: column x: the cell is empty"},
-		{time: "unit", err: `line 2, column 1 (unit): "gpu/n2/0" is not a number`},
+		{time: "unit", err: `line 2, column 1 (unit): "gpu/n2/0" is neither a number nor a time such as 2026-11-26T15:04:05Z`},
 		{group: "y", err: `column "y" is missing`},
 	} {
-		got, err := ReadKeys(t.Context(), path, c.time, c.group)
+		got, err := ReadKeys(t.Context(), path, c.time, c.group, TimeUnit{})
 		if c.err != "" {
 			if err == nil || !strings.Contains(err.Error(), c.err) {
 				t.Errorf("%+v: error %v", c, err)
@@ -32,5 +33,22 @@ func TestReadKeys(t *testing.T) {
 		} else if d := cmp.Diff(c.want, got); d != "" || err != nil {
 			t.Errorf("time %q, group %q: error %v, (-want +got):\n%s", c.time, c.group, err, d)
 		}
+	}
+}
+
+// Times that are text are since 1970 in the unit that was told, hours without one.
+func TestReadTextTimes(t *testing.T) {
+	path := writeTable(t, "t.csv", []byte("at,x\n1970-01-02T00:30:00Z,1\n1970-01-01 12:00,2\n1970-01-03,3\n"))
+	for name, want := range map[string][]float64{"": {24.5, 12, 48}, NoTimeUnit: {24.5, 12, 48}, "hours": {24.5, 12, 48}, "minutes": {1470, 720, 2880}} {
+		k, err := ReadKeys(t.Context(), path, "at", "", ParseTimeUnit(name))
+		if err != nil || !slices.Equal(k.Time, want) || !k.Unit.Text || k.Unit.PerDay == 0 {
+			t.Errorf("unit %q: %+v, %v", name, k, err)
+		}
+		if sub := k.Subset([]int{2}); sub.Unit != k.Unit {
+			t.Errorf("unit %q: of a subset %+v", name, sub.Unit)
+		}
+	}
+	if _, err := ReadKeys(t.Context(), path, "at", "", ParseTimeUnit("cycles")); err == nil || err.Error() != path+": the times are text, which can be read in units of the clock, from ns to weeks, and not in cycles" {
+		t.Errorf("in cycles: %v", err)
 	}
 }

@@ -1,12 +1,24 @@
 package train
 
-import "strings"
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stratoswarm/forestall/train/table"
+)
 
 // TimeUnit is the unit of a table's times.
 type TimeUnit struct {
 	Name   string  // as it was given
 	PerDay float64 // how many are a day; 0: not a unit of the clock, such as cycles
+	Text   bool    // the table has its times as text, and they are counted from 1970 on
 }
+
+// NoTimeUnit is the name of the unit where none is told.
+const NoTimeUnit = "units"
 
 // ParseTimeUnit knows nanoseconds, microseconds, milliseconds, seconds, minutes, hours, days and weeks, in
 // the singular or plural or abbreviated; any other name is a unit of its own.
@@ -44,4 +56,36 @@ func (u TimeUnit) Rate() (name string, units float64) {
 		return "units", 1
 	}
 	return u.Name, 1
+}
+
+// Time writes a time: that of a table which has text as text, any other as the number
+// that it is, with all of its digits.
+func (u TimeUnit) Time(v float64) string {
+	if !u.Text {
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	whole, part := math.Modf(v * 86_400 / u.PerDay)
+	return time.Unix(int64(whole), int64(math.Round(part*1e3)*1e6)).UTC().Format("2006-01-02T15:04:05.999Z07:00")
+}
+
+// TextTimes has columns of a table read as times, which may be text: see
+// [table.Table.Times]. Text is in the unit, in hours if none is told. It is called
+// before the table is read; known is called after that and returns the unit that the
+// times are in.
+func TextTimes(t *table.Table, u TimeUnit, columns ...string) (known func() (TimeUnit, error)) {
+	clock := u
+	if u.PerDay == 0 {
+		clock = ParseTimeUnit("hours")
+	}
+	t.Times(clock.PerDay, columns...)
+	return func() (TimeUnit, error) {
+		switch {
+		case !t.TextTimes():
+			return u, nil
+		case u.PerDay == 0 && u.Name != NoTimeUnit && u.Name != "":
+			return u, fmt.Errorf("%s: the times are text, which can be read in units of the clock, from ns to weeks, and not in %s", t.Path(), u.Name)
+		}
+		clock.Text = true
+		return clock, nil
+	}
 }

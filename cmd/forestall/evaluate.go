@@ -17,8 +17,8 @@ type evaluateCmd struct {
 	Table     string    `required:"" placeholder:"FILE" help:"Table to measure on, CSV or Parquet; rows that were not used for training."`
 	Label     string    `required:"" placeholder:"COL" help:"Column with what came to pass: 0 or 1."`
 	Group     string    `placeholder:"COL" help:"Column with the component, a name or a number. Intervals then come from drawing whole components."`
-	Time      string    `placeholder:"COL" help:"Column with the time of the row, a number; with --group alarms are judged."`
-	TimeUnit  string    `default:"units" placeholder:"UNIT" help:"Unit of the times. Units of the clock from ns to weeks are known, and alarms are then counted for each 1,000 component-days; with any other unit, such as cycles, for each 1,000 of it."`
+	Time      string    `placeholder:"COL" help:"Column with the time of the row, a number or text such as 2026-11-26T15:04:05Z; with --group alarms are judged."`
+	TimeUnit  string    `default:"units" placeholder:"UNIT" help:"Unit of the times. Units of the clock from ns to weeks are known, and alarms are then counted for each 1,000 component-days; with any other unit, such as cycles, for each 1,000 of it. Times that are text are in hours unless told."`
 	EventTime string    `placeholder:"COL" help:"Column with the time of the incident that the row announces; without it an incident happens at the last of a run of positive rows."`
 	Lead      float64   `default:"0" placeholder:"TIME" help:"Time, in the unit of --time, that an alarm must leave; with less it is late and catches nothing."`
 	Budget    []float64 `default:"0.1,1,10" placeholder:"N" help:"False alarms to accept for each 1,000 component-days (${default}); the threshold of each is chosen on this table."`
@@ -33,6 +33,8 @@ type evaluateCmd struct {
 	// Of a command that asks for an evaluation.
 	notes []string // for the report
 	only  []bool   // of each row of the table, whether it is measured on: those that the model has not seen; nil: all are
+
+	textTimes bool // found in the table
 }
 
 // Help adds to the command's help.
@@ -96,9 +98,16 @@ func (c *evaluateCmd) options() train.EvaluateOptions {
 		detail = examplesShown
 	}
 	return train.EvaluateOptions{
-		Detail: detail, Budgets: c.Budget, Thresholds: c.Threshold, Unit: train.ParseTimeUnit(c.TimeUnit), Lead: c.Lead,
+		Detail: detail, Budgets: c.Budget, Thresholds: c.Threshold, Unit: c.unit(), Lead: c.Lead,
 		Bootstrap: c.Bootstrap, Seed: c.Seed, Threads: c.Threads,
 	}
+}
+
+// unit returns the unit of the times.
+func (c *evaluateCmd) unit() train.TimeUnit {
+	u := train.ParseTimeUnit(c.TimeUnit)
+	u.Text = c.textTimes
+	return u
 }
 
 // evaluated is what was found.
@@ -184,6 +193,7 @@ func (c *evaluateCmd) score(g *globals, in *table.Table, m, other *model.Model) 
 	s := &train.Scores{}
 	var components train.Names
 	n, at := m.NumFeatures(), -1
+	known := train.TextTimes(in, c.unit(), c.Time, c.EventTime)
 	err := train.ScanText(g.ctx, in, columns, c.Group, func(row []float64, component string) error {
 		if at++; c.only != nil {
 			if at >= len(c.only) || !c.only[at] {
@@ -228,6 +238,11 @@ func (c *evaluateCmd) score(g *globals, in *table.Table, m, other *model.Model) 
 	})
 	if err == nil && len(s.Probability) == 0 {
 		err = fmt.Errorf("%s: there are no rows", c.Table)
+	}
+	if err == nil {
+		var u train.TimeUnit
+		u, err = known()
+		c.TimeUnit, c.textTimes = u.Name, u.Text
 	}
 	s.Groups = components.All()
 	return s, otherScores, err

@@ -143,5 +143,5 @@ func (c *trainCmd) keysOf(ctx context.Context, path string) (train.Keys, error) 
 	if c.Group == "" || !slices.Contains(t.Columns(), c.Group) {
 		return train.Keys{}, nil
 	}
-	return train.ReadKeys(ctx, path, "", c.Group)
+	return train.ReadKeys(ctx, path, "", c.Group, train.TimeUnit{})
 }

@@ -12,7 +12,7 @@ import (
 // reportFlags ask for a page about the model that is trained.
 type reportFlags struct {
 	Report   string `placeholder:"FILE" help:"Write a page about the model as evaluate does, on the --valid table or the rows of --holdout, with alarms where --group and --time are there."`
-	TimeUnit string `default:"units" placeholder:"UNIT" help:"Unit of --time in the report, as evaluate knows it."`
+	TimeUnit string `default:"units" placeholder:"UNIT" help:"Unit of --time, as evaluate knows it."`
 }
 
 // checkReport finds out before the training what would be found after it.

@@ -113,7 +113,7 @@ func TestTrainReportRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := train.ReadKeys(t.Context(), table, "hour", "")
+	k, err := train.ReadKeys(t.Context(), table, "hour", "", train.TimeUnit{})
 	if err != nil {
 		t.Fatal(err)
 	}

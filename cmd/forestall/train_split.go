@@ -15,7 +15,7 @@ import (
 
 // splitFlags say which rows train and which judge.
 type splitFlags struct {
-	Time        string   `group:"Rows held out" placeholder:"COL" help:"Column with the time of the row, a number. It is no feature unless --keep names it."`
+	Time        string   `group:"Rows held out" placeholder:"COL" help:"Column with the time of the row, a number, or text such as 2026-11-26T15:04:05Z, which is read in --time-unit, hours unless told. It is no feature unless --keep names it."`
 	Group       string   `group:"Rows held out" placeholder:"COL" help:"Column with the component, a name or a number. It is no feature unless --keep names it."`
 	Keep        []string `group:"Rows held out" placeholder:"COL,.." help:"Columns that are features although --time or --group names them."`
 	Split       string   `group:"Rows held out" placeholder:"KIND" default:"" enum:",time,prequential,group" help:"How rows are held out: time (the last ones), prequential (a window of time after each training window, rolling), group (each component once). By default what the flags below tell, with --search time or else group."`
@@ -133,7 +133,7 @@ func (f *splitFlags) drop() (names []string) {
 
 // keys reads the columns of the flags that place the rows of a table.
 func (c *trainCmd) keys(ctx context.Context, table string, d *train.Dataset) (train.Keys, error) {
-	k, err := train.ReadKeys(ctx, table, c.Time, c.Group)
+	k, err := train.ReadKeys(ctx, table, c.Time, c.Group, train.ParseTimeUnit(c.TimeUnit))
 	if err == nil && c.CalibrateLabel != "" {
 		k.Outcome, err = train.ReadOutcome(ctx, table, c.CalibrateLabel)
 	}
@@ -144,6 +144,9 @@ func (c *trainCmd) keys(ctx context.Context, table string, d *train.Dataset) (tr
 		if n != 0 && n != d.Rows() {
 			return k, fmt.Errorf("%s: the file changed while it was read", table)
 		}
+	}
+	if k.Unit.Text {
+		c.TimeUnit = k.Unit.Name
 	}
 	return k, nil
 }

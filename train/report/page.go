@@ -52,7 +52,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"percent": percent, "percents": percents, "number": number, "span": span, "rounded": rounded, "roundedSpan": roundedSpan, "signed": signed, "count": count,
 	"probability": probability, "day": func(t time.Time) string { return t.UTC().Format("2 January 2006") },
 	"moment": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }, "known": known, "add": func(a, b int) int { return a + b },
-	"plural": plural, "amount": amount,
+	"plural": plural, "amount": amount, "at": at,
 }).Parse(pageHTML))
 
 // Render writes the page: HTML with its style and drawings inside, and no

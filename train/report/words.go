@@ -93,6 +93,14 @@ func count(n int) string {
 	return sign + b.String()
 }
 
+// at writes a time of a table as it stands there, a number shortened.
+func at(unit train.TimeUnit, v float64) string {
+	if unit.Text {
+		return unit.Time(v)
+	}
+	return number(v)
+}
+
 // amount writes a number with its unit, in the singular of one.
 func amount(v float64, unit string) string {
 	text := number(v)

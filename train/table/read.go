@@ -144,6 +144,9 @@ func (t *Table) Read(ctx context.Context, r Reading) error {
 	}
 	rd.work(ctx)
 	workers.Wait()
+	if rd.err == nil {
+		return t.checkTimes()
+	}
 	return rd.err
 }
 

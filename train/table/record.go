@@ -15,15 +15,23 @@ type recordParser struct {
 	text    int   // column that is read as text, which target leaves out; -1: none
 	number  int   // where its value as a number goes; -1: nowhere
 	code    int   // where its code goes
+	clock   *clock
+	times   []int // per column where its value goes if it is a time, which target leaves out; -1: it is none; nil: none is
 }
 
-func newRecordParser(columns []string, target []int, text int) recordParser {
-	p := recordParser{columns: columns, target: slices.Clone(target), text: text, number: -1}
+func newRecordParser(columns []string, target []int, text int, clock *clock) recordParser {
+	p := recordParser{columns: columns, target: slices.Clone(target), text: text, number: -1, clock: clock}
 	for _, t := range target {
 		p.code = max(p.code, t+1)
 	}
 	if text >= 0 {
 		p.number, p.target[text] = target[text], -1
+	}
+	if clock != nil {
+		p.times = slices.Repeat([]int{-1}, len(columns))
+		for _, column := range clock.columns {
+			p.times[column], p.target[column] = target[column], -1
+		}
 	}
 	return p
 }
@@ -71,8 +79,12 @@ func (p *recordParser) record(text []byte, end int, dst []float64, stride int, w
 			dst[p.code*stride] = words.code(cell)
 			target = p.number
 		}
+		parse := parseNumber
+		if p.times != nil && p.times[column] >= 0 {
+			target, parse = p.times[column], p.clock.parse
+		}
 		if target >= 0 {
-			if dst[target*stride], err = parseNumber(cell); err != nil {
+			if dst[target*stride], err = parse(cell); err != nil {
 				if not := (*NotNumber)(nil); errors.As(err, &not) {
 					not.Column = p.columns[column]
 				}

@@ -37,6 +37,7 @@ type Table struct {
 	target  []int    // per column of the file its place among the selected; -1: not selected
 	width   int      // columns selected, and that of text
 	text    int      // column of the file that is read as text; -1: none
+	clock   *clock   // of the columns of times; nil: none may be text
 }
 
 // rowFormat is how a kind of file holds its rows.

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stratoswarm/forestall/model"
+)
+
+// asText returns a copy of a plainTable whose times are text.
+func asText(t *testing.T, table string) string {
+	t.Helper()
+	text, err := os.ReadFile(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	for i, line := range lines[1:] {
+		cells := strings.Split(strings.TrimSpace(line), ",")
+		if len(cells) < 7 {
+			continue
+		}
+		for _, c := range []int{1, 6} { // hour, at
+			hours, err := strconv.Atoi(cells[c])
+			if err != nil {
+				t.Fatal(err)
+			}
+			cells[c] = time.Date(2026, 1, 1, hours, 0, 0, 0, time.UTC).Format("2006-01-02 15:04:05+00:00")
+		}
+		lines[i+1] = strings.Join(cells, ",") + "\n"
+	}
+	path := filepath.Join(t.TempDir(), filepath.Base(table))
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Times that are text are times like any other, in hours unless told.
+func TestTextTimes(t *testing.T) {
+	table, test := plainTable(t, "t.csv", 30, 5), plainTable(t, "test.csv", 12, 6)
+	var models, said, measured [2]string
+	page := filepath.Join(t.TempDir(), "r.html")
+	for i, of := range []func(*testing.T, string) string{func(_ *testing.T, table string) string { return table }, asText} {
+		dir := filepath.Join(t.TempDir(), "m")
+		said[i] = runs(t, "train", "--table", of(t, table), "--label", "fails", "--drop", "note,at", "--group", "unit", "--time", "hour", "--out", dir, "--trees", "20", "--min-leaf", "5",
+			"--holdout", "20%", "--embargo", "2", "--half-life", "48", "--calibrate", "10%", "--report", page, "--time-unit", []string{"hours", "units"}[i])
+		text, err := os.ReadFile(filepath.Join(dir, model.TreesFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		models[i] = string(text)
+		measured[i] = runs(t, "evaluate", "--model", dir, "--table", of(t, test), "--label", "fails", "--group", "unit", "--time", "hour", "--event-time", "at", "--lead", "2", "--json",
+			"--time-unit", []string{"hours", "units"}[i])
+	}
+	if models[0] != models[1] || measured[0] != measured[1] {
+		t.Error("with times that are text another model is trained, or is measured otherwise")
+	}
+	fold := regexp.MustCompile(`hour (\d+) to (\d+)`).FindStringSubmatch(said[0])
+	if fold == nil || !strings.Contains(said[0], "embargo 2 h") || !strings.Contains(said[1], "embargo 2 h") {
+		t.Fatalf("training says\n%s\nand\n%s", said[0], said[1])
+	}
+	var days [2]string
+	for i := range days {
+		hours, _ := strconv.Atoi(fold[i+1])
+		days[i] = time.Date(2026, 1, 1, hours, 0, 0, 0, time.UTC).Format(time.RFC3339)
+	}
+	if want := fmt.Sprintf("hour %s to %s", days[0], days[1]); !strings.Contains(said[1], want) {
+		t.Errorf("training says\n%s\nwithout %q", said[1], want)
+	}
+	html, err := os.ReadFile(page)
+	if want := fmt.Sprintf("from %s to %s</dd>", days[0], days[1]); err != nil || !strings.Contains(string(html), want) {
+		t.Errorf("the page lacks %q (%v)", want, err)
+	}
+	text := asText(t, table)
+	fails(t, text+": the times are text, which can be read in units of the clock, from ns to weeks, and not in cycles",
+		"train", "--table", text, "--label", "fails", "--drop", "note,at", "--group", "unit", "--time", "hour", "--out", t.TempDir(), "--holdout", "20%", "--time-unit", "cycles")
+}

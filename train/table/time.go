@@ -1,0 +1,77 @@
+package table
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// clock reads columns of times.
+type clock struct {
+	perDay  float64     // the unit: how many are a day
+	columns []int       // of the file
+	texts   atomic.Bool // some cells were text
+	numbers atomic.Bool // some were numbers
+}
+
+// Times has [Table.Read] take text for a time too in some columns of a CSV file, where
+// there are such: RFC 3339, with a blank for the T, without seconds or a zone, which
+// then is UTC, or a date. Their values are since 1970, in a unit of which perDay are a
+// day. It is called before [Table.Select].
+func (t *Table) Times(perDay float64, columns ...string) {
+	c := &clock{perDay: perDay}
+	for _, name := range columns {
+		if at := slices.Index(t.columns, name); at >= 0 {
+			c.columns = append(c.columns, at)
+		}
+	}
+	if f, ok := t.rows.(*csvFile); ok {
+		f.clock = c
+		t.clock = c
+	}
+}
+
+// TextTimes reports whether the columns of [Table.Times] hold text. It is called after
+// Read.
+func (t *Table) TextTimes() bool { return t.clock != nil && t.clock.texts.Load() }
+
+// checkTimes reports columns of times in which numbers stand among text: what those
+// mean is not known.
+func (t *Table) checkTimes() error {
+	if c := t.clock; c != nil && c.texts.Load() && c.numbers.Load() {
+		return fmt.Errorf("%s: the times are text in some cells and numbers in others", t.path)
+	}
+	return nil
+}
+
+// timeForms are the texts that are times, of which Go reads fractions of a second too.
+var timeForms = []string{
+	time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly,
+}
+
+var errTime = errors.New("is neither a number nor a time such as 2026-11-26T15:04:05Z")
+
+// parse reads a cell.
+func (c *clock) parse(cell []byte) (float64, error) {
+	cell = bytes.TrimSpace(cell)
+	v, err := parseNumber(cell)
+	if err == nil {
+		if v == v {
+			c.numbers.Store(true)
+		}
+		return v, nil
+	}
+	for _, form := range timeForms {
+		if t, no := time.Parse(form, string(cell)); no == nil {
+			c.texts.Store(true)
+			return (float64(t.Unix()) + float64(t.Nanosecond())/1e9) * c.perDay / 86_400, nil
+		}
+	}
+	if not := (*NotNumber)(nil); errors.As(err, &not) {
+		return 0, fmt.Errorf("%.40q %w", cell, errTime)
+	}
+	return 0, err
+}

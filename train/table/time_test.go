@@ -1,0 +1,84 @@
+package table
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// readTimes returns two columns, of which at holds times, and what it says as text.
+func readTimes(path string, threads int) (at, x []float64, said []string, text bool, err error) {
+	t, err := Open(path)
+	if err != nil {
+		return nil, nil, nil, false, err
+	}
+	defer t.Close()
+	t.Times(24, "at", "", "gone")
+	if err := t.SelectText([]string{"at", "x"}, "at"); err != nil {
+		return nil, nil, nil, false, err
+	}
+	err = t.Read(context.Background(), Reading{Threads: threads, InOrder: true, Do: func(b *Block) error {
+		at, x = append(at, b.Column(0)...), append(x, b.Column(1)...)
+		for i := range b.Rows {
+			said = append(said, b.Text(i))
+		}
+		return nil
+	}})
+	return at, x, said, t.TextTimes(), err
+}
+
+// TestTextTimes: times are read in every form that is known, and in parallel as by one.
+func TestTextTimes(t *testing.T) {
+	texts := []string{
+		"1970-01-01T01:00:00Z", "1970-01-01T01:00:00+01:00", "1970-01-01 03:00:00-02:00", "1970-01-01T02:00:00.9", `"1970-01-02 00:00:00"`,
+		"1970-01-02T00:30", " 1970-01-02 00:30 ", "1970-01-03", "NA", "", "2026-11-26T15:04:05.25Z",
+	}
+	want := []float64{1, 0, 5, 2 + 0.9/3600, 24, 24.5, 24.5, 48, missing, missing, 1795705445.25 / 3600}
+	var b strings.Builder
+	b.WriteString("x,at,z\n")
+	var all []float64
+	for i := range 40_000 {
+		fmt.Fprintf(&b, "%d,%s,no number\n", i, texts[i%len(texts)])
+		all = append(all, want[i%len(want)])
+	}
+	path := writeTable(t, "t.csv", []byte(b.String()))
+	for _, threads := range []int{1, 3} {
+		at, x, said, text, err := readTimes(path, threads)
+		if err != nil || !text || len(at) != len(all) || x[39_999] != 39_999 {
+			t.Fatalf("%d threads: %d times, text %v, %v", threads, len(at), text, err)
+		}
+		for i, v := range at {
+			if v != all[i] && !(v != v && all[i] != all[i]) {
+				t.Fatalf("%d threads: %s is %v, want %v", threads, texts[i%len(texts)], v, all[i])
+			}
+		}
+		if said[0] != texts[0] || said[8] != "" {
+			t.Errorf("%d threads: as text %q and %q", threads, said[0], said[8])
+		}
+	}
+}
+
+// TestNumberTimes: numbers stay what they are, and what is neither is an error.
+func TestNumberTimes(t *testing.T) {
+	at, _, _, text, err := readTimes(writeTable(t, "t.csv", []byte("at,x\n3,1\n1.5e3,2\nnan,3\n20260101,4\n")), 1)
+	if err != nil || text || !slices.Equal(at[:2], []float64{3, 1500}) || !math.IsNaN(at[2]) || at[3] != 20260101 {
+		t.Errorf("%v, text %v, %v", at, text, err)
+	}
+	for rows, want := range map[string]string{
+		"3,1\n1970-01-01,2\n":  ": the times are text in some cells and numbers in others",
+		"1970-01-01,2\n,1\n":   "",
+		"1,2\n1970-13-01,3\n":  `: line 3, column 1 (at): "1970-13-01" is neither a number nor a time such as 2026-11-26T15:04:05Z`,
+		"01/02/1970,2\n":       `: line 2, column 1 (at): "01/02/1970" is neither a number nor a time such as 2026-11-26T15:04:05Z`,
+		"inf,2\n":              `: line 2, column 1 (at): "inf" is infinite; write a missing value as an empty cell`,
+		"1970-01-01,1970-01\n": `: line 2, column 2 (x): "1970-01" is not a number; missing is an empty cell, NA or nan`,
+	} {
+		path := writeTable(t, "t.csv", []byte("at,x\n"+rows))
+		_, _, _, _, err := readTimes(path, 2)
+		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && got != path+want {
+			t.Errorf("%q: error %s\nwant %s%s", rows, got, path, want)
+		}
+	}
+}
