@@ -262,6 +262,7 @@ func TestPrometheusFailures(t *testing.T) {
 		{"always busy", status(503, "busy"), nil, "after 5 attempts: status 503"},
 		{"always too large", status(422, `{"error":"query processing would load too many samples into memory"}`), nil, "narrow it with matchers"},
 		{"another server's page", status(501, "<html>\n<p>no POST</p>\n</html>"), nil, "prometheus: status 501 Not Implemented: the answer is a page: is this a Prometheus server?"},
+		{"a gate's page", status(403, "<html>no</html>"), nil, "status 403 Forbidden: the answer is a page; check the token or password file"},
 		{"a web page", status(200, "<html></html>"), nil, "is this a Prometheus server?"},
 		{"another JSON", status(200, "[1]"), nil, "is this a Prometheus server?"},
 		{"values of another shape", status(200, `{"data":{"result":[{"metric":{},"values":[[1]]}]}}`), nil, `values "[[1]]": want [[TIME,"VALUE"],...]`},

@@ -74,8 +74,9 @@ func refusal(resp *http.Response) error {
 	if json.Unmarshal(b, &answer) == nil && answer.Error != "" {
 		text = answer.ErrorType + ": " + answer.Error
 	}
-	if strings.HasPrefix(text, "<") {
-		text = "the answer is a page: is this a Prometheus server?"
+	page := strings.HasPrefix(text, "<") // a gate's, where the status says that
+	if page {
+		text = "the answer is a page"
 	}
 	err := fmt.Errorf("status %s: %.300s", resp.Status, text)
 	switch {
@@ -85,6 +86,8 @@ func refusal(resp *http.Response) error {
 		return fmt.Errorf("%w; check the token or password file", err)
 	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented:
 		return passingError{err}
+	case page:
+		return fmt.Errorf("%w: is this a Prometheus server?", err)
 	}
 	return err
 }
