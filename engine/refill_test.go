@@ -152,8 +152,8 @@ func TestRefilledDeadGPU(t *testing.T) {
 		}
 		var learning sync.WaitGroup
 		after.telemetry.takeUp(t.Context(), &learning)
-		scrape(after, 30)
 		learning.Wait()
+		scrape(after, 30)
 		if all := after.telemetry.lanes.components(); len(all) != gpus || slices.Contains(all, dead) != (gpus == 4) {
 			t.Errorf("taken out for good, of %d GPUs: %v are known", gpus, all)
 		}
