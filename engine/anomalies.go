@@ -134,7 +134,9 @@ func (t *telemetry) learnPast(ctx context.Context, dir string) {
 	earlier, err := anomaly.NewWatch(cfg)
 	if err == nil {
 		err = replay(ctx, dir, start.Add(-cfg.Memory-cfg.Needs()), start, t.refillLimit, func(scrape []forestall.Sample) {
-			earlier.Replay(scrape[0].Component, scrape[0].Time, scrape)
+			if !t.takenOut(scrape) {
+				earlier.Replay(scrape[0].Component, scrape[0].Time, scrape)
+			}
 		})
 	}
 	switch {

@@ -117,7 +117,12 @@ func (t *telemetry) fill(ctx context.Context, l *lane) {
 	if err := t.recorder.Flush(); err != nil {
 		t.log.Warn("the newest scrapes are not on disk; they will be missing in new windows", "error", err)
 	}
-	p, err := reachOf(start.Add(time.Millisecond), l).play(ctx, t.recorder.dir, t.refillLimit, func(scrape []forestall.Sample) error { return l.store.Push(scrape, notMeasured) })
+	p, err := reachOf(start.Add(time.Millisecond), l).play(ctx, t.recorder.dir, t.refillLimit, func(scrape []forestall.Sample) error {
+		if t.takenOut(scrape) {
+			return nil
+		}
+		return l.store.Push(scrape, notMeasured)
+	})
 	for c, last := range p.components {
 		if known := t.lanes.with(c, func(*features.Window) {}); !known || start.Sub(last) > reachOf(start, l).longest[l.kind] {
 			l.store.Forget(c) // it is scraped no longer

@@ -133,6 +133,12 @@ func (t *telemetry) takeUp(ctx context.Context, all *sync.WaitGroup) {
 	t.drop(t.forgotten)
 }
 
+// takenOut reports whether a recorded scrape is of what was taken out for good before
+// this engine started.
+func (t *telemetry) takenOut(scrape []forestall.Sample) bool {
+	return slices.Contains(t.forgotten, scrape[0].Component) && scrape[0].Time.Before(t.refilled.start())
+}
+
 // refill plays what was recorded into the windows, which are empty, as the
 // engine filled them that recorded it. It is called before anything is scraped.
 // Windows that cannot be refilled fill with time.
@@ -171,6 +177,13 @@ func (r *refill) play(ctx context.Context, dir string, limit int64, now time.Tim
 		return true
 	})
 	return p, err
+}
+
+// start returns when what was recorded was taken up.
+func (r *refill) start() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.began
 }
 
 // any reports whether a component was refilled.

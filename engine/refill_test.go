@@ -164,6 +164,63 @@ func TestRefilledDeadGPU(t *testing.T) {
 	}
 }
 
+// TestTakenOutIsNotLearntFrom: of a GPU that was taken out for good nothing that was
+// recorded reaches the one in its place: no windows of a new model, and not what is usual.
+func TestTakenOutIsNotLearntFrom(t *testing.T) {
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	c := testConfig(t.TempDir())
+	c.GPU.Source, c.GPU.SimGPUs, c.Features.Host = "sim", 2, false
+	options := Options{Shim: []string{os.Args[0], "shim"}, Now: func() time.Time { return now }}
+	scrape := func(e *Engine, n int) {
+		t.Helper()
+		for range n {
+			now = now.Add(5 * time.Second)
+			e.telemetry.scrapeNode(t.Context())
+		}
+		if err := e.telemetry.recorder.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := New(c, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scrape(before, 100)
+	before.close()
+
+	replaced, other := forestall.GPU("n1", 0), forestall.GPU("n1", 1)
+	c.Features.Forget = []string{replaced.String()}
+	now = now.Add(10 * time.Second)
+	after, err := New(c, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer after.close()
+	var learning sync.WaitGroup
+	after.telemetry.takeUp(t.Context(), &learning)
+	learning.Wait()
+	scrape(after, 30)
+	champion, _ := after.telemetry.lanes.of(forestall.KindGPU)
+	fresh := *champion
+	fresh.store = features.NewStore(map[forestall.Kind]*features.Schema{forestall.KindGPU: champion.schema})
+	after.telemetry.fill(t.Context(), &fresh)
+	after.telemetry.learnPast(t.Context(), after.telemetry.recorder.dir)
+	for c, seen := range map[forestall.Component]time.Duration{replaced: 150 * time.Second, other: 640 * time.Second} {
+		var running, filled []float64
+		champion.store.With(c, func(w *features.Window) { running = w.Vector(nil) })
+		fresh.store.With(c, func(w *features.Window) { filled = w.Vector(nil) })
+		for i, name := range champion.schema.Names() {
+			if !strings.Contains(name, "latency") && i < len(filled) && math.Float64bits(running[i]) != math.Float64bits(filled[i]) && !(math.IsNaN(running[i]) && math.IsNaN(filled[i])) {
+				t.Errorf("%s: %s is %v in new windows, %v in those at work", c, name, filled[i], running[i])
+			}
+		}
+		s, _ := after.telemetry.unusual.watch.Standing(c)
+		if len(filled) == 0 || (s.Seen-seen).Abs() > time.Minute { // rows are of whole minutes
+			t.Errorf("%s: %d features, %s seen, want about %s", c, len(filled), s.Seen, seen)
+		}
+	}
+}
+
 // TestRefilledGPUOfAPage: so it is with a GPU of a page, until its target is gone.
 func TestRefilledGPUOfAPage(t *testing.T) {
 	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
