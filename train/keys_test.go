@@ -1,11 +1,14 @@
 package train
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stratoswarm/forestall/train/table"
 )
 
 func TestReadKeys(t *testing.T) {
@@ -50,5 +53,29 @@ func TestReadTextTimes(t *testing.T) {
 	}
 	if _, err := ReadKeys(t.Context(), path, "at", "", ParseTimeUnit("cycles")); err == nil || err.Error() != path+": the times are text, which can be read in units of the clock, from ns to weeks, and not in cycles" {
 		t.Errorf("in cycles: %v", err)
+	}
+}
+
+// Two columns of times are in one unit.
+func TestTextTimes(t *testing.T) {
+	for rows, want := range map[string]string{
+		"1970-01-02,1970-01-03\n1970-01-02,\n": "",
+		"1970-01-02,\n":                        "",
+		"1970-01-02,\n1970-01-02,5\n":          ": the times of column at are text, and those of column ends are numbers",
+	} {
+		path := writeTable(t, "t.csv", []byte("at,ends\n"+rows))
+		in, err := table.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := TextTimes(in, ParseTimeUnit(NoTimeUnit), "at", "ends", "")
+		if err := ScanText(t.Context(), in, []string{"at", "ends"}, "", func([]float64, string) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		in.Close()
+		u, err := known()
+		if got := fmt.Sprint(err); want != "" && got != path+want || want == "" && (err != nil || u.Name != "hours" || !u.Text) {
+			t.Errorf("%q: %+v, %v; want %q", rows, u, err, want)
+		}
 	}
 }

@@ -87,6 +87,7 @@ var badTables = []struct {
 	{"UTF-16", "\xff\xfea\x00,\x00y\x00\n\x00", Spec{}, ": the text is UTF-16; write it as UTF-8"},
 	{"column twice", "a,b,a,y\n1,2,3,0\n", Spec{}, `: line 1: column "a" appears twice, as column 1 and column 3`},
 	{"no label", "a,b\n1,0\n", Spec{}, `: line 1: column "y" is missing; the file has a, b`},
+	{"a comma in a name", "\"a,b\",c\n1,0\n", Spec{}, `: line 1: column "y" is missing; the file has "a,b", c`},
 	{"another separator", "a;b;y\n1;2;0\n", Spec{}, `: line 1: column "y" is missing; the file has a;b;y. Are its cells separated by ';'? Write commas`},
 	{"no such column to drop", "a,y\n1,0\n", Spec{Drop: []string{"z"}}, `: line 1: column "z" is missing; the file has a, y`},
 	{"no such weight", "a,y\n1,0\n", Spec{Weight: "z"}, `: line 1: column "z" is missing; the file has a, y`},

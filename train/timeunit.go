@@ -68,7 +68,7 @@ func (u TimeUnit) Time(v float64) string {
 	return time.Unix(int64(whole), int64(math.Round(part*1e3)*1e6)).UTC().Format("2006-01-02T15:04:05.999Z07:00")
 }
 
-// TextTimes has columns of a table read as times, which may be text: see
+// TextTimes has columns of a table, "" for none, read as times, which may be text: see
 // [table.Table.Times]. Text is in the unit, in hours if none is told. It is called
 // before the table is read; known is called after that and returns the unit that the
 // times are in.
@@ -79,9 +79,20 @@ func TextTimes(t *table.Table, u TimeUnit, columns ...string) (known func() (Tim
 	}
 	t.Times(clock.PerDay, columns...)
 	return func() (TimeUnit, error) {
+		var text, number string
+		for _, name := range columns {
+			switch isText, isNumber := t.TimesAre(name); {
+			case isText:
+				text = name
+			case isNumber:
+				number = name
+			}
+		}
 		switch {
-		case !t.TextTimes():
+		case text == "":
 			return u, nil
+		case number != "":
+			return u, fmt.Errorf("%s: the times of column %s are text, and those of column %s are numbers", t.Path(), text, number)
 		case u.PerDay == 0 && u.Name != NoTimeUnit && u.Name != "":
 			return u, fmt.Errorf("%s: the times are text, which can be read in units of the clock, from ns to weeks, and not in %s", t.Path(), u.Name)
 		}

@@ -23,14 +23,19 @@ type explainCmd struct {
 	Top     int      `default:"10" placeholder:"N" help:"How many of the riskiest rows to explain."`
 	Reasons int      `default:"5" placeholder:"N" help:"How many features to name for each row; those with the largest shares."`
 	Group   string   `placeholder:"COL" help:"Column with the component, a name or a number, to show with each row. Of each component only the riskiest row is explained, unless --row names others."`
-	Show    []string `placeholder:"COL,.." help:"Columns of numbers to show with each row, such as the time."`
+	Show    []string `placeholder:"COL,.." help:"Columns of numbers or times to show with each row."`
 	JSON    bool     `name:"json" help:"Print JSON, numbers exact, with the shares of all features."`
+
+	textTimes []string // of the columns to show, those that hold times as text
 }
 
 // Help adds to the command's help.
 func (explainCmd) Help() string {
 	return "The share of a feature is what its value adds to the score, an exact Shapley value; the shares and the bias add up to the score. The score is in log-odds, before the calibration makes a probability of it."
 }
+
+// shownTimes is the unit in which times that are text are held.
+var shownTimes = train.TimeUnit{Name: "s", PerDay: 86_400, Text: true}
 
 // explained is a row with its risk.
 type explained struct {
@@ -39,7 +44,7 @@ type explained struct {
 	Probability number             `json:"probability"`
 	Score       float64            `json:"score"`
 	Bias        float64            `json:"bias"`
-	Show        map[string]number  `json:"show,omitempty"`
+	Show        map[string]any     `json:"show,omitempty"` // numbers; times that are text as text
 	Values      map[string]number  `json:"values"`
 	Shares      map[string]float64 `json:"shares"`
 
@@ -101,6 +106,7 @@ func (c *explainCmd) choose(g *globals, m *model.Model) ([]*explained, error) {
 		return nil, err
 	}
 	defer in.Close()
+	in.Times(shownTimes.PerDay, columns[n:]...)
 	err = train.ScanText(g.ctx, in, columns, c.Group, func(cells []float64, component string) error {
 		at++
 		if len(c.Row) > 0 && !slices.Contains(c.Row, at) {
@@ -141,6 +147,11 @@ func (c *explainCmd) choose(g *globals, m *model.Model) ([]*explained, error) {
 	case len(c.Row) > 0 && slices.Max(c.Row) > at:
 		return nil, fmt.Errorf("--row %d: %s has %s", slices.Max(c.Row), c.Table, textCount(at, "row"))
 	}
+	for _, name := range columns[n:] {
+		if text, _ := in.TimesAre(name); text {
+			c.textTimes = append(c.textTimes, name)
+		}
+	}
 	return rows, nil
 }
 
@@ -166,7 +177,7 @@ func (c *explainCmd) explain(m *model.Model, r *explained) error {
 	rest := n
 	for _, name := range c.Show {
 		if r.Show == nil {
-			r.Show = map[string]number{}
+			r.Show = map[string]any{}
 		}
 		if v, ok := r.Values[name]; ok {
 			r.Show[name] = v
@@ -174,6 +185,9 @@ func (c *explainCmd) explain(m *model.Model, r *explained) error {
 		}
 		if _, ok := r.Show[name]; !ok {
 			r.Show[name] = number(r.cells[rest])
+			if v := r.cells[rest]; v == v && slices.Contains(c.textTimes, name) {
+				r.Show[name] = shownTimes.Time(v)
+			}
 			rest++
 		}
 	}
@@ -187,7 +201,11 @@ func (c *explainCmd) print(g *globals, m *model.Model, r *explained) {
 		fmt.Fprintf(&head, ", %s %s", c.Group, cmp.Or(textClean(r.Component), "missing"))
 	}
 	for _, name := range c.Show {
-		fmt.Fprintf(&head, ", %s %s", name, cellText(float64(r.Show[name])))
+		text, isTime := r.Show[name].(string)
+		if !isTime {
+			text = cellText(float64(r.Show[name].(number)))
+		}
+		fmt.Fprintf(&head, ", %s %s", name, text)
 	}
 	if p := float64(r.Probability); p == p {
 		fmt.Fprintf(&head, ": probability %.3g %%, score %.3f", 100*p, r.Score)

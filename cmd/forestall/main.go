@@ -97,7 +97,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "forestall: %v\nTry 'forestall --help'.\n", err)
+		of := "forestall"
+		if wrong := (*kong.ParseError)(nil); errors.As(err, &wrong) && wrong.Context != nil {
+			if name, _, _ := strings.Cut(wrong.Context.Command(), " <"); name != "" {
+				of += " " + name
+			}
+		}
+		fmt.Fprintf(stderr, "%s: %v\nTry '%s --help'.\n", of, err, of)
 		return 2
 	}
 	ctx := context.Background()

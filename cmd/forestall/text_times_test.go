@@ -79,6 +79,15 @@ func TestTextTimes(t *testing.T) {
 		t.Errorf("the page lacks %q (%v)", want, err)
 	}
 	text := asText(t, table)
+	dir := filepath.Join(t.TempDir(), "m")
+	runs(t, "train", "--table", text, "--label", "fails", "--drop", "note,at", "--group", "unit", "--time", "hour", "--out", dir, "--trees", "5", "--min-leaf", "5")
+	explain := []string{"explain", "--model", dir, "--table", text, "--row", "3", "--group", "unit", "--show", "hour,temp"}
+	if out := runs(t, explain...); !strings.HasPrefix(out, "Row 3, unit 0, hour 2026-01-01T02:00:00Z, temp ") {
+		t.Errorf("explain says\n%s", out)
+	}
+	if out := runs(t, append(explain, "--json")...); !strings.Contains(out, `"hour": "2026-01-01T02:00:00Z"`) {
+		t.Errorf("explain says\n%s", out)
+	}
 	fails(t, text+": the times are text, which can be read in units of the clock, from ns to weeks, and not in cycles",
 		"train", "--table", text, "--label", "fails", "--drop", "note,at", "--group", "unit", "--time", "hour", "--out", t.TempDir(), "--holdout", "20%", "--time-unit", "cycles")
 }

@@ -18,3 +18,19 @@ func TestUsageOfExclusiveFlags(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong with a command line names the command whose help tells more.
+func TestUsageOfWhat(t *testing.T) {
+	for args, want := range map[string]string{
+		"train --nope":            "forestall train: unknown flag --nope",
+		"checkpoints list --nope": "forestall checkpoints list: unknown flag --nope",
+		"predict --model m":       "forestall predict: missing flags: --table=FILE",
+		"trian":                   `forestall: unexpected argument trian, did you mean "train"?`,
+	} {
+		_, got := forestallRun(t, 2, strings.Fields(args)...)
+		name, _, _ := strings.Cut(want, ":")
+		if !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "\nTry '"+name+" --help'.\n") {
+			t.Errorf("%s: %q, want %q and where there is help", args, got, want)
+		}
+	}
+}

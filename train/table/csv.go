@@ -17,7 +17,7 @@ type csvFile struct {
 	header int    // its line
 	first  *chunk // what follows the header in its chunk; nil: has been read
 	parse  recordParser
-	clock  *clock // nil: no column holds times that may be text
+	times  []*timeColumn // those that may hold text
 }
 
 func openCSV(src *source) (rowFormat, error) {
@@ -76,7 +76,7 @@ func (t *csvFile) columns() []string { return t.names }
 func (t *csvFile) where() string { return fmt.Sprintf(": line %d", t.header) }
 
 func (t *csvFile) use(target []int, text int) error {
-	t.parse = newRecordParser(t.names, target, text, t.clock)
+	t.parse = newRecordParser(t.names, target, text, t.times)
 	return nil
 }
 

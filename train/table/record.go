@@ -11,26 +11,34 @@ import (
 // recordParser reads the cells of a record that are wanted.
 type recordParser struct {
 	columns []string
-	target  []int // per column where its value goes; -1: nowhere
-	text    int   // column that is read as text, which target leaves out; -1: none
-	number  int   // where its value as a number goes; -1: nowhere
-	code    int   // where its code goes
-	clock   *clock
-	times   []int // per column where its value goes if it is a time, which target leaves out; -1: it is none; nil: none is
+	target  []int      // per column where its value goes; -1: nowhere
+	text    int        // column that is read as text, which target leaves out; -1: none
+	number  int        // where its value as a number goes; -1: nowhere
+	code    int        // where its code goes
+	times   []timeCell // per column; nil: none holds times
 }
 
-func newRecordParser(columns []string, target []int, text int, clock *clock) recordParser {
-	p := recordParser{columns: columns, target: slices.Clone(target), text: text, number: -1, clock: clock}
+// timeCell is where the value of a time goes, which target leaves out. Of a column
+// that holds none it is zero.
+type timeCell struct {
+	column *timeColumn
+	to     int
+}
+
+func newRecordParser(columns []string, target []int, text int, times []*timeColumn) recordParser {
+	p := recordParser{columns: columns, target: slices.Clone(target), text: text, number: -1}
 	for _, t := range target {
 		p.code = max(p.code, t+1)
 	}
 	if text >= 0 {
 		p.number, p.target[text] = target[text], -1
 	}
-	if clock != nil {
-		p.times = slices.Repeat([]int{-1}, len(columns))
-		for _, column := range clock.columns {
-			p.times[column], p.target[column] = target[column], -1
+	for _, c := range times {
+		if p.times == nil {
+			p.times = make([]timeCell, len(columns))
+		}
+		if target[c.place] >= 0 {
+			p.times[c.place], p.target[c.place] = timeCell{c, target[c.place]}, -1
 		}
 	}
 	return p
@@ -80,8 +88,8 @@ func (p *recordParser) record(text []byte, end int, dst []float64, stride int, w
 			target = p.number
 		}
 		parse := parseNumber
-		if p.times != nil && p.times[column] >= 0 {
-			target, parse = p.times[column], p.clock.parse
+		if p.times != nil && p.times[column].column != nil {
+			target, parse = p.times[column].to, p.times[column].column.parse
 		}
 		if target >= 0 {
 			if dst[target*stride], err = parse(cell); err != nil {

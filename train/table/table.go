@@ -37,7 +37,6 @@ type Table struct {
 	target  []int    // per column of the file its place among the selected; -1: not selected
 	width   int      // columns selected, and that of text
 	text    int      // column of the file that is read as text; -1: none
-	clock   *clock   // of the columns of times; nil: none may be text
 }
 
 // rowFormat is how a kind of file holds its rows.
@@ -246,7 +245,7 @@ func quoted(names []string) string {
 	}
 	names = slices.Clone(names)
 	for i, name := range names {
-		if strings.ContainsFunc(name, func(r rune) bool { return !strconv.IsPrint(r) || r == utf8.RuneError }) {
+		if strings.ContainsFunc(name, func(r rune) bool { return r == ',' || !strconv.IsPrint(r) || r == utf8.RuneError }) {
 			names[i] = strconv.Quote(name)
 		}
 	}

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// clock reads columns of times.
-type clock struct {
+// timeColumn is a column of times.
+type timeColumn struct {
+	place   int         // in the file
 	perDay  float64     // the unit: how many are a day
-	columns []int       // of the file
 	texts   atomic.Bool // some cells were text
 	numbers atomic.Bool // some were numbers
 }
@@ -22,27 +22,43 @@ type clock struct {
 // then is UTC, or a date. Their values are since 1970, in a unit of which perDay are a
 // day. It is called before [Table.Select].
 func (t *Table) Times(perDay float64, columns ...string) {
-	c := &clock{perDay: perDay}
-	for _, name := range columns {
-		if at := slices.Index(t.columns, name); at >= 0 {
-			c.columns = append(c.columns, at)
-		}
+	f, ok := t.rows.(*csvFile)
+	if !ok {
+		return
 	}
-	if f, ok := t.rows.(*csvFile); ok {
-		f.clock = c
-		t.clock = c
+	for _, name := range columns {
+		if at := slices.Index(t.columns, name); at >= 0 && !slices.ContainsFunc(f.times, func(c *timeColumn) bool { return c.place == at }) {
+			f.times = append(f.times, &timeColumn{place: at, perDay: perDay})
+		}
 	}
 }
 
-// TextTimes reports whether the columns of [Table.Times] hold text. It is called after
-// Read.
-func (t *Table) TextTimes() bool { return t.clock != nil && t.clock.texts.Load() }
+// TimesAre reports whether cells of a column of [Table.Times] are text, and whether
+// some are numbers. It is called after Read, for which both is an error.
+func (t *Table) TimesAre(column string) (text, numbers bool) {
+	f, ok := t.rows.(*csvFile)
+	if !ok {
+		return false, true
+	}
+	for _, c := range f.times {
+		if t.columns[c.place] == column {
+			return c.texts.Load(), c.numbers.Load()
+		}
+	}
+	return false, false
+}
 
-// checkTimes reports columns of times in which numbers stand among text: what those
+// checkTimes reports a column of times in which numbers stand among text: what those
 // mean is not known.
 func (t *Table) checkTimes() error {
-	if c := t.clock; c != nil && c.texts.Load() && c.numbers.Load() {
-		return fmt.Errorf("%s: the times are text in some cells and numbers in others", t.path)
+	f, ok := t.rows.(*csvFile)
+	if !ok {
+		return nil
+	}
+	for _, c := range f.times {
+		if c.texts.Load() && c.numbers.Load() {
+			return fmt.Errorf("%s: column %s: the times are text in some cells and numbers in others", t.path, t.columns[c.place])
+		}
 	}
 	return nil
 }
@@ -55,7 +71,7 @@ var timeForms = []string{
 var errTime = errors.New("is neither a number nor a time such as 2026-11-26T15:04:05Z")
 
 // parse reads a cell.
-func (c *clock) parse(cell []byte) (float64, error) {
+func (c *timeColumn) parse(cell []byte) (float64, error) {
 	cell = bytes.TrimSpace(cell)
 	v, err := parseNumber(cell)
 	if err == nil {

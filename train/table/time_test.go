@@ -27,7 +27,8 @@ func readTimes(path string, threads int) (at, x []float64, said []string, text b
 		}
 		return nil
 	}})
-	return at, x, said, t.TextTimes(), err
+	text, _ = t.TimesAre("at")
+	return at, x, said, text, err
 }
 
 // TestTextTimes: times are read in every form that is known, and in parallel as by one.
@@ -68,7 +69,7 @@ func TestNumberTimes(t *testing.T) {
 		t.Errorf("%v, text %v, %v", at, text, err)
 	}
 	for rows, want := range map[string]string{
-		"3,1\n1970-01-01,2\n":  ": the times are text in some cells and numbers in others",
+		"3,1\n1970-01-01,2\n":  ": column at: the times are text in some cells and numbers in others",
 		"1970-01-01,2\n,1\n":   "",
 		"1,2\n1970-13-01,3\n":  `: line 3, column 1 (at): "1970-13-01" is neither a number nor a time such as 2026-11-26T15:04:05Z`,
 		"01/02/1970,2\n":       `: line 2, column 1 (at): "01/02/1970" is neither a number nor a time such as 2026-11-26T15:04:05Z`,
