@@ -56,20 +56,33 @@ var starts = []start{
 // least number of rows, so ours is 1.
 // One training on all rows is what a user gets, but its luck is worth more than
 // what differs between the trainers. So the scores of a bag of trainings, each
-// tree on a random 90 % of the rows, are averaged, of both alike.
-func evalParams(start float64, bag int) []train.Params {
+// tree on a random share of the rows, are averaged, of both alike.
+func evalParams(start float64, bag int, sample float64) []train.Params {
 	p := train.DefaultParams()
 	p.MinHessian, p.MinLeaf, p.Start = 1, 1, start
 	p.Threads = runtime.NumCPU()
 	if bag == 1 {
 		return []train.Params{p}
 	}
-	p.SampleRows = 0.9
+	p.SampleRows = sample
 	all := slices.Repeat([]train.Params{p}, bag)
 	for i := range all {
 		all[i].Seed = uint64(i + 1)
 	}
 	return all
+}
+
+// leastTrainings is how many trainings of each a data set gets at least, over all
+// of its tests: in the mean each set counts the same, so a single test must not
+// bring the luck of a few.
+const leastTrainings = 60
+
+// trainings is how many of each have their scores averaged in one of a set's tests.
+func (o options) trainings(tests int) int {
+	if o.bag == 1 {
+		return 1
+	}
+	return max(o.bag, (leastTrainings+tests-1)/tests)
 }
 
 // result is how both trainers did on a fold from one start.
@@ -109,7 +122,8 @@ func evaluate(ctx context.Context, o options, dir string) (err error) {
 	}
 	fmt.Printf("%s; %s; %s.\n", o.now.Format("2006-01-02"), machine(), versions(px))
 	if o.bag > 1 {
-		fmt.Printf("Each score is the mean of %d trainings, each tree on a random 90 %% of the rows.\n", o.bag)
+		fmt.Printf("Each score is the mean of %d trainings or more (at least %d of each data set, over its tests), each tree on a random %.0f %% of the rows.\n",
+			o.bag, leastTrainings, 100*o.sample)
 	}
 	var done []studyResult
 	for _, s := range studies() {
@@ -157,21 +171,14 @@ func (s study) run(ctx context.Context, o options, px *peer, dir string, folds [
 			}
 			tell("%s %s: from the %s", s.name, f.name, start.name)
 			r := result{fold: f.name, start: start.name, rows: len(t.label), positives: t.positives()}
-			params := evalParams(start.at, o.bag)
+			params := evalParams(start.at, o.trainings(len(folds)), o.sample)
 			ours, text, err := bagged(ctx, t, params)
 			if err != nil {
 				return out, err
 			}
-			theirs := make([]float64, r.rows)
-			for _, p := range params {
-				if px == nil {
-					break
-				}
-				scores, err := rival.scores(p)
-				if err != nil {
-					return out, err
-				}
-				add(theirs, scores)
+			theirs, err := rival.bagged(params)
+			if err != nil {
+				return out, err
 			}
 			if r.paired, err = train.PairedBootstrap(ours, theirs, t.label, t.component, resamples, 1); err != nil {
 				return out, err

@@ -57,3 +57,19 @@ func TestBesidesHaveNoBar(t *testing.T) {
 		t.Error("a start below the bars passes")
 	}
 }
+
+// TestTrainings: a set of one test gets as many trainings as one of many.
+func TestTrainings(t *testing.T) {
+	for _, c := range []struct{ bag, tests, want int }{
+		{5, 1, 60}, {5, 3, 20}, {5, 10, 6}, {5, 20, 5}, {100, 1, 100}, {1, 1, 1}, {1, 10, 1},
+	} {
+		if got := (options{bag: c.bag}).trainings(c.tests); got != c.want {
+			t.Errorf("%d trainings a test, %d tests: %d, want %d", c.bag, c.tests, got, c.want)
+		}
+	}
+	for _, bad := range [][]string{{"-bag", "0"}, {"-sample", "0"}, {"-sample", "1.5"}, {"-sample", "nan"}} {
+		if err := run(t.Context(), append([]string{"eval"}, bad...)); err == nil {
+			t.Errorf("eval %v is taken", bad)
+		}
+	}
+}

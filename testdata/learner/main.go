@@ -35,15 +35,16 @@ func main() {
 
 // options are what the Makefile passes on.
 type options struct {
-	data    string // directory of the real data sets
-	binary  string // bin/forestall
-	out     string // directory for reports
-	cache   string // directory that tables and XGBoost's scores are kept in; "": none
-	only    string // study of risks that alone is run; "": all
-	bag     int    // trainings whose scores are averaged
-	start   string // where boosting begins, of starts, or "both"
-	besides bool   // other settings of ours are set beside those that the bars are about
-	short   bool   // a smaller table and one round, for trying
+	data    string  // directory of the real data sets
+	binary  string  // bin/forestall
+	out     string  // directory for reports
+	cache   string  // directory that tables and XGBoost's scores are kept in; "": none
+	only    string  // study of risks that alone is run; "": all
+	bag     int     // trainings whose scores are averaged, of each test and at least
+	sample  float64 // share of the rows that each tree of a bag is grown on
+	start   string  // where boosting begins, of starts, or "both"
+	besides bool    // other settings of ours are set beside those that the bars are about
+	short   bool    // a smaller table and one round, for trying
 	now     time.Time
 }
 
@@ -57,7 +58,8 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.binary, "binary", "bin/forestall", "the forestall `command`")
 	flags.StringVar(&o.out, "out", "bin/eval", "`directory` for the reports")
 	flags.StringVar(&o.cache, "cache", "", "`directory` in which tables and XGBoost's scores are kept for the next run")
-	flags.IntVar(&o.bag, "bag", 5, "trainings whose scores are averaged, each tree on a random 90 % of the rows; 1: one training on all rows")
+	flags.IntVar(&o.bag, "bag", 5, "trainings whose scores are averaged, of each test and at least; a data set gets 60 at least, over its tests; 1: one training on all rows")
+	flags.Float64Var(&o.sample, "sample", 0.9, "random `share` of the rows that each tree of these trainings is grown on")
 	flags.StringVar(&o.only, "only", "", "`study` of risks to run alone")
 	flags.StringVar(&o.start, "start", "both", "where both trainers begin: even odds, the default of both, base rate, or both")
 	flags.BoolVar(&o.besides, "besides", true, "also with other settings of ours, which no bar is about")
@@ -76,6 +78,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if o.start != "both" && !slices.ContainsFunc(starts, func(s start) bool { return s.name == o.start }) {
 		return fmt.Errorf("-start %q: want even odds, base rate or both", o.start)
+	}
+	if o.bag < 1 || !(o.sample > 0 && o.sample <= 1) {
+		return fmt.Errorf("-bag %d -sample %g: want at least 1 training, and a share above 0 and up to 1", o.bag, o.sample)
 	}
 	o.now = time.Now().UTC()
 	dir := o.cache

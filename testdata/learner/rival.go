@@ -23,6 +23,23 @@ type rival struct {
 	loaded bool // px has the tables
 }
 
+// bagged returns the sum of what trainings score on the test rows; zeros where
+// XGBoost is not there.
+func (r *rival) bagged(params []train.Params) ([]float64, error) {
+	sum := make([]float64, len(r.t.label))
+	if r.px == nil {
+		return sum, nil
+	}
+	for _, p := range params {
+		scores, err := r.scores(p)
+		if err != nil {
+			return nil, err
+		}
+		add(sum, scores)
+	}
+	return sum, nil
+}
+
 // scores trains and returns the raw score of each test row, or those kept from a
 // run before with the same parameters and version.
 func (r *rival) scores(params train.Params) ([]float64, error) {
