@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
 
 // goOn trains on s, from the text of a model.
@@ -138,7 +139,7 @@ func TestContinueRefuses(t *testing.T) {
 	}
 	read := func(csv string, spec Spec) error {
 		spec.Label, spec.Base = "y", base
-		_, err := ReadDataset(t.Context(), writeTable(t, "t.csv", []byte(csv)), spec)
+		_, err := ReadDataset(t.Context(), tabletest.Write(t, "t.csv", []byte(csv)), spec)
 		return err
 	}
 	rows := "1,2,3,0,4\n2,3,4,1,5\n"

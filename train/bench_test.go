@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stratoswarm/forestall/model"
+	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
 
 // benchData is like the table of the benchmarks in docs: about 2 % positives,
@@ -81,7 +82,7 @@ func BenchmarkRead(b *testing.B) {
 		}
 		text = fmt.Appendln(text, rng.IntN(2))
 	}
-	path := writeTable(b, "t.csv", text)
+	path := tabletest.Write(b, "t.csv", text)
 	for name, sample := range map[string]int{"once": rows, "twice": rows / 5} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(text)))

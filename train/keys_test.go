@@ -9,10 +9,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stratoswarm/forestall/train/table"
+	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
 
 func TestReadKeys(t *testing.T) {
-	path := writeTable(t, "t.csv", []byte("unit,hour,x\ngpu/n2/0,3,\n9007199254740993,1,5\n9007199254740992,2,5\ngpu/n2/0,4,6\n"))
+	path := tabletest.Write(t, "t.csv", []byte("unit,hour,x\ngpu/n2/0,3,\n9007199254740993,1,5\n9007199254740992,2,5\ngpu/n2/0,4,6\n"))
 	for _, c := range []struct {
 		time, group string
 		want        Keys
@@ -41,7 +42,7 @@ func TestReadKeys(t *testing.T) {
 
 // Times that are text are since 1970 in the unit that was told, hours without one.
 func TestReadTextTimes(t *testing.T) {
-	path := writeTable(t, "t.csv", []byte("at,x\n1970-01-02T00:30:00Z,1\n1970-01-01 12:00,2\n1970-01-03,3\n"))
+	path := tabletest.Write(t, "t.csv", []byte("at,x\n1970-01-02T00:30:00Z,1\n1970-01-01 12:00,2\n1970-01-03,3\n"))
 	for name, want := range map[string][]float64{"": {24.5, 12, 48}, NoTimeUnit: {24.5, 12, 48}, "hours": {24.5, 12, 48}, "minutes": {1470, 720, 2880}} {
 		k, err := ReadKeys(t.Context(), path, "at", "", ParseTimeUnit(name))
 		if err != nil || !slices.Equal(k.Time, want) || !k.Unit.Text || k.Unit.PerDay == 0 {
@@ -63,7 +64,7 @@ func TestTextTimes(t *testing.T) {
 		"1970-01-02,\n":                        "",
 		"1970-01-02,\n1970-01-02,5\n":          ": the times of column at are text, and those of column ends are numbers",
 	} {
-		path := writeTable(t, "t.csv", []byte("at,ends\n"+rows))
+		path := tabletest.Write(t, "t.csv", []byte("at,ends\n"+rows))
 		in, err := table.Open(path)
 		if err != nil {
 			t.Fatal(err)

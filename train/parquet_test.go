@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+
+	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
 
 // wear is a row of a Parquet table.
@@ -48,14 +50,14 @@ func writeParquet[T any](t testing.TB, rows []T, options ...parquet.WriterOption
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return writeTable(t, "t.parquet", b.Bytes())
+	return tabletest.Write(t, "t.parquet", b.Bytes())
 }
 
 // The same rows give the same bins, in whichever format and of whichever size.
 func TestParquetIsCSV(t *testing.T) {
 	rows, text := wears(9000)
 	spec := Spec{Label: "fails", Drop: []string{"model"}, Objective: Binary, Seed: 3}
-	stored, plain := writeParquet(t, rows, parquet.MaxRowsPerRowGroup(3100)), writeTable(t, "t.csv", text)
+	stored, plain := writeParquet(t, rows, parquet.MaxRowsPerRowGroup(3100)), tabletest.Write(t, "t.csv", text)
 	for _, sample := range []int{500, 10_000} {
 		a, err := readDataset(context.Background(), stored, spec, sample)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stratoswarm/forestall/train/table"
+	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
 
 // csvOf writes a synthetic table with its label last.
@@ -33,7 +34,7 @@ func csvOf(s synthetic) []byte {
 // A file gives the same model as the same rows in memory.
 func TestReadDatasetIsNewDataset(t *testing.T) {
 	s := makeSynthetic(3000, 9, 20)
-	path := writeTable(t, "t.csv", csvOf(s))
+	path := tabletest.Write(t, "t.csv", csvOf(s))
 	d, err := ReadDataset(context.Background(), path, Spec{Label: "y", Objective: Binary})
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +61,7 @@ func TestReadDatasetIsNewDataset(t *testing.T) {
 // sample and hold all rows.
 func TestReadDatasetTwice(t *testing.T) {
 	s := makeSynthetic(5000, 9, 21)
-	path := writeTable(t, "t.csv", gzipped(t, string(csvOf(s))))
+	path := tabletest.Write(t, "t.csv", tabletest.Gzip(t, string(csvOf(s))))
 	d, err := readDataset(context.Background(), path, Spec{Label: "y", Objective: Binary, Seed: 1}, 600)
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +95,7 @@ func TestReadDatasetTwice(t *testing.T) {
 // The number of threads changes nothing, in what is read once and twice.
 func TestReadDatasetForAnyThreads(t *testing.T) {
 	s := makeSynthetic(30_000, 9, 23)
-	path := writeTable(t, "t.csv", csvOf(s))
+	path := tabletest.Write(t, "t.csv", csvOf(s))
 	for _, sample := range []int{600, 100_000} {
 		var want *Dataset
 		for _, n := range []int{1, 2, 7} {
@@ -130,7 +131,7 @@ func TestReadDatasetReportsTheFirstError(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "%d,%s\n", i, y)
 	}
-	path := writeTable(t, "t.csv", []byte(b.String()))
+	path := tabletest.Write(t, "t.csv", []byte(b.String()))
 	_, err := readDataset(context.Background(), path, Spec{Label: "y", Objective: Binary}, 100)
 	if err == nil || !strings.Contains(err.Error(), "t.csv: line 9002, column 2 (y): the label is 2") {
 		t.Errorf("error %v", err)
@@ -145,7 +146,7 @@ func TestSamplerIsUniform(t *testing.T) {
 	for i := range rows {
 		fmt.Fprintf(&b, "%d,%d\n", i, i%2)
 	}
-	path := writeTable(t, "t.csv", []byte(b.String()))
+	path := tabletest.Write(t, "t.csv", []byte(b.String()))
 	spec := Spec{Label: "y", Objective: Binary}
 	tenths := make([]int, 10)
 	for seed := range uint64(rounds) {
@@ -180,11 +181,11 @@ func TestSamplerIsUniform(t *testing.T) {
 func TestReadLike(t *testing.T) {
 	s := makeSynthetic(500, 3, 22)
 	text := csvOf(s)
-	d, err := ReadDataset(context.Background(), writeTable(t, "t.csv", text), Spec{Label: "y", Objective: Binary})
+	d, err := ReadDataset(context.Background(), tabletest.Write(t, "t.csv", text), Spec{Label: "y", Objective: Binary})
 	if err != nil {
 		t.Fatal(err)
 	}
-	same, err := d.ReadLike(context.Background(), writeTable(t, "v.csv", text))
+	same, err := d.ReadLike(context.Background(), tabletest.Write(t, "v.csv", text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,12 +194,12 @@ func TestReadLike(t *testing.T) {
 			t.Fatalf("word %d differs", i)
 		}
 	}
-	_, err = d.ReadLike(context.Background(), writeTable(t, "v.csv", []byte("f0,f1,y\n1,2,0\n")))
+	_, err = d.ReadLike(context.Background(), tabletest.Write(t, "v.csv", []byte("f0,f1,y\n1,2,0\n")))
 	if err == nil || !strings.Contains(err.Error(), `"f2" is missing`) {
 		t.Errorf("error %v", err)
 	}
 	healthy := "f0,f1,f2,y\n1,2,3,0\n4,5,6,0\n"
-	_, err = d.ReadLike(context.Background(), writeTable(t, "v.csv", []byte(healthy)))
+	_, err = d.ReadLike(context.Background(), tabletest.Write(t, "v.csv", []byte(healthy)))
 	if err == nil || !strings.Contains(err.Error(), "such rows cannot judge") {
 		t.Errorf("rows of one label: %v", err)
 	}

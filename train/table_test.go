@@ -3,52 +3,13 @@ package train
 import (
 	"bytes"
 	"cmp"
-	"compress/gzip"
 	"context"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
-
-func writeTable(t testing.TB, name string, text []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func gzipped(t testing.TB, text string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := io.WriteString(z, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-func zstded(t testing.TB, text string) []byte {
-	t.Helper()
-	z, err := zstd.NewWriter(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := z.EncodeAll([]byte(text), nil)
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
 
 // badTables are files that cannot be trained on, with what the error says after
 // the name of the file.
@@ -126,7 +87,7 @@ func TestBadTables(t *testing.T) {
 func checkBad(t *testing.T, text []byte, spec Spec, want string) {
 	t.Helper()
 	spec.Label, spec.Objective = "y", cmp.Or(spec.Objective, Binary)
-	path := writeTable(t, "t.csv", text)
+	path := tabletest.Write(t, "t.csv", text)
 	if _, err := ReadDataset(context.Background(), path, spec); err == nil || err.Error() != path+want {
 		t.Errorf("error %v\nwant  %s", err, path+want)
 	}
@@ -135,7 +96,7 @@ func checkBad(t *testing.T, text []byte, spec Spec, want string) {
 // Nothing, compressed, is nothing.
 func TestBadCompressedTables(t *testing.T) {
 	rows := "a,y\n" + strings.Repeat("1.23456,0\n2,1\n", 5000)
-	for what, compress := range map[string]func(testing.TB, string) []byte{"gzip": gzipped, "zstd": zstded} {
+	for what, compress := range map[string]func(testing.TB, string) []byte{"gzip": tabletest.Gzip, "zstd": tabletest.Zstd} {
 		t.Run(what, func(t *testing.T) {
 			checkBad(t, compress(t, ""), Spec{}, ": the file is empty; its first line must name the columns")
 			checkBad(t, compress(t, "a,y\n"), Spec{}, ": there are no rows")
@@ -144,7 +105,7 @@ func TestBadCompressedTables(t *testing.T) {
 			checkBad(t, whole[:len(whole)-2], Spec{}, ": after line 1: read "+what+": the file is cut off: unexpected EOF")
 		})
 	}
-	whole := gzipped(t, "a,y\n1,0\n2,1\n")
+	whole := tabletest.Gzip(t, "a,y\n1,0\n2,1\n")
 	checkBad(t, append(slices.Clone(whole), "junk"...), Spec{}, ": after line 1: read gzip: something that is not gzip follows the end of what is compressed")
 	checkBad(t, slices.Concat(whole, whole[:5]), Spec{}, ": after line 1: read gzip: the file is cut off: unexpected EOF")
 }
@@ -158,7 +119,7 @@ func FuzzTable(f *testing.F) {
 		if len(text) > 1<<16 || bytes.HasPrefix(text, []byte{0x28}) || bytes.HasPrefix(text, []byte{0x1f}) {
 			return // decompression has fuzz targets of its own
 		}
-		path := writeTable(t, "t.csv", text)
+		path := tabletest.Write(t, "t.csv", text)
 		d, err := ReadDataset(context.Background(), path, Spec{Label: "y", Objective: Binary})
 		if err != nil {
 			return

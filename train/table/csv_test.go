@@ -1,57 +1,18 @@
 package table
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"fmt"
-	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/klauspost/compress/zstd"
+
+	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
-
-func writeTable(t testing.TB, name string, text []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func gzipped(t testing.TB, text string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := io.WriteString(z, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-func zstded(t testing.TB, text string) []byte {
-	t.Helper()
-	z, err := zstd.NewWriter(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := z.EncodeAll([]byte(text), nil)
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
 
 // readAll returns the named columns of every row and the lines they start at.
 func readAll(path string, columns ...string) (rows [][]float64, lines []int, err error) {
@@ -84,12 +45,12 @@ func TestTableReads(t *testing.T) {
 	want := [][]float64{{1, 2.5}, {-0.25, nan}, {nan, 1000}, {nan, 123456789012345678901234567890.0}, {9007199254740992, 0.5}}
 	wantLines := []int{2, 4, 6, 7, 8}
 	for name, stored := range map[string][]byte{
-		"plain": []byte(text), "gzip": gzipped(t, text), "zstd": zstded(t, text),
-		"two gzips":             slices.Concat(gzipped(t, text[:30]), gzipped(t, ""), gzipped(t, text[30:])),
+		"plain": []byte(text), "gzip": tabletest.Gzip(t, text), "zstd": tabletest.Zstd(t, text),
+		"two gzips":             slices.Concat(tabletest.Gzip(t, text[:30]), tabletest.Gzip(t, ""), tabletest.Gzip(t, text[30:])),
 		"no newline at the end": []byte(strings.TrimSuffix(text, "\n")),
 	} {
 		t.Run(name, func(t *testing.T) {
-			rows, lines, err := readAll(writeTable(t, "t.csv", stored), "a", `b "x"`)
+			rows, lines, err := readAll(tabletest.Write(t, "t.csv", stored), "a", `b "x"`)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +72,7 @@ func TestTableCrossesChunks(t *testing.T) {
 	for i := range rows {
 		b.WriteString(`"` + strings.Repeat("\n,", chunkBytes/40+i) + "\"," + string(rune('0'+i%10)) + "\n")
 	}
-	got, _, err := readAll(writeTable(t, "t.csv", []byte(b.String())), "x")
+	got, _, err := readAll(tabletest.Write(t, "t.csv", []byte(b.String())), "x")
 	if err != nil {
 		t.Fatal(err)
 	}

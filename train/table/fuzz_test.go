@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
 
 // readWith returns the rows and the error of a reading by so many goroutines.
@@ -62,7 +64,7 @@ func readWith(t *testing.T, path string, threads int) (rows [][]float64, err err
 // fuzzFile reads a file with one goroutine and with three, which must be the
 // same, and looks at the memory that it took.
 func fuzzFile(t *testing.T, text []byte) {
-	path := writeTable(t, "t", text)
+	path := tabletest.Write(t, "t", text)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	want, wantErr := readWith(t, path, 1)
@@ -89,10 +91,12 @@ func FuzzCSV(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) { fuzzFile(t, text) })
 }
 
-func FuzzGzip(f *testing.F) { fuzzCompressed(f, gzipped(f, "a,b\n1,2\n3,4\n"), []byte{0x1f, 0x8b}) }
+func FuzzGzip(f *testing.F) {
+	fuzzCompressed(f, tabletest.Gzip(f, "a,b\n1,2\n3,4\n"), []byte{0x1f, 0x8b})
+}
 
 func FuzzZstd(f *testing.F) {
-	fuzzCompressed(f, zstded(f, "a,b\n1,2\n3,4\n"), []byte{0x28, 0xb5, 0x2f, 0xfd})
+	fuzzCompressed(f, tabletest.Zstd(f, "a,b\n1,2\n3,4\n"), []byte{0x28, 0xb5, 0x2f, 0xfd})
 }
 
 func fuzzCompressed(f *testing.F, whole, magic []byte) {

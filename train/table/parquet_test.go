@@ -17,6 +17,8 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
 
 // record has a column of every kind that is read, and some that are not.
@@ -152,7 +154,7 @@ func TestParquetReads(t *testing.T) {
 				t.Run(fmt.Sprintf("%s v%d pages of %d", name, version, page), func(t *testing.T) {
 					text := parquetOf(t, rows, parquet.Compression(codec), parquet.DataPageVersion(version),
 						parquet.PageBufferSize(page), parquet.MaxRowsPerRowGroup(1_234))
-					got, err := readRows(writeTable(t, "t.csv", text), names)
+					got, err := readRows(tabletest.Write(t, "t.csv", text), names)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -188,7 +190,7 @@ func readRows(path string, names []string) (rows [][]float64, err error) {
 
 func TestParquetReadsPicked(t *testing.T) {
 	rows := someRecords(30_000, 2)
-	path := writeTable(t, "t", parquetOf(t, rows, parquet.PageBufferSize(3000), parquet.MaxRowsPerRowGroup(9000)))
+	path := tabletest.Write(t, "t", parquetOf(t, rows, parquet.PageBufferSize(3000), parquet.MaxRowsPerRowGroup(9000)))
 	table, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +234,7 @@ func TestParquetReadsPicked(t *testing.T) {
 
 // What cannot be read is an error only when it is asked for.
 func TestParquetRefuses(t *testing.T) {
-	path := writeTable(t, "t.parquet", parquetOf(t, someRecords(10, 3)))
+	path := tabletest.Write(t, "t.parquet", parquetOf(t, someRecords(10, 3)))
 	table, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -280,7 +282,7 @@ func TestParquetErrorsNameTheRow(t *testing.T) {
 	rows := make([]row, 5000)
 	rows[3210].B = math.Inf(-1)
 	rows[3333].A = math.Inf(1)
-	path := writeTable(t, "t.parquet", parquetOf(t, rows, parquet.MaxRowsPerRowGroup(2000)))
+	path := tabletest.Write(t, "t.parquet", parquetOf(t, rows, parquet.MaxRowsPerRowGroup(2000)))
 	_, err := readRows(path, []string{"a", "b"})
 	want := path + ": row 3211 (row group 1), column 2 (b): the value is infinite; write a missing value as null or NaN"
 	if err == nil || err.Error() != want {
@@ -294,7 +296,7 @@ func TestParquetDamaged(t *testing.T) {
 	names, _ := new(record).numbers()
 	rng := rand.New(rand.NewPCG(5, 6))
 	try := func(what string, text []byte) {
-		path := writeTable(t, "t.parquet", text)
+		path := tabletest.Write(t, "t.parquet", text)
 		defer os.Remove(path)
 		if _, err := readRows(path, names); err != nil && !strings.HasPrefix(err.Error(), path) {
 			t.Errorf("%s: error %v", what, err)

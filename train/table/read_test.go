@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
 
 // numbered writes rows "i,i%7" long enough for several chunks.
@@ -26,7 +28,7 @@ func numbered(rows int, change func(i int, cells string) string) []byte {
 
 func TestReadIsInOrder(t *testing.T) {
 	const rows = 60_000
-	path := writeTable(t, "t.csv", numbered(rows, nil))
+	path := tabletest.Write(t, "t.csv", numbered(rows, nil))
 	for _, threads := range []int{1, 2, 7} {
 		table, err := Open(path)
 		if err != nil {
@@ -67,7 +69,7 @@ func TestReadIsInOrder(t *testing.T) {
 // Rows that are not picked are not looked at.
 func TestReadPicked(t *testing.T) {
 	const rows = 60_000
-	path := writeTable(t, "t.csv", numbered(rows, func(i int, cells string) string {
+	path := tabletest.Write(t, "t.csv", numbered(rows, func(i int, cells string) string {
 		if i%1000 == 1 {
 			return "warm," + cells
 		}
@@ -106,7 +108,7 @@ func TestReadPicked(t *testing.T) {
 
 // Whichever goroutine finds an error first: the first in the file is reported.
 func TestReadReportsTheFirstError(t *testing.T) {
-	path := writeTable(t, "t.csv", numbered(60_000, func(i int, cells string) string {
+	path := tabletest.Write(t, "t.csv", numbered(60_000, func(i int, cells string) string {
 		if i >= 30_000 && i%100 == 0 {
 			return "warm" + cells
 		}
@@ -143,7 +145,7 @@ func TestReadReportsTheFirstError(t *testing.T) {
 }
 
 func TestReadEndsWithItsContext(t *testing.T) {
-	table, err := Open(writeTable(t, "t.csv", numbered(60_000, nil)))
+	table, err := Open(tabletest.Write(t, "t.csv", numbered(60_000, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
 
 // readTimes returns two columns, of which at holds times, and what it says as text.
@@ -45,7 +47,7 @@ func TestTextTimes(t *testing.T) {
 		fmt.Fprintf(&b, "%d,%s,no number\n", i, texts[i%len(texts)])
 		all = append(all, want[i%len(want)])
 	}
-	path := writeTable(t, "t.csv", []byte(b.String()))
+	path := tabletest.Write(t, "t.csv", []byte(b.String()))
 	for _, threads := range []int{1, 3} {
 		at, x, said, text, err := readTimes(path, threads)
 		if err != nil || !text || len(at) != len(all) || x[39_999] != 39_999 {
@@ -64,7 +66,7 @@ func TestTextTimes(t *testing.T) {
 
 // TestNumberTimes: numbers stay what they are, and what is neither is an error.
 func TestNumberTimes(t *testing.T) {
-	at, _, _, text, err := readTimes(writeTable(t, "t.csv", []byte("at,x\n3,1\n1.5e3,2\nnan,3\n20260101,4\n")), 1)
+	at, _, _, text, err := readTimes(tabletest.Write(t, "t.csv", []byte("at,x\n3,1\n1.5e3,2\nnan,3\n20260101,4\n")), 1)
 	if err != nil || text || !slices.Equal(at[:2], []float64{3, 1500}) || !math.IsNaN(at[2]) || at[3] != 20260101 {
 		t.Errorf("%v, text %v, %v", at, text, err)
 	}
@@ -76,7 +78,7 @@ func TestNumberTimes(t *testing.T) {
 		"inf,2\n":              `: line 2, column 1 (at): "inf" is infinite; write a missing value as an empty cell`,
 		"1970-01-01,1970-01\n": `: line 2, column 2 (x): "1970-01" is not a number; missing is an empty cell, NA or nan`,
 	} {
-		path := writeTable(t, "t.csv", []byte("at,x\n"+rows))
+		path := tabletest.Write(t, "t.csv", []byte("at,x\n"+rows))
 		_, _, _, _, err := readTimes(path, 2)
 		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && got != path+want {
 			t.Errorf("%q: error %s\nwant %s%s", rows, got, path, want)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/parquet-go/parquet-go"
+
+	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
 
 // readTexts returns a column as text, and another as numbers beside it.
@@ -35,7 +37,7 @@ func readTexts(path, text, number string, threads int) (texts []string, numbers 
 }
 
 func TestTextCSV(t *testing.T) {
-	path := writeTable(t, "t.csv", []byte("unit,x,last\ngpu/n1/0,1, z \n\"a, \"\"b\"\"\",2,NA\n,3,\"\"\n9007199254740993,4,z\n 7 ,5,nan\n"))
+	path := tabletest.Write(t, "t.csv", []byte("unit,x,last\ngpu/n1/0,1, z \n\"a, \"\"b\"\"\",2,NA\n,3,\"\"\n9007199254740993,4,z\n 7 ,5,nan\n"))
 	for column, want := range map[string][]string{
 		"unit": {"gpu/n1/0", `a, "b"`, "", "9007199254740993", "7"},
 		"x":    {"1", "2", "3", "4", "5"},
@@ -61,7 +63,7 @@ func TestTextCSV(t *testing.T) {
 		if strings.Contains(want, "a num") {
 			text = "i,m\nx,2\n"
 		}
-		if _, _, err := readTexts(writeTable(t, "t.csv", []byte(text)), c[0], c[1], 1); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := readTexts(tabletest.Write(t, "t.csv", []byte(text)), c[0], c[1], 1); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %s", err, want)
 		}
 	}
@@ -70,7 +72,7 @@ func TestTextCSV(t *testing.T) {
 // Whatever the threads, each row has its text.
 func TestTextInOrder(t *testing.T) {
 	const rows = 60_000
-	path := writeTable(t, "t.csv", numbered(rows, func(i int, _ string) string { return fmt.Sprintf("%d,unit %d,%d\n", i, i%977, i%7) }))
+	path := tabletest.Write(t, "t.csv", numbered(rows, func(i int, _ string) string { return fmt.Sprintf("%d,unit %d,%d\n", i, i%977, i%7) }))
 	for _, threads := range []int{1, 5} {
 		texts, numbers, err := readTexts(path, "note", "i", threads)
 		if err != nil || len(texts) != rows {
@@ -127,7 +129,7 @@ func TestTextParquet(t *testing.T) {
 		}
 	}
 	for _, version := range []int{1, 2} {
-		path := writeTable(t, "t.parquet", parquetOf(t, rows, parquet.DataPageVersion(version), parquet.DefaultEncodingFor(parquet.ByteArray, &parquet.DeltaLengthByteArray), parquet.PageBufferSize(3000), parquet.MaxRowsPerRowGroup(2_500)))
+		path := tabletest.Write(t, "t.parquet", parquetOf(t, rows, parquet.DataPageVersion(version), parquet.DefaultEncodingFor(parquet.ByteArray, &parquet.DeltaLengthByteArray), parquet.PageBufferSize(3000), parquet.MaxRowsPerRowGroup(2_500)))
 		for name := range want {
 			got, numbers, err := readTexts(path, name, "delta", 3)
 			if err != nil {
