@@ -31,7 +31,7 @@ type explainCmd struct {
 
 // Help adds to the command's help.
 func (explainCmd) Help() string {
-	return "The share of a feature is what its value adds to the score, an exact Shapley value; the shares and the bias add up to the score. The score is in log-odds, before the calibration makes a probability of it."
+	return "The share of a feature is what its value adds to the score, an exact Shapley value; the shares and the bias add up to the score. The score is in log-odds, before the calibration makes a probability of it. Of a regression the riskiest rows are those of the highest score."
 }
 
 // shownTimes is the unit in which times that are text are held.
