@@ -50,6 +50,7 @@ func newFake(now time.Time) *fake {
 	}
 	f.set(failing(forestall.GPU("n1", 3), now))
 	f.set(suspect(forestall.GPU("n3", 5), now))
+	f.set(unusual(healthy(forestall.GPU("n3", 2), now, 0.0008), now))
 	f.set(forestall.UnknownRisk(forestall.GPU("n3", 7), now, "no telemetry for 45 s: the source does not answer"))
 	f.set(forestall.UnknownRisk(forestall.Agent("train-2"), now, "no heartbeat yet"))
 	for i, w := range []string{"index", "serve", "train-1", "train-2"} {
@@ -68,6 +69,15 @@ func healthy(c forestall.Component, now time.Time, p float64) forestall.Risk {
 		Component: c, Time: now, Horizon: 10 * time.Minute, Probability: p, Grade: forestall.Healthy, Model: "demo-1",
 		Reasons: []forestall.Reason{{Feature: "gpu_temperature_celsius:mean:1m", Value: 54, Contribution: -0.41, Text: "temperature 54 °C, steady"}},
 	}
+}
+
+// unusual makes a component unusual for itself.
+func unusual(r forestall.Risk, now time.Time) forestall.Risk {
+	r.Anomaly = &forestall.Anomaly{
+		State: forestall.Unusual, Score: 9.1, Threshold: 6, Since: now.Add(-12 * time.Minute),
+		Reasons: []string{"power 212 W, was 389 W", "memory clock 1.2 GHz, was 1.6 GHz"},
+	}
+	return r
 }
 
 func failing(c forestall.Component, now time.Time) forestall.Risk {

@@ -65,8 +65,12 @@ function worst() {
 function legend() {
   const count = Object.fromEntries(shown.map((g) => [g, 0]));
   for (const r of risks.values()) count[stateOf(r)]++;
-  fill("legend", shown.map((g) => el("span", {}, el("i", { class: `key ${g}` }), `${count[g]} ${g}`)));
+  const marks = shown.map((g) => [g, count[g]]), odd = [...risks.values()].filter(isUnusual).length;
+  if (odd) marks.push(["unusual", odd]); // whatever their grade
+  fill("legend", marks.map(([mark, n]) => el("span", {}, el("i", { class: `key ${mark}` }), `${n} ${mark}`)));
 }
+
+function isUnusual(r) { return Boolean(r.unusual || r.unlike); }
 
 // stateOf is the grade, or that a component has failed already: of that nothing is left
 // to predict, but it is no component that cannot be seen.
@@ -104,7 +108,7 @@ function cell(r, label) {
   const strange = [r.unusual && "unusual for itself: " + r.unusual.join("; "), r.unlike && "unlike its model's training: " + r.unlike.join("; ")].filter(Boolean).join("; ");
   const why = [r.note || (r.reasons ?? []).join("; "), strange].filter(Boolean).join("; ");
   const b = el("button", {
-    type: "button", class: `cell ${state}${strange ? " unusual" : ""}`, "data-component": r.component, "aria-pressed": String(r.component === selected),
+    type: "button", class: `cell ${state}${isUnusual(r) ? " unusual" : ""}`, "data-component": r.component, "aria-pressed": String(r.component === selected),
     "aria-label": `${r.component}: ${state}, ${text}${why ? ". " + why : ""}`, title: why ? `${r.component}\n${why}` : r.component,
   }, el("small", {}, label), el("b", {}, text === "unknown" ? "?" : text), spark(history.get(r.component) ?? [], points));
   b.onclick = () => choose(r.component);
