@@ -204,13 +204,13 @@ func (t TargetConfig) check(bad func(field, format string, args ...any)) {
 	if n := min(len(t.FileSD), 1) + min(len(t.URL), 1) + min(len(t.HTTPSD), 1); n != 1 {
 		bad("", "give one of url, file_sd and http_sd")
 	}
-	for field, address := range map[string]string{".url": t.URL, ".http_sd": t.HTTPSD} {
-		switch u, err := url.Parse(address); {
-		case address == "":
+	for _, given := range []struct{ field, address string }{{".url", t.URL}, {".http_sd", t.HTTPSD}} {
+		switch u, err := url.Parse(given.address); {
+		case given.address == "":
 		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-			bad(field, "%q is not an http or https URL", address)
+			bad(given.field, "%q is not an http or https URL", given.address)
 		case u.User != nil:
-			bad(field, "it has a user or a password in it, which the log and the API would show: give auth = {username = ..., password_file = ...}")
+			bad(given.field, "it has a user or a password in it, which the log and the API would show: give auth = {username = ..., password_file = ...}")
 		}
 	}
 	for _, glob := range t.FileSD {
