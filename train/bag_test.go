@@ -254,10 +254,7 @@ func TestBagInterrupted(t *testing.T) {
 func TestBagGoesOn(t *testing.T) {
 	s := makeSynthetic(1500, 4, 11)
 	first := mustTrain(t, s.dataset(t, Spec{}), bagParams())
-	base, err := NewBase(mustText(t, first))
-	if err != nil {
-		t.Fatal(err)
-	}
+	base := mustBase(t, mustText(t, first))
 	r := mustBag(t, Bag{Members: 3}, s.dataset(t, Spec{Base: base}), nil, keysFor(1500, 15), bagParams())
 	if r.Base != 12 || len(r.Trees) != 12+36 || r.MemberTrees() != 12 {
 		t.Fatalf("%d trees after %d, %d of each member", len(r.Trees), r.Base, r.MemberTrees())

@@ -14,11 +14,17 @@ import (
 // goOn trains on s, from the text of a model.
 func goOn(t *testing.T, s synthetic, text []byte, p Params) *Result {
 	t.Helper()
+	base := mustBase(t, text)
+	return mustTrain(t, s.dataset(t, Spec{Base: base}), p)
+}
+
+func mustBase(t *testing.T, text []byte) *Base {
+	t.Helper()
 	base, err := NewBase(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return mustTrain(t, s.dataset(t, Spec{Base: base}), p)
+	return base
 }
 
 func mustText(t *testing.T, r *Result) []byte {
@@ -112,10 +118,7 @@ func TestContinueStopsAtTheBase(t *testing.T) {
 	for i, y := range other.label { // the contrary of the rule
 		other.label[i] = 1 - y
 	}
-	base, err := NewBase(mustText(t, first))
-	if err != nil {
-		t.Fatal(err)
-	}
+	base := mustBase(t, mustText(t, first))
 	d := other.dataset(t, Spec{Base: base})
 	valid := d.like(s)
 	p.EarlyStopping = 3
@@ -133,10 +136,7 @@ func TestContinueRefuses(t *testing.T) {
 	p := DefaultParams()
 	p.Trees = 2
 	text := mustText(t, mustTrain(t, s.dataset(t, Spec{}), p))
-	base, err := NewBase(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	base := mustBase(t, text)
 	read := func(csv string, spec Spec) error {
 		spec.Label, spec.Base = "y", base
 		_, err := ReadDataset(t.Context(), tabletest.Write(t, "t.csv", []byte(csv)), spec)

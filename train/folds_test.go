@@ -281,14 +281,7 @@ func TestTreesFor(t *testing.T) {
 // A subset goes on from the same model as its dataset.
 func TestSubsetGoesOn(t *testing.T) {
 	s := makeSynthetic(500, 4, 6)
-	text, err := mustTrain(t, s.dataset(t, Spec{}), DefaultParams()).Text()
-	if err != nil {
-		t.Fatal(err)
-	}
-	base, err := NewBase(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	base := mustBase(t, mustText(t, mustTrain(t, s.dataset(t, Spec{}), DefaultParams())))
 	d := s.dataset(t, Spec{Base: base})
 	folds, err := Split{Kind: ByGroup, Folds: 2}.Cut(d, groupsOf(500), d.AllRows())
 	if err != nil {

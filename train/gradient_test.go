@@ -61,10 +61,7 @@ func TestFarStart(t *testing.T) {
 		p.Trees, p.MinLeaf = 200, 20
 		return mustTrain(t, d, p)
 	}
-	base, err := NewBase(mustText(t, train(Spec{})))
-	if err != nil {
-		t.Fatal(err)
-	}
+	base := mustBase(t, mustText(t, train(Spec{})))
 	for i := range label {
 		label[i] += 1000
 	}

@@ -56,14 +56,7 @@ func TestRoomOfABase(t *testing.T) {
 	s := makeSynthetic(3000, 6, 1)
 	p := DefaultParams()
 	p.Trees = 10
-	text, err := mustTrain(t, s.dataset(t, Spec{}), p).Text()
-	if err != nil {
-		t.Fatal(err)
-	}
-	base, err := NewBase(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	base := mustBase(t, mustText(t, mustTrain(t, s.dataset(t, Spec{}), p)))
 	d := s.dataset(t, Spec{Base: base})
 	of := textOf(base.trees)
 	for members, want := range map[int]int{0: 4, 3: 2} {

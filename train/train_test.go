@@ -147,10 +147,7 @@ func TestThreadsDoNotMatter(t *testing.T) {
 	}
 	half := DefaultParams()
 	half.Trees = 5
-	base, err := NewBase(mustText(t, mustTrain(t, s.dataset(t, Spec{}), half)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	base := mustBase(t, mustText(t, mustTrain(t, s.dataset(t, Spec{}), half)))
 	for name, tc := range map[string]struct {
 		spec   Spec
 		weight []float64
