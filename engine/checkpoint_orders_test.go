@@ -24,6 +24,9 @@ func TestCheckpointOrders(t *testing.T) {
 	c.Workloads = []WorkloadConfig{{Name: "w", Kind: "service", Command: []string{"sh", "-c", "mkfifo $FORESTALL_STATE_DIR/pipe; echo x > $FORESTALL_STATE_DIR/f; exec sleep 1000"}}}
 	client, _, stop := runEngine(t, c)
 	pid := await(t, "the workload to run", client.Workloads, func(l []api.WorkloadStatus) bool { return len(l) == 1 && l[0].PID > 0 })[0].PID
+	await(t, "what the workload makes", func(context.Context) (os.FileInfo, error) {
+		return os.Stat(filepath.Join(c.Engine.DataDir, "state", "w", "f")) // behind the pipe
+	}, func(os.FileInfo) bool { return true })
 	var ids []string
 	for len(ids) < 4 {
 		ids = append(ids, await(t, "a checkpoint", func(ctx context.Context) (forestall.Checkpoint, error) {
