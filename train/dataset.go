@@ -224,6 +224,9 @@ func newDataset(features []string, spec Spec, rows int, weighted bool) *Dataset 
 // at returns the bin of feature f in row i.
 func (d *Dataset) at(i, f int) uint8 { return uint8(d.bins[i*d.width+f/8] >> (f % 8 * 8)) }
 
+// words returns the bins of row i, eight features in each.
+func (d *Dataset) words(i int) []uint64 { return d.bins[i*d.width:][:d.width] }
+
 // binning makes the bins of a feature from its values, which it reorders. The
 // codes of a categorical feature have been checked.
 func (s *Spec) binning(name string, values []float64) *binning {

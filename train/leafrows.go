@@ -107,20 +107,3 @@ func (g *grower) commit(l *leaf, left int) {
 		}
 	})
 }
-
-// leafOf returns the leaf of a row by the tree's branches.
-func (g *grower) leafOf(d *Dataset, row int) int {
-	if len(g.nodes) == 0 {
-		return 0
-	}
-	at := 0
-	for at >= 0 {
-		b := &g.nodes[at]
-		if b.table[d.at(row, b.feature)] == 1 {
-			at = b.left
-		} else {
-			at = b.right
-		}
-	}
-	return ^at
-}

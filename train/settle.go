@@ -20,7 +20,7 @@ func (b *booster) settle(n int) {
 // stand for all rows already.
 func (b *booster) place(n int) {
 	g := b.grower
-	outside := g.rows[n:]
+	outside, route := g.rows[n:], g.router()
 	b.outside = slices.Grow(b.outside[:0], len(outside))[:len(outside)]
 	type part struct {
 		sum  packed
@@ -32,12 +32,12 @@ func (b *booster) place(n int) {
 			parts[worker] = make([]part, len(g.leaves))
 		}
 		sums := parts[worker]
-		for i := block * gradientBlock; i < min((block+1)*gradientBlock, len(outside)); i++ {
-			row := int(outside[i])
-			at := g.leafOf(b.d, row)
-			b.outside[i] = uint16(at)
-			sums[at].sum += b.gradients.rows[row]
-			sums[at].rows++
+		first, last := block*gradientBlock, min((block+1)*gradientBlock, len(outside))
+		route.leaves(b.d, outside[first:last], b.outside[first:last])
+		for i, row := range outside[first:last] {
+			sum := &sums[b.outside[first+i]]
+			sum.sum += b.gradients.rows[row]
+			sum.rows++
 		}
 	})
 	if b.p.GOSSTop > 0 {

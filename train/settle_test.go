@@ -19,8 +19,9 @@ func firstTree(t *testing.T, p Params) (g *grower, sums map[int][2]float64) {
 		parent[n.left], parent[n.right] = i, i
 	}
 	counts := make([]int, len(g.leaves))
+	route := g.router()
 	for row, y := range s.label {
-		leaf := g.leafOf(b.d, row)
+		leaf := route.leaf(b.d, row)
 		counts[leaf]++
 		for at := ^leaf; ; {
 			sum := sums[at]

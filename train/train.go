@@ -225,7 +225,8 @@ func (b *booster) apply(d *Dataset, score, values []float64, first bool, grown i
 		})
 	}
 	if grown == 0 {
-		blocks(d.rows, func(row int) { score[row] += values[g.leafOf(d, row)] })
+		route := g.router()
+		blocks(d.rows, func(row int) { score[row] += values[route.leaf(d, row)] })
 		return
 	}
 	parallel(g.threads, len(g.leaves), func(_, i int) {
