@@ -45,10 +45,11 @@ func newBaseError(text []byte) error {
 // byte by byte.
 func TestContinueIsTheSameTraining(t *testing.T) {
 	for name, set := range map[string]func(*Params){
-		"all rows": func(*Params) {},
+		"defaults": func(*Params) {},
+		"all rows": func(p *Params) { p.SampleRows = 1 },
 		"sampled":  func(p *Params) { p.SampleRows, p.SampleFeatures = 0.6, 0.6 },
 		"smoothed": func(p *Params) { p.SampleRows, p.PathSmooth = 0.6, 3 },
-		"goss":     func(p *Params) { p.GOSSTop, p.GOSSRest = 0.1, 0.2 },
+		"goss":     func(p *Params) { p.SampleRows, p.GOSSTop, p.GOSSRest = 1, 0.1, 0.2 },
 	} {
 		t.Run(name, func(t *testing.T) { continueIsTheSame(t, set) })
 	}

@@ -44,22 +44,24 @@ func benchData(b *testing.B, rows, features int) *Dataset {
 	return d
 }
 
-// BenchmarkTrain trains 100 trees of 63 leaves.
+// BenchmarkTrain trains 100 trees of 63 leaves, whose splits all rows or half of
+// them choose.
 func BenchmarkTrain(b *testing.B) {
 	const features = 64
 	for _, rows := range []int{100_000, 1_000_000} {
-		b.Run(fmt.Sprintf("%dx%d", rows, features), func(b *testing.B) {
-			d := benchData(b, rows, features)
-			p := DefaultParams()
-			p.Leaves = 63
-			b.ResetTimer()
-			for range b.N {
-				mustTrain(b, d, p)
-			}
-			took := b.Elapsed().Seconds() / float64(b.N)
-			b.ReportMetric(took, "s/train")
-			b.ReportMetric(float64(rows*features*p.Trees)/took/1e9, "G/s")
-		})
+		d := benchData(b, rows, features)
+		for _, share := range []float64{1, 0.5} {
+			b.Run(fmt.Sprintf("%dx%d/%g", rows, features, share), func(b *testing.B) {
+				p := DefaultParams()
+				p.Leaves, p.SampleRows = 63, share
+				for b.Loop() {
+					mustTrain(b, d, p)
+				}
+				took := b.Elapsed().Seconds() / float64(b.N)
+				b.ReportMetric(took, "s/train")
+				b.ReportMetric(float64(rows*features*p.Trees)/took/1e9, "G/s")
+			})
+		}
 	}
 }
 

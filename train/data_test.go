@@ -63,7 +63,7 @@ func TestAsGoodAsLightGBM(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := DefaultParams()
-			p.Trees, p.Leaves, p.L2 = tc.trees, 15, 0
+			p.Trees, p.Leaves, p.L2, p.SampleRows = tc.trees, 15, 0, 1
 			ours := mustEnsemble(t, mustTrain(t, d, p))
 			theirs, err := model.ReadEnsemble(unzip(t, filepath.Join(dir, tc.reference+".txt.gz")))
 			if err != nil {

@@ -102,7 +102,7 @@ func TestQuartersAreExact(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := DefaultParams()
-		p.Trees, p.MinLeaf, p.MinHessian = 1, 1, 1
+		p.Trees, p.MinLeaf, p.MinHessian, p.SampleRows = 1, 1, 1, 1
 		r, err := Train(t.Context(), d, nil, p, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -195,7 +195,7 @@ func TestCategorical(t *testing.T) {
 func TestLeavesHoldEnoughRows(t *testing.T) {
 	s := makeSynthetic(5000, 6, 9)
 	p := DefaultParams()
-	p.MinLeaf, p.MaxDepth, p.Leaves = 37, 4, 100
+	p.MinLeaf, p.MaxDepth, p.Leaves, p.SampleRows = 37, 4, 100, 1
 	for i, tree := range mustTrain(t, s.dataset(t, Spec{}), p).Trees {
 		total := 0
 		for _, l := range tree.Leaves {
@@ -206,6 +206,26 @@ func TestLeavesHoldEnoughRows(t *testing.T) {
 		}
 		if total != 5000 || len(tree.Leaves) > 16 {
 			t.Errorf("tree %d has %d leaves with %d rows", i, len(tree.Leaves), total)
+		}
+	}
+}
+
+// Where some of the rows choose the splits, a leaf holds enough of those.
+func TestLeavesHoldEnoughOfTheSample(t *testing.T) {
+	p := DefaultParams()
+	p.MinLeaf, p.Leaves = 37, 100
+	b := newBooster(makeSynthetic(5000, 6, 9).dataset(t, Spec{}), nil, nil, p)
+	for range 50 {
+		b.step()
+		chosen := 0
+		for i := range b.grower.leaves {
+			n := b.grower.leaves[i].size()
+			if chosen += n; n < p.MinLeaf {
+				t.Fatalf("a leaf of %d of the rows that chose the splits", n)
+			}
+		}
+		if chosen < 2300 || chosen > 2700 {
+			t.Fatalf("%d of 5000 rows chose the splits, want half", chosen)
 		}
 	}
 }
@@ -230,7 +250,7 @@ func TestWeightsCountRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := DefaultParams()
-	p.Trees, p.MinLeaf = 1, 1
+	p.Trees, p.MinLeaf, p.SampleRows = 1, 1, 1
 	a, b := mustTrain(t, weighted, p), mustTrain(t, twice.dataset(t, spec), p)
 	if x, y := a.Trees[0].Splits[0], b.Trees[0].Splits[0]; x.Feature != y.Feature || math.Abs(x.Gain-y.Gain) > 0.05*x.Gain {
 		t.Errorf("the first split is %+v with weights and %+v with copies", x, y)

@@ -23,7 +23,7 @@ func TestIntercept(t *testing.T) {
 		"few trees from even odds": {nil, func(p *Params) { p.Trees, p.Start = 3, 0 }},
 		"heavy positives":          {nil, func(p *Params) { p.PosWeight = 30 }},
 		"weights":                  {weight, func(p *Params) { p.Start = 0 }},
-		"goss":                     {nil, func(p *Params) { p.GOSSTop, p.GOSSRest = 0.1, 0.1 }},
+		"goss":                     {nil, func(p *Params) { p.SampleRows, p.GOSSTop, p.GOSSRest = 1, 0.1, 0.1 }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, err := NewDataset(s.names, s.columns, s.label, tc.weight, Spec{Objective: Binary})

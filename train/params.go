@@ -64,14 +64,16 @@ type Params struct {
 	Start float64
 
 	// SampleRows is the share of the rows that choose the splits of each tree,
-	// (0,1]. The values of its leaves follow from all rows.
+	// (0,1]. The values of its leaves follow from all rows, so the rows that had
+	// no say in the splits correct what those that had flatter themselves with.
+	// All rows choose where the share would be less than four times MinLeaf.
 	SampleRows     float64
 	SampleFeatures float64 // share of the features that each tree may use, (0,1]
 
 	// GOSS, gradient-based one-side sampling (Ke et al. 2017): each tree sees the
 	// rows with the largest gradients, as a share of all, and a random share of
 	// all from the rest, whose weight grows to stand for the whole of it. Both 0:
-	// off. It begins after 1/LearningRate trees.
+	// off. It begins after 1/LearningRate trees, and needs a SampleRows of 1.
 	GOSSTop, GOSSRest float64
 
 	PosWeight float64        // weight of positive rows (LightGBM's scale_pos_weight)
@@ -85,13 +87,14 @@ type Params struct {
 }
 
 // DefaultParams returns LightGBM's defaults but for what keeps the first trees
-// from claiming too much where failures are rare: an L2 penalty and a least
-// hessian of 1 and a start at even odds, which are XGBoost's. docs/benchmarks.md
-// has what each is worth on real failures.
+// from claiming too much where failures are rare, an L2 penalty and a least
+// hessian of 1 and a start at even odds, which are XGBoost's; and but for splits
+// that a random half of the rows choose. docs/benchmarks.md has what each is
+// worth on real failures.
 func DefaultParams() Params {
 	return Params{
 		Trees: 100, Leaves: 31, LearningRate: 0.1, MinLeaf: 20, MinHessian: 1, L2: 1,
-		SampleRows: 1, SampleFeatures: 1, PosWeight: 1, Seed: 1,
+		SampleRows: 0.5, SampleFeatures: 1, PosWeight: 1, Seed: 1,
 	}
 }
 
@@ -139,7 +142,7 @@ func (p *Params) Validate() error {
 	case !finite(p.GOSSTop) || !finite(p.GOSSRest) || p.GOSSTop+p.GOSSRest > 1 || (p.GOSSTop > 0) != (p.GOSSRest > 0):
 		return fmt.Errorf("goss is %v,%v; both shares must be above 0 and their sum at most 1", p.GOSSTop, p.GOSSRest)
 	case p.GOSSTop > 0 && p.SampleRows < 1:
-		return fmt.Errorf("sample_rows is %v; GOSS chooses the rows itself, so leave it at 1", p.SampleRows)
+		return fmt.Errorf("sample_rows is %v; beside GOSS, which chooses the rows itself, it must be 1", p.SampleRows)
 	case p.EarlyStopping < 0:
 		return fmt.Errorf("early_stopping is %d; it must be at least 1, or 0 for never", p.EarlyStopping)
 	case p.Threads < 0:

@@ -14,6 +14,11 @@ func (b *booster) sampleFeatures() {
 	}
 }
 
+// fewLeaves is how many leaves the rows of a sample must be enough for. Of smaller
+// tables all rows choose the splits. At a MinLeaf of 20, half of them part nothing of
+// 60 rows, are no better than all of 150, and better from there on.
+const fewLeaves = 4
+
 // sampleRows puts the rows of the next tree in front of the others, rising, and
 // returns how many.
 func (b *booster) sampleRows(tree int) (n int) {
@@ -21,7 +26,7 @@ func (b *booster) sampleRows(tree int) (n int) {
 	switch {
 	case b.p.GOSSTop > 0 && float64(tree) >= 1/b.p.LearningRate:
 		return b.goss()
-	case b.p.SampleRows == 1:
+	case b.p.SampleRows*float64(len(rows)) < fewLeaves*float64(b.p.MinLeaf) || b.p.SampleRows == 1:
 		for i := range rows {
 			rows[i] = uint32(i)
 		}

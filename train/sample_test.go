@@ -13,7 +13,7 @@ func TestGOSS(t *testing.T) {
 	const rows, top, rest = 50_000, 0.1, 0.2
 	s := makeSynthetic(rows, 3, 5)
 	p := DefaultParams()
-	p.GOSSTop, p.GOSSRest = top, rest
+	p.SampleRows, p.GOSSTop, p.GOSSRest = 1, top, rest
 	b := newBooster(s.dataset(t, Spec{}), nil, nil, p)
 	rng := rand.New(rand.NewPCG(1, 2))
 	want := make([]float64, rows)
@@ -83,7 +83,7 @@ func TestSampleKeepsEveryRow(t *testing.T) {
 	s := makeSynthetic(50, 3, 5)
 	for _, share := range []float64{1, 0.5, 1e-6} {
 		p := DefaultParams()
-		p.SampleRows = share
+		p.SampleRows, p.MinLeaf = share, 1
 		b := newBooster(s.dataset(t, Spec{}), nil, nil, p)
 		for seed := range uint64(50) {
 			b.rng = rand.New(rand.NewPCG(seed, 1))
@@ -98,6 +98,23 @@ func TestSampleKeepsEveryRow(t *testing.T) {
 					t.Fatalf("share %v, seed %d: the rows are %v", share, seed, rows)
 				}
 			}
+		}
+	}
+}
+
+// All rows of a small table choose the splits, where the share of them would be less
+// than four times MinLeaf.
+func TestSmallTablesAreNotSampled(t *testing.T) {
+	for _, c := range []struct {
+		rows, leaf int
+		all        bool
+	}{{50, 20, true}, {159, 20, true}, {160, 20, false}, {1000, 20, false}, {1000, 200, true}, {10, 1, false}} {
+		p := DefaultParams()
+		p.MinLeaf = c.leaf
+		b := newBooster(makeSynthetic(c.rows, 3, 6).dataset(t, Spec{}), nil, nil, p)
+		b.rng = rand.New(rand.NewPCG(1, 1))
+		if n := b.sampleRows(0); (n == c.rows) != c.all {
+			t.Errorf("%d of %d rows choose, at least %d in a leaf; want all: %v", n, c.rows, c.leaf, c.all)
 		}
 	}
 }

@@ -119,7 +119,7 @@ func drawParams(base Params, n, rows int) Params {
 	p.Leaves = int(math.Round(log(4, 128)))
 	p.MinLeaf = int(math.Round(log(3, min(500, max(6, float64(rows)/50)))))
 	p.L2 = round(log(0.1, 100))
-	if share := round(0.5 + 0.5*rng.Float64()); p.GOSSTop == 0 { // which chooses the rows itself
+	if share := round(0.3 + 0.7*rng.Float64()); p.GOSSTop == 0 { // which chooses the rows itself
 		p.SampleRows = share
 	}
 	p.SampleFeatures = round(0.3 + 0.7*rng.Float64())

@@ -166,7 +166,7 @@ func TestDrawParams(t *testing.T) {
 		if err := p.Validate(); err != nil {
 			t.Fatalf("trial %d: %v", n, err)
 		}
-		if p.LearningRate < 0.02 || p.LearningRate > 0.3 || p.Leaves < 4 || p.Leaves > 128 || p.MinLeaf < 3 || p.MinLeaf > 20 {
+		if p.LearningRate < 0.02 || p.LearningRate > 0.3 || p.Leaves < 4 || p.Leaves > 128 || p.MinLeaf < 3 || p.MinLeaf > 20 || p.L2 < 0.1 || p.L2 > 100 || p.SampleRows < 0.3 || p.SampleFeatures < 0.3 {
 			t.Fatalf("trial %d: %+v", n, p)
 		}
 		rates[p.LearningRate] = true
@@ -180,7 +180,7 @@ func TestDrawParams(t *testing.T) {
 	if bounded < 50 || bounded > 150 {
 		t.Errorf("%d of 198 trials bound the step", bounded)
 	}
-	base.GOSSTop, base.GOSSRest = 0.2, 0.1
+	base.SampleRows, base.GOSSTop, base.GOSSRest = 1, 0.2, 0.1
 	if p := drawParams(base, 2, 1000); p.Validate() != nil || p.SampleRows != 1 {
 		t.Errorf("beside GOSS: %+v", p)
 	}

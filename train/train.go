@@ -217,16 +217,21 @@ func (b *booster) apply(d *Dataset, score, values []float64, first bool, grown i
 	if first {
 		clear(score)
 	}
-	blocks := func(n int, add func(i int)) {
-		parallel(g.threads, (n+gradientBlock-1)/gradientBlock, func(_, block int) {
-			for i := block * gradientBlock; i < min((block+1)*gradientBlock, n); i++ {
-				add(i)
-			}
-		})
-	}
 	if grown == 0 {
 		route := g.router()
-		blocks(d.rows, func(row int) { score[row] += values[route.leaf(d, row)] })
+		parallel(g.threads, (d.rows+gradientBlock-1)/gradientBlock, func(_, block int) {
+			var rows [gradientBlock]uint32
+			var leaves [gradientBlock]uint16
+			first := block * gradientBlock
+			n := min(gradientBlock, d.rows-first)
+			for i := range n {
+				rows[i] = uint32(first + i)
+			}
+			route.leaves(d, rows[:n], leaves[:n])
+			for i, leaf := range leaves[:n] {
+				score[first+i] += values[leaf]
+			}
+		})
 		return
 	}
 	parallel(g.threads, len(g.leaves), func(_, i int) {
@@ -235,7 +240,11 @@ func (b *booster) apply(d *Dataset, score, values []float64, first bool, grown i
 		}
 	})
 	outside := g.rows[grown:]
-	blocks(len(outside), func(i int) { score[outside[i]] += values[b.outside[i]] })
+	parallel(g.threads, (len(outside)+gradientBlock-1)/gradientBlock, func(_, block int) {
+		for i := block * gradientBlock; i < min((block+1)*gradientBlock, len(outside)); i++ {
+			score[outside[i]] += values[b.outside[i]]
+		}
+	})
 }
 
 func (b *booster) progress(tree int) Progress {

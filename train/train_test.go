@@ -106,11 +106,12 @@ func TestScoresAreTheModels(t *testing.T) {
 		set  func(*Spec, *Params)
 	}{
 		{"defaults", func(*Spec, *Params) {}},
+		{"all rows", func(_ *Spec, p *Params) { p.SampleRows = 1 }},
 		{"sampled", func(_ *Spec, p *Params) { p.SampleRows, p.SampleFeatures = 0.5, 0.5 }},
 		{"penalties", func(_ *Spec, p *Params) { p.L1, p.L2, p.MaxDepth = 1, 5, 3 }},
 		{"few bins", func(s *Spec, _ *Params) { s.MaxBin = 4 }},
 		{"bounded steps", func(_ *Spec, p *Params) { p.MaxStep, p.Start = 0.7, 0.5 }},
-		{"goss", func(_ *Spec, p *Params) { p.GOSSTop, p.GOSSRest = 0.2, 0.1 }},
+		{"goss", func(_ *Spec, p *Params) { p.SampleRows, p.GOSSTop, p.GOSSRest = 1, 0.2, 0.1 }},
 		{"smoothed", func(_ *Spec, p *Params) { p.SampleRows, p.PathSmooth = 0.5, 3 }},
 		{"weights", func(_ *Spec, p *Params) { p.PosWeight = 10 }},
 		{"regression", func(s *Spec, _ *Params) { s.Objective = L2 }},
@@ -154,9 +155,10 @@ func TestThreadsDoNotMatter(t *testing.T) {
 		valid  bool
 		set    func(*Params)
 	}{
+		"all rows":       {set: func(p *Params) { p.SampleRows = 1 }},
 		"sampled":        {set: func(p *Params) { p.SampleRows, p.SampleFeatures = 0.8, 0.7 }},
 		"smoothed":       {set: func(p *Params) { p.SampleRows, p.PathSmooth = 0.8, 3 }},
-		"goss":           {set: func(p *Params) { p.GOSSTop, p.GOSSRest = 0.1, 0.1 }},
+		"goss":           {set: func(p *Params) { p.SampleRows, p.GOSSTop, p.GOSSRest = 1, 0.1, 0.1 }},
 		"weighted":       {weight: weight, set: func(p *Params) { p.PosWeight, p.L1, p.MaxStep = 3, 0.1, 1 }},
 		"categorical":    {spec: Spec{Categorical: []string{"f18"}}, set: func(*Params) {}},
 		"regression":     {spec: Spec{Objective: L2}, set: func(*Params) {}},

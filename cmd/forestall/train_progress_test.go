@@ -181,7 +181,7 @@ func TestSearchProgressJSON(t *testing.T) {
 		`{"ap":0.5,"fold":1,"name":"a","positives":2,"rows":10,"seconds":4,"train_positives":3,"train_rows":20,"trees":7,"trial":1}`,
 		`{"ap":0.4,"fold":2,"leaves":4,"seconds":5,"tree":3,"trees":100,"trial":1}`,
 		`{"ap":0.5,"fold":2,"name":"a","positives":2,"rows":10,"seconds":6,"train_positives":3,"train_rows":20,"trees":7,"trial":1}`,
-		`{"abandoned":false,"ap":0.5,"l2":1,"learning_rate":0.1,"leaves":31,"max_step":0,"min_leaf":20,"sample_features":1,"sample_rows":1,"seconds":6,"spread":null,"trees":[7,7],"trial":1}`,
+		`{"abandoned":false,"ap":0.5,"l2":1,"learning_rate":0.1,"leaves":31,"max_step":0,"min_leaf":20,"sample_features":1,"sample_rows":0.5,"seconds":6,"spread":null,"trees":[7,7],"trial":1}`,
 		`{"ap":0.4,"fold":1,"leaves":4,"seconds":7,"tree":3,"trees":100,"trial":2}`, "",
 	}
 	if d := cmp.Diff(want, strings.Split(s.out.String(), "\n")); d != "" {

@@ -64,6 +64,7 @@ func bench(ctx context.Context, o options, dir string) (err error) {
 	b.params.Leaves, b.params.Threads = 63, b.threads
 	b.params.MinHessian, b.params.MinLeaf = 1, 1 // XGBoost's default, and no bound of its kind
 	b.params.Start = 0                           // even odds: its base_score of 0.5
+	b.params.SampleRows = 1                      // all rows: its subsample of 1
 	px, err := startPeer(ctx, dir)
 	switch {
 	case errors.Is(err, errNoPeer):

@@ -23,7 +23,8 @@ func driveRisk() riskStudy {
 	}
 }
 
-// riskParams are many small steps on half the features each: members that differ.
+// riskParams are many small steps on half the features each, their splits chosen by
+// half of the rows: members that differ.
 func riskParams() train.Params {
 	p := train.DefaultParams()
 	p.Trees, p.LearningRate, p.SampleFeatures = 150, 0.05, 0.5

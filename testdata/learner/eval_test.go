@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/stratoswarm/forestall/train"
 )
 
@@ -40,21 +42,51 @@ func TestEvalWithoutData(t *testing.T) {
 	}
 }
 
-// A setting that XGBoost has not fails no bar, however bad it is; the same figures
-// from a start do.
+// Another setting of ours fails no bar, however bad it is; the same figures from a
+// start do.
 func TestBesidesHaveNoBar(t *testing.T) {
 	bad := train.Paired{AUC: train.Difference{A: 0.5, B: 0.9, Delta: -0.4}, AP: train.Difference{A: 0.1, B: 0.5, Delta: -0.4}}
 	good := train.Paired{AUC: train.Difference{A: 0.9, B: 0.9}, AP: train.Difference{A: 0.5, B: 0.5}}
 	judged := func(start, beside train.Paired) error {
-		return judge([]studyResult{{results: []result{
-			{start: starts[1].name, paired: start}, {start: besides[0].name, paired: beside},
-		}}})
+		results := []result{{start: starts[1].name, paired: start}}
+		for _, b := range besides {
+			results = append(results, result{start: b.name, paired: beside})
+		}
+		return judge([]studyResult{{results: results}})
 	}
 	if err := judged(good, bad); err != nil {
 		t.Errorf("a setting beside the bars: %v", err)
 	}
 	if err := judged(bad, good); err == nil {
 		t.Error("a start below the bars passes")
+	}
+}
+
+// TestRivalParams: XGBoost gets what ours have but for its own share of the rows, and
+// where there is one training of each both take all rows.
+func TestRivalParams(t *testing.T) {
+	o := options{sample: 0.9}
+	ours := evalParams(0, 2)
+	theirs := o.rivalParams(ours)
+	for i := range ours {
+		if ours[i].SampleRows != 0.5 || theirs[i].SampleRows != 0.9 {
+			t.Errorf("shares of %v and %v, want 0.5 and 0.9", ours[i].SampleRows, theirs[i].SampleRows)
+		}
+		theirs[i].SampleRows = 0.5
+	}
+	if d := cmp.Diff(ours, theirs); d != "" {
+		t.Errorf("(-ours +XGBoost's):\n%s", d)
+	}
+	for _, b := range besides {
+		one := ours[0]
+		b.set(&one, o.rivalParams(ours)[0])
+		if one.MinLeaf == ours[0].MinLeaf && one.SampleRows != 0.9 {
+			t.Errorf("%s: a share of %v of the rows, want XGBoost's 0.9", b.name, one.SampleRows)
+		}
+	}
+	single := evalParams(1, 1)
+	if d := cmp.Diff(single, o.rivalParams(single)); d != "" || single[0].SampleRows != 1 {
+		t.Errorf("single trainings by %v of the rows (-ours +XGBoost's):\n%s", single[0].SampleRows, d)
 	}
 }
 
