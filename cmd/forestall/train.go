@@ -44,7 +44,7 @@ type trainCmd struct {
 	MaxStep        float64   `default:"0" help:"Bound of a leaf's value before the learning rate, 0 for none; 0.5 to 2 helps where failures are rare."`
 	PathSmooth     float64   `default:"0" help:"Pulls a leaf's value towards those of the nodes above it: each counts as its sum of second derivatives, the one above as this; 0: not at all."`
 	Start          float64   `default:"0" help:"Where the score begins, as a share of the base rate's log-odds: 1 at the base rate, 0 at even odds."`
-	SampleRows     *float64  `placeholder:"SHARE" help:"Share of the rows that choose each tree's splits, while the values of its leaves follow from all rows; 0.5 unless told, 1 with --goss, and all rows of a table so small that the share is less than four times --min-leaf."`
+	SampleRows     *float64  `placeholder:"SHARE" help:"Share of the rows that choose each tree's splits, while the values of its leaves follow from all rows; 0.5 unless told, 0.9 with --start above 0, 1 with --goss, and all rows of a table so small that the share is less than four times --min-leaf."`
 	SampleFeatures float64   `default:"1" help:"Share of the features that each tree may use."`
 	GOSS           []float64 `name:"goss" placeholder:"TOP,REST" help:"Gradient-based one-side sampling, instead of --sample-rows: the share of the rows with the largest gradients that each tree sees, and the random share of all rows from the others; 0.2,0.1 is usual."`
 	ScalePosWeight float64   `default:"1" help:"Weight of positive rows; the probabilities are corrected for it."`
@@ -76,10 +76,7 @@ func (trainCmd) Help() string {
 	return "Every column but the label, the weight and those dropped is a feature; --time and --group are dropped too. An empty cell, NA and nan are missing. Ctrl-C ends the training after the tree at hand and keeps what there is; while rows held out judge, it goes on to the training with what is known by then."
 }
 
-const (
-	defaultTrees      = 100
-	defaultSampleRows = 0.5
-)
+const defaultTrees = 100
 
 func (c *trainCmd) spec() train.Spec {
 	return train.Spec{
@@ -103,7 +100,7 @@ func (c *trainCmd) params() (train.Params, error) {
 		Trees: defaultTrees, Leaves: c.Leaves, LearningRate: c.LearningRate, MaxDepth: c.MaxDepth,
 		MinLeaf: c.MinLeaf, MinHessian: c.MinHessian, MinGain: c.MinGain, L1: c.L1, L2: c.L2,
 		MaxStep: c.MaxStep, PathSmooth: c.PathSmooth, Start: c.Start,
-		SampleRows: defaultSampleRows, SampleFeatures: c.SampleFeatures, PosWeight: c.ScalePosWeight,
+		SampleRows: train.DefaultSampleRows(c.Start), SampleFeatures: c.SampleFeatures, PosWeight: c.ScalePosWeight,
 		EarlyStopping: c.EarlyStopping, Metric: train.Metric(c.Metric), Seed: c.Seed, Threads: c.Threads,
 	}
 	if c.Trees != nil {

@@ -46,6 +46,10 @@ func TestTrainDefaults(t *testing.T) {
 	if d := cmp.Diff(train.DefaultParams(), got); d != "" {
 		t.Errorf("no flag (-DefaultParams +flags):\n%s", d)
 	}
+	c, _ = parsedTrain(t, append(required, "--start", "1")...)
+	if got, err = c.params(); err != nil || got.SampleRows != 0.9 {
+		t.Errorf("--start 1: a share of %v of the rows, %v; want 0.9", got.SampleRows, err)
+	}
 	c, _ = parsedTrain(t, append(required, "--goss", "0.2,0.1")...)
 	if got, err = c.params(); err != nil || got.SampleRows != 1 || got.GOSSTop != 0.2 {
 		t.Errorf("--goss alone: %+v, %v; want it to choose among all rows", got, err)

@@ -58,12 +58,13 @@ var starts = []start{
 // The luck of one training is worth more than what differs between the trainers,
 // so the scores of a bag of trainings are averaged, which differ in the rows that
 // their trees see. What a share of the rows means is not the same for both. Ours
-// chooses the splits by half of the rows, its default, and takes the values of the
-// leaves from all. XGBoost takes both from its share, see [rivalParams]. A bag of 1
+// chooses the splits by its default share and takes the values of the leaves from
+// all rows. XGBoost takes both from its share, see [options.rivalParams]. A bag of 1
 // is one training of each on all rows.
 func evalParams(start float64, bag int) []train.Params {
 	p := train.DefaultParams()
 	p.MinHessian, p.MinLeaf, p.Start = 1, 1, start
+	p.SampleRows = train.DefaultSampleRows(start)
 	p.Threads = runtime.NumCPU()
 	if bag == 1 {
 		p.SampleRows = 1
@@ -140,8 +141,8 @@ func evaluate(ctx context.Context, o options, dir string) (err error) {
 	}
 	fmt.Printf("%s; %s; %s.\n", o.now.Format("2006-01-02"), machine(), versions(px))
 	if o.bag > 1 {
-		fmt.Printf("Each score is the mean of %d trainings or more (at least %d of each data set, over its tests). A random %.0f %% of the rows choose the splits of each of our trees, all rows the values of its leaves; XGBoost grows each of its trees on a random %.0f %%.\n",
-			o.bag, leastTrainings, 100*train.DefaultParams().SampleRows, 100*o.sample)
+		fmt.Printf("Each score is the mean of %d trainings or more (at least %d of each data set, over its tests). A random %.0f %% of the rows choose the splits of each of our trees (%.0f %% from the base rate), all rows the values of its leaves; XGBoost grows each of its trees on a random %.0f %%.\n",
+			o.bag, leastTrainings, 100*train.DefaultSampleRows(0), 100*train.DefaultSampleRows(1), 100*o.sample)
 	}
 	var done []studyResult
 	for _, s := range studies() {
