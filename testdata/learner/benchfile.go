@@ -58,7 +58,7 @@ func (b *benchmark) forestall(name string, threads int) []string {
 		b.binary, "train", "--table", b.train, "--label", labelColumn, "--out", filepath.Join(b.dir, name),
 		"--trees", strconv.Itoa(p.Trees), "--leaves", strconv.Itoa(p.Leaves), "--learning-rate", f(p.LearningRate),
 		"--max-bin", strconv.Itoa(maxBin), "--min-leaf", strconv.Itoa(p.MinLeaf), "--min-hessian", f(p.MinHessian),
-		"--l2", f(p.L2), "--threads", strconv.Itoa(threads),
+		"--l2", f(p.L2), "--start", f(p.Start), "--sample-rows", f(p.SampleRows), "--threads", strconv.Itoa(threads),
 	}
 }
 
