@@ -65,7 +65,7 @@ fuzz: ## every fuzz target for FUZZTIME each
 bench: ## a benchmark for each hot path
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-eval: build ## the trainer beside XGBoost on real data, then the risks (DATA=../shared/data, CACHE=DIR keeps tables and XGBoost's scores, BAG=1: single trainings on all rows, SAMPLE=0.5: XGBoost's trees on half of the rows, as ours, START='even odds': not from the base rate, BESIDES=: only what the bars are about); reports into bin/eval
+eval: build ## the trainer beside XGBoost on real data, then the risks (DATA=../shared/data, CACHE=DIR keeps tables and XGBoost's scores, BAG=1: single trainings on all rows, SAMPLE=0.5: each of their trees on half of the rows, START='even odds': not from the base rate, BESIDES=: only what the bars are about); reports into bin/eval
 	@status=0; $(GO) run ./testdata/learner eval $(LEARNER) -bag $(BAG) -sample $(SAMPLE) -start '$(START)' -besides=$(if $(BESIDES),true,false) || status=1; \
 	  $(GO) run ./testdata/learner risk $(LEARNER) || status=1; exit $$status
 

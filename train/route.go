@@ -2,12 +2,12 @@ package train
 
 // router finds the leaves of rows that a tree was not grown on.
 type router struct {
-	steps []step // branches, then leaves
+	turns []turn // branches, then leaves
 	nodes int32  // branches
 }
 
-// step is a branch, or a leaf, whose steps lead to itself.
-type step struct {
+// turn is a branch, or a leaf, which leads to itself.
+type turn struct {
 	table *[256]uint8 // of goesLeft
 	word  int         // of a row
 	shift uint8       // of the bin in the word
@@ -17,7 +17,7 @@ type step struct {
 // router returns one for the tree that the grower holds.
 func (g *grower) router() router {
 	n := int32(len(g.nodes))
-	r := router{make([]step, len(g.nodes)+len(g.leaves)), n}
+	r := router{make([]turn, len(g.nodes)+len(g.leaves)), n}
 	of := func(at int) int32 {
 		if at < 0 {
 			return n + int32(^at)
@@ -26,18 +26,18 @@ func (g *grower) router() router {
 	}
 	for i := range g.nodes {
 		b := &g.nodes[i]
-		r.steps[i] = step{b.table, b.feature / wordFeatures, uint8(b.feature % wordFeatures * 8), [2]int32{of(b.right), of(b.left)}}
+		r.turns[i] = turn{b.table, b.feature / wordFeatures, uint8(b.feature % wordFeatures * 8), [2]int32{of(b.right), of(b.left)}}
 	}
 	nowhere := new([256]uint8)
-	for i := n; i < int32(len(r.steps)); i++ {
-		r.steps[i] = step{table: nowhere, next: [2]int32{i, i}}
+	for i := n; i < int32(len(r.turns)); i++ {
+		r.turns[i] = turn{table: nowhere, next: [2]int32{i, i}}
 	}
 	return r
 }
 
-// after returns the step after one, for a row's words.
+// after returns the turn after one, for a row's words.
 func (r *router) after(at int32, words []uint64) int32 {
-	s := &r.steps[at]
+	s := &r.turns[at]
 	return s.next[s.table[uint8(words[s.word]>>s.shift)]&1]
 }
 
@@ -51,7 +51,7 @@ func (r *router) leaf(d *Dataset, row int) int {
 	return int(at - r.nodes)
 }
 
-// leaves sets the leaves of rows, four at a time: a step waits for the one before
+// leaves sets the leaves of rows, four at a time: a turn waits for the one before
 // it, those of other rows do not.
 func (r *router) leaves(d *Dataset, rows []uint32, out []uint16) {
 	for ; len(rows) >= 4; rows, out = rows[4:], out[4:] {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -55,39 +54,25 @@ var starts = []start{
 // evalParams are the parameters of both trainers: 100 trees of 31 leaves. What
 // a leaf needs is XGBoost's default, a sum of hessians of 1; XGBoost has no
 // least number of rows, so ours is 1.
-// The luck of one training is worth more than what differs between the trainers,
-// so the scores of a bag of trainings are averaged, which differ in the rows that
-// their trees see. What a share of the rows means is not the same for both. Ours
-// chooses the splits by its default share and takes the values of the leaves from
-// all rows. XGBoost takes both from its share, see [options.rivalParams]. A bag of 1
-// is one training of each on all rows.
-func evalParams(start float64, bag int) []train.Params {
+// The luck of one training is worth more than what differs between the trainers.
+// So the scores of a bag of trainings, each tree on a random share of the rows, are
+// averaged, of both alike: the share is the same, though ours, which takes the values
+// of the leaves from all rows, does better with less. A bag of 1 is one training of
+// each on all rows.
+func evalParams(start float64, bag int, sample float64) []train.Params {
 	p := train.DefaultParams()
 	p.MinHessian, p.MinLeaf, p.Start = 1, 1, start
-	p.SampleRows = train.DefaultSampleRows(start)
 	p.Threads = runtime.NumCPU()
 	if bag == 1 {
 		p.SampleRows = 1
 		return []train.Params{p}
 	}
+	p.SampleRows = sample
 	all := slices.Repeat([]train.Params{p}, bag)
 	for i := range all {
 		all[i].Seed = uint64(i + 1)
 	}
 	return all
-}
-
-// rivalParams are those of XGBoost beside ours: the same but for the share of the
-// rows that each of a bag's trees sees.
-func (o options) rivalParams(ours []train.Params) []train.Params {
-	if len(ours) == 1 {
-		return ours
-	}
-	theirs := slices.Clone(ours)
-	for i := range theirs {
-		theirs[i].SampleRows = o.sample
-	}
-	return theirs
 }
 
 // leastTrainings is how many trainings of each a data set gets at least, over all
@@ -111,17 +96,19 @@ type result struct {
 	paired          train.Paired // without a peer only A is set
 }
 
-// beside is another setting of ours. It is compared with the same scores of
-// XGBoost, and no bar is about it.
+// beside is another setting of ours, a user's. It is compared with the same scores
+// of XGBoost, and no bar is about it.
 type beside struct {
 	name string // stands in the place of the start
 	of   start
-	set  func(ours *train.Params, theirs train.Params)
+	set  func(*train.Params)
 }
 
 var besides = []beside{
-	{"even odds, a user's min-leaf of 20", starts[1], func(ours *train.Params, _ train.Params) { ours.MinLeaf = train.DefaultParams().MinLeaf }},
-	{"even odds, splits by XGBoost's share of the rows", starts[1], func(ours *train.Params, theirs train.Params) { ours.SampleRows = theirs.SampleRows }},
+	{"even odds, splits by half of the rows", starts[1], func(p *train.Params) { p.SampleRows = train.DefaultParams().SampleRows }},
+	{"even odds, that and a min-leaf of 20", starts[1], func(p *train.Params) {
+		p.SampleRows, p.MinLeaf = train.DefaultParams().SampleRows, train.DefaultParams().MinLeaf
+	}},
 }
 
 // evaluate runs every study that is there and prints the figures as Markdown.
@@ -141,8 +128,8 @@ func evaluate(ctx context.Context, o options, dir string) (err error) {
 	}
 	fmt.Printf("%s; %s; %s.\n", o.now.Format("2006-01-02"), machine(), versions(px))
 	if o.bag > 1 {
-		fmt.Printf("Each score is the mean of %d trainings or more (at least %d of each data set, over its tests). A random %.0f %% of the rows choose the splits of each of our trees (%.0f %% from the base rate), all rows the values of its leaves; XGBoost grows each of its trees on a random %.0f %%.\n",
-			o.bag, leastTrainings, 100*train.DefaultSampleRows(0), 100*train.DefaultSampleRows(1), 100*o.sample)
+		fmt.Printf("Each score is the mean of %d trainings or more (at least %d of each data set, over its tests), each tree on a random %.0f %% of the rows.\n",
+			o.bag, leastTrainings, 100*o.sample)
 	}
 	var done []studyResult
 	for _, s := range studies() {
@@ -190,13 +177,12 @@ func (s study) run(ctx context.Context, o options, px *peer, dir string, folds [
 			}
 			tell("%s %s: from the %s", s.name, f.name, start.name)
 			r := result{fold: f.name, start: start.name, rows: len(t.label), positives: t.positives()}
-			params := evalParams(start.at, o.trainings(len(folds)))
+			params := evalParams(start.at, o.trainings(len(folds)), o.sample)
 			ours, text, err := bagged(ctx, t, params)
 			if err != nil {
 				return out, err
 			}
-			rivals := o.rivalParams(params)
-			theirs, err := rival.bagged(rivals)
+			theirs, err := rival.bagged(params)
 			if err != nil {
 				return out, err
 			}
@@ -208,15 +194,12 @@ func (s study) run(ctx context.Context, o options, px *peer, dir string, folds [
 				if b.of != start || !o.besides {
 					continue
 				}
-				other := slices.Clone(params)
-				for i := range other {
-					b.set(&other[i], rivals[i])
-				}
-				if reflect.DeepEqual(other, params) {
-					continue // the row of the start says it
+				params := slices.Clone(params)
+				for i := range params {
+					b.set(&params[i])
 				}
 				tell("%s %s: %s", s.name, f.name, b.name)
-				if ours, _, err = bagged(ctx, t, other); err != nil {
+				if ours, _, err = bagged(ctx, t, params); err != nil {
 					return out, err
 				}
 				r.start = b.name

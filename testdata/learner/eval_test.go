@@ -4,8 +4,6 @@ import (
 	"math"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/stratoswarm/forestall/train"
 )
 
@@ -62,31 +60,21 @@ func TestBesidesHaveNoBar(t *testing.T) {
 	}
 }
 
-// TestRivalParams: XGBoost gets what ours have but for its own share of the rows, and
-// where there is one training of each both take all rows.
-func TestRivalParams(t *testing.T) {
-	o := options{sample: 0.9}
-	ours := evalParams(0, 2)
-	theirs := o.rivalParams(ours)
-	for i := range ours {
-		if ours[i].SampleRows != 0.5 || theirs[i].SampleRows != 0.9 {
-			t.Errorf("shares of %v and %v, want 0.5 and 0.9", ours[i].SampleRows, theirs[i].SampleRows)
+// TestEvalParams: both trainers get the same share of the rows, all of them where
+// there is one training of each; the defaults of ours are only beside that.
+func TestEvalParams(t *testing.T) {
+	for bag, want := range map[int]float64{1: 1, 2: 0.9} {
+		for _, p := range evalParams(0, bag, 0.9) {
+			if theirs := peerParams(p)["subsample"]; p.SampleRows != want || theirs != want {
+				t.Errorf("%d trainings by %v of the rows, XGBoost's by %v; want %v", bag, p.SampleRows, theirs, want)
+			}
 		}
-		theirs[i].SampleRows = 0.5
-	}
-	if d := cmp.Diff(ours, theirs); d != "" {
-		t.Errorf("(-ours +XGBoost's):\n%s", d)
 	}
 	for _, b := range besides {
-		one := ours[0]
-		b.set(&one, o.rivalParams(ours)[0])
-		if one.MinLeaf == ours[0].MinLeaf && one.SampleRows != 0.9 {
-			t.Errorf("%s: a share of %v of the rows, want XGBoost's 0.9", b.name, one.SampleRows)
+		p := evalParams(b.of.at, 2, 0.9)[0]
+		if b.set(&p); p.SampleRows != train.DefaultParams().SampleRows {
+			t.Errorf("%s: by %v of the rows", b.name, p.SampleRows)
 		}
-	}
-	single := evalParams(1, 1)
-	if d := cmp.Diff(single, o.rivalParams(single)); d != "" || single[0].SampleRows != 1 {
-		t.Errorf("single trainings by %v of the rows (-ours +XGBoost's):\n%s", single[0].SampleRows, d)
 	}
 }
 

@@ -41,7 +41,7 @@ type options struct {
 	cache   string  // directory that tables and XGBoost's scores are kept in; "": none
 	only    string  // study of risks that alone is run; "": all
 	bag     int     // trainings whose scores are averaged, of each test and at least
-	sample  float64 // share of the rows that XGBoost grows each tree of a bag on
+	sample  float64 // share of the rows that each tree of a bag is grown on
 	start   string  // where boosting begins, of starts, or "both"
 	besides bool    // other settings of ours are set beside those that the bars are about
 	short   bool    // a smaller table and one round, for trying
@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.out, "out", "bin/eval", "`directory` for the reports")
 	flags.StringVar(&o.cache, "cache", "", "`directory` in which tables and XGBoost's scores are kept for the next run")
 	flags.IntVar(&o.bag, "bag", 5, "trainings whose scores are averaged, of each test and at least; a data set gets 60 at least, over its tests; 1: one training of each trainer, all of its trees on all rows")
-	flags.Float64Var(&o.sample, "sample", 0.9, "random `share` of the rows that XGBoost grows each tree of these trainings on")
+	flags.Float64Var(&o.sample, "sample", 0.9, "random `share` of the rows that each tree of these trainings is grown on, of both trainers")
 	flags.StringVar(&o.only, "only", "", "`study` of risks to run alone")
 	flags.StringVar(&o.start, "start", "both", "where both trainers begin: even odds, the default of both, base rate, or both")
 	flags.BoolVar(&o.besides, "besides", true, "also with other settings of ours, which no bar is about")

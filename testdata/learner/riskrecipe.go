@@ -310,7 +310,7 @@ func (s *riskScores) baseline(ctx context.Context, px *peer, dir string, f fold)
 		if !slices.Equal(t.label, s.label) || !slices.Equal(t.component, s.component) {
 			return fmt.Errorf("the baseline's %d test rows are not the %d of ours", len(t.label), len(s.label))
 		}
-		p := evalParams(0, 1)[0]
+		p := evalParams(0, 1, 1)[0]
 		if _, err := px.load(t.train, t.test, t.features, p.Threads); err != nil {
 			return err
 		}
