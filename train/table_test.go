@@ -107,6 +107,7 @@ func TestBadCompressedTables(t *testing.T) {
 	}
 	whole := tabletest.Gzip(t, "a,y\n1,0\n2,1\n")
 	checkBad(t, append(slices.Clone(whole), "junk"...), Spec{}, ": after line 1: read gzip: something that is not gzip follows the end of what is compressed")
+	checkBad(t, slices.Concat(whole, make([]byte, 9000), whole), Spec{}, ": after line 1: read gzip: something that is not gzip follows the end of what is compressed")
 	checkBad(t, slices.Concat(whole, whole[:5]), Spec{}, ": after line 1: read gzip: the file is cut off: unexpected EOF")
 }
 

@@ -17,7 +17,6 @@ type csvFile struct {
 	header int    // its line
 	first  *chunk // what follows the header in its chunk; nil: has been read
 	parse  recordParser
-	times  []*timeColumn // those that may hold text
 }
 
 func openCSV(src *source) (rowFormat, error) {
@@ -75,8 +74,8 @@ func (t *csvFile) columns() []string { return t.names }
 
 func (t *csvFile) where() string { return fmt.Sprintf(": line %d", t.header) }
 
-func (t *csvFile) use(target []int, text int) error {
-	t.parse = newRecordParser(t.names, target, text, t.times)
+func (t *csvFile) use(target []int, text int, times []*timeColumn) error {
+	t.parse = newRecordParser(t.names, target, text, times)
 	return nil
 }
 

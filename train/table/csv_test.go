@@ -47,6 +47,7 @@ func TestTableReads(t *testing.T) {
 	for name, stored := range map[string][]byte{
 		"plain": []byte(text), "gzip": tabletest.Gzip(t, text), "zstd": tabletest.Zstd(t, text),
 		"two gzips":             slices.Concat(tabletest.Gzip(t, text[:30]), tabletest.Gzip(t, ""), tabletest.Gzip(t, text[30:])),
+		"gzip on a tape":        append(tabletest.Gzip(t, text), make([]byte, 100_000)...),
 		"no newline at the end": []byte(strings.TrimSuffix(text, "\n")),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -22,7 +22,8 @@ const (
 // parquetFile is a Parquet file. Its columns of numbers at the top level can be
 // read: booleans, 32 and 64 bit integers with or without a sign, floats and
 // doubles; dates and times are the numbers that they are stored as. The column
-// of text may hold text. Others are errors only when they are selected.
+// of text, and those of times, may hold text. Others are errors only when they are
+// selected.
 //
 // The metadata is decoded by a library, the pages by this package: it reads them
 // straight into columns of float64, a few thousand rows at a time, and takes
@@ -187,21 +188,27 @@ func (p *parquetFile) columns() []string {
 
 func (p *parquetFile) where() string { return "" }
 
-func (p *parquetFile) use(target []int, text int) error {
+func (p *parquetFile) use(target []int, text int, times []*timeColumn) error {
 	width := 0
 	for i, t := range target {
 		if t < 0 {
 			continue
 		}
-		if why := p.cols[i].why; why != "" {
-			return &NotNumber{p.cols[i].name, fmt.Sprintf("column %q %s", p.cols[i].name, why)}
+		if c := &p.cols[i]; c.why != "" && (!c.text || timeAt(times, i) == nil) {
+			return &NotNumber{c.name, fmt.Sprintf("column %q %s", c.name, c.why)}
 		}
 		width++
 	}
 	p.cursors = make([]*cursor, width)
 	for i, t := range target {
-		if t >= 0 {
-			p.cursors[t] = newCursor(p, i)
+		if t < 0 {
+			continue
+		}
+		p.cursors[t] = newCursor(p, i)
+		if at := timeAt(times, i); at != nil && p.cols[i].text {
+			p.cursors[t].times = at
+		} else if at != nil {
+			at.numbers.Store(true)
 		}
 	}
 	if text >= 0 {

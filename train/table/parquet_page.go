@@ -22,9 +22,10 @@ const (
 type cursor struct {
 	file *parquetFile
 	parquetColumn
-	place int    // the column's, from 0, for errors
-	turn  turn   // of the pieces
-	words *words // of a column that is read as text; nil: its values are numbers
+	place int         // the column's, from 0, for errors
+	turn  turn        // of the pieces
+	words *words      // of a column that is read as text; nil: its values are numbers
+	times *timeColumn // what reads the times of a column that holds text; nil: its values are no times, or numbers
 
 	group  int   // that is open; -1: none
 	row    int   // of the group: the next to be read
@@ -62,7 +63,11 @@ func (c *cursor) read(p *piece, dst []float64, right int, wrong error) (int, err
 	}
 	for i, v := range dst[:right] {
 		if math.IsInf(v, 0) {
-			return i, c.wrap(errors.New("the value is infinite; write a missing value as null or NaN"))
+			err := errors.New("the value is infinite; write a missing value as null or NaN")
+			if c.times != nil {
+				err = fmt.Errorf("the text %w", errTime)
+			}
+			return i, c.wrap(err)
 		}
 	}
 	return right, wrong

@@ -38,13 +38,26 @@ func (c *cursor) written(bits uint64) float64 {
 	return c.words.code(text)
 }
 
+// said returns what stands for a text: its code or, of a time that is text, its
+// value; where it is none, an infinite one.
+func (c *cursor) said(text []byte) float64 {
+	if c.times == nil {
+		return c.words.code(text)
+	}
+	v, err := c.times.parse(text)
+	if err != nil {
+		return math.Inf(1)
+	}
+	return v
+}
+
 // textHead is the length in front of a text.
 const textHead = 4
 
 // plainTexts holds texts one after the other, each behind its length.
 type plainTexts struct {
-	text  []byte
-	words *words
+	text []byte
+	said func(text []byte) float64
 }
 
 func (d *plainTexts) decode(dst []float64) error {
@@ -56,7 +69,7 @@ func (d *plainTexts) decode(dst []float64) error {
 		if int64(n) > int64(len(d.text)-textHead) {
 			return errPageEnds
 		}
-		dst[i] = d.words.code(d.text[textHead : textHead+n])
+		dst[i] = d.said(d.text[textHead : textHead+n])
 		d.text = d.text[textHead+n:]
 	}
 	return nil
@@ -66,16 +79,16 @@ func (d *plainTexts) decode(dst []float64) error {
 type deltaTexts struct {
 	lengths *delta
 	text    []byte
-	words   *words
+	said    func(text []byte) float64
 	some    [512]float64
 }
 
-func newDeltaTexts(text []byte, rows int, words *words) (*deltaTexts, error) {
+func newDeltaTexts(text []byte, rows int, said func(text []byte) float64) (*deltaTexts, error) {
 	if len(text) == 0 { // all values are null
-		return &deltaTexts{lengths: &delta{}, words: words}, nil
+		return &deltaTexts{lengths: &delta{}, said: said}, nil
 	}
 	length := func(bits uint64) float64 { return float64(int64(bits)) }
-	d := &deltaTexts{words: words}
+	d := &deltaTexts{said: said}
 	// The texts begin where the lengths end, which reading them tells.
 	ahead, err := newDelta(text, length)
 	if err != nil {
@@ -104,7 +117,7 @@ func (d *deltaTexts) decode(dst []float64) error {
 			if !(n >= 0 && n <= float64(len(d.text))) {
 				return errPageEnds
 			}
-			dst[i] = d.words.code(d.text[:int(n)])
+			dst[i] = d.said(d.text[:int(n)])
 			d.text = d.text[int(n):]
 		}
 		dst = dst[len(lengths):]

@@ -44,7 +44,7 @@ func (c *cursor) decoder(rows int, encoding format.Encoding, text []byte) (decod
 		}
 		return &indexed{dict: c.truths(), index: hybrid{text: text[4:], width: 1}}, nil
 	case encoding == format.DeltaLengthByteArray && c.kind == format.ByteArray:
-		return newDeltaTexts(text, rows, c.words)
+		return newDeltaTexts(text, rows, c.said)
 	case encoding == format.DeltaBinaryPacked && whole:
 		return newDelta(text, c.number())
 	case encoding == format.ByteStreamSplit && widthOf(c.kind) > 0:
@@ -98,7 +98,7 @@ func (c *cursor) plain(text []byte) decoder {
 		return &indexed{dict: c.truths(), index: hybrid{packed: text, run: 8 * len(text), width: 1}}
 	}
 	if c.kind == format.ByteArray {
-		return &plainTexts{text, c.words}
+		return &plainTexts{text, c.said}
 	}
 	return &plain{text: text, width: widthOf(c.kind), number: c.number(), double: c.kind == format.Double && c.words == nil}
 }

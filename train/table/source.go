@@ -159,6 +159,8 @@ func (m *members) Read(p []byte) (int, error) {
 	switch magic, err := m.raw.Peek(2); {
 	case len(magic) == 0:
 		return n, err
+	case magic[0] == 0:
+		return n, m.padding()
 	case string(magic) != "\x1f\x8b":
 		return n, errAfterGzip
 	}
@@ -167,6 +169,18 @@ func (m *members) Read(p []byte) (int, error) {
 	}
 	m.z.Multistream(false)
 	return n, nil
+}
+
+// padding reads the zeros that a tape fills its last block with, to the file's end,
+// which it returns.
+func (m *members) padding() error {
+	for {
+		if c, err := m.raw.ReadByte(); err != nil {
+			return err
+		} else if c != 0 {
+			return errAfterGzip
+		}
+	}
 }
 
 // named says what was being done when a read went wrong.

@@ -37,6 +37,7 @@ type Table struct {
 	target  []int    // per column of the file its place among the selected; -1: not selected
 	width   int      // columns selected, and that of text
 	text    int      // column of the file that is read as text; -1: none
+	times   []*timeColumn
 }
 
 // rowFormat is how a kind of file holds its rows.
@@ -46,8 +47,9 @@ type rowFormat interface {
 	// where says where the names are, as the start of an error: ", line 1".
 	where() string
 	// use is told before the first piece which columns will be read, and which
-	// as text, which may be one of them; its codes come last. -1: none.
-	use(target []int, text int) error
+	// as text, which may be one of them; its codes come last. -1: none. Of times
+	// some may not be read.
+	use(target []int, text int, times []*timeColumn) error
 	// next finds the next rows of the file and sets p.rows, or returns io.EOF.
 	// Calls do not overlap.
 	next(p *piece) error
@@ -186,7 +188,7 @@ func (t *Table) SelectText(names []string, text string) error {
 		}
 		width++
 	}
-	if err := t.rows.use(target, textAt); err != nil {
+	if err := t.rows.use(target, textAt, t.times); err != nil {
 		return t.Errorf("%w", err)
 	}
 	t.target, t.width, t.text = target, width, textAt

@@ -17,33 +17,31 @@ type timeColumn struct {
 	numbers atomic.Bool // some were numbers
 }
 
-// Times has [Table.Read] take text for a time too in some columns of a CSV file, where
-// there are such: RFC 3339, with a blank for the T, without seconds or a zone, which
-// then is UTC, or a date. Their values are since 1970, in a unit of which perDay are a
-// day. It is called before [Table.Select].
+// Times has [Table.Read] take text for a time too in some columns, where there are
+// such: RFC 3339, with a blank for the T, without seconds or a zone, which then is UTC,
+// or a date. Their values are since 1970, in a unit of which perDay are a day. It is
+// called before [Table.Select].
 func (t *Table) Times(perDay float64, columns ...string) {
-	f, ok := t.rows.(*csvFile)
-	if !ok {
-		return
-	}
 	for _, name := range columns {
-		if at := slices.Index(t.columns, name); at >= 0 && !slices.ContainsFunc(f.times, func(c *timeColumn) bool { return c.place == at }) {
-			f.times = append(f.times, &timeColumn{place: at, perDay: perDay})
+		if at := slices.Index(t.columns, name); at >= 0 && timeAt(t.times, at) == nil {
+			t.times = append(t.times, &timeColumn{place: at, perDay: perDay})
 		}
 	}
+}
+
+// timeAt returns the column of times at a place in the file, nil if it holds none.
+func timeAt(times []*timeColumn, place int) *timeColumn {
+	if i := slices.IndexFunc(times, func(c *timeColumn) bool { return c.place == place }); i >= 0 {
+		return times[i]
+	}
+	return nil
 }
 
 // TimesAre reports whether cells of a column of [Table.Times] are text, and whether
 // some are numbers. It is called after Read, for which both is an error.
 func (t *Table) TimesAre(column string) (text, numbers bool) {
-	f, ok := t.rows.(*csvFile)
-	if !ok {
-		return false, true
-	}
-	for _, c := range f.times {
-		if t.columns[c.place] == column {
-			return c.texts.Load(), c.numbers.Load()
-		}
+	if c := timeAt(t.times, slices.Index(t.columns, column)); c != nil {
+		return c.texts.Load(), c.numbers.Load()
 	}
 	return false, false
 }
@@ -51,11 +49,7 @@ func (t *Table) TimesAre(column string) (text, numbers bool) {
 // checkTimes reports a column of times in which numbers stand among text: what those
 // mean is not known.
 func (t *Table) checkTimes() error {
-	f, ok := t.rows.(*csvFile)
-	if !ok {
-		return nil
-	}
-	for _, c := range f.times {
+	for _, c := range t.times {
 		if c.texts.Load() && c.numbers.Load() {
 			return fmt.Errorf("%s: column %s: the times are text in some cells and numbers in others", t.path, t.columns[c.place])
 		}

@@ -155,7 +155,7 @@ func TestTextsDamaged(t *testing.T) {
 		"a length cut off":        "\x05\x00",
 		"a length of 4294967295 ": "\xff\xff\xff\xffabc",
 	} {
-		if err := (&plainTexts{[]byte(text), &words{}}).decode(make([]float64, 1)); err == nil {
+		if err := (&plainTexts{[]byte(text), (&words{}).code}).decode(make([]float64, 1)); err == nil {
 			t.Errorf("%s is read", name)
 		}
 	}
@@ -171,7 +171,7 @@ func TestTextsDamaged(t *testing.T) {
 		"cut off":           {"\x80\x01\x04", false},
 	} {
 		w := &words{}
-		d, err := newDeltaTexts([]byte(c.text), 10, w)
+		d, err := newDeltaTexts([]byte(c.text), 10, w.code)
 		if err == nil {
 			err = d.decode(make([]float64, 1))
 		}
