@@ -110,7 +110,7 @@ func (d *Dir) beginGC() {
 		d.leasesTurn = now
 	}
 	d.index.sweep(func(s *slot) bool {
-		s.bits &^= spared | visited
+		s.bits &^= spared | visited | walked
 		if turn {
 			old := s.bits & leased >> 1 // leased becomes leaseOld
 			s.bits = s.bits&^(leased|leaseOld) | old
@@ -252,7 +252,7 @@ func (m *visitor) blocks(level int, refs []ref) (unread error) {
 		if err := m.ctx.Err(); err != nil {
 			return err
 		}
-		if before, ok := m.d.index.mark(f.hash, visited); ok && before.bits&visited != 0 {
+		if before, ok := m.d.index.mark(f.hash, visited|walked); ok && before.bits&walked != 0 {
 			unread = cmp.Or(unread, m.failed[f.hash])
 			continue // and all below it
 		}

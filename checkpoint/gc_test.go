@@ -304,3 +304,33 @@ func TestGCBesideARottenTree(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A file may hold just what a block of a tree does. That GC has marked it as
+// content says nothing of what the block lists.
+func TestGCTellsBlocksFromContent(t *testing.T) {
+	t.Parallel()
+	d := openDir(t, small())
+	src := t.TempDir()
+	writeFiles(t, src, map[string]string{"f": noise(1, 3<<10)})
+	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "tree", Source: src}))
+	block := must[[]byte](t)(d.readChunk(nil, must[root](t)(d.loadRoot(cp.ID)).top[0].hash))
+	if len(block) > d.opt.minCut() {
+		t.Fatalf("a block of %d bytes would be cut", len(block))
+	}
+	copies := t.TempDir()
+	writeFiles(t, copies, map[string]string{"copy": string(block)})
+	for i := 0; ; i++ { // GC reads manifests by name
+		if must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: fmt.Sprint("copy-", i), Source: copies})).ID < cp.ID {
+			break
+		}
+	}
+	if _, err := d.GC(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Verify(t.Context(), cp.ID); err != nil {
+		t.Error(err)
+	}
+	if !d.whole(cp.ID) {
+		t.Error("what the block lists has gone")
+	}
+}

@@ -39,6 +39,7 @@ const (
 	visited  = 1 << 30 // a manifest that this GC has read needs it
 	leased   = 1 << 29 // a peer was told of it
 	leaseOld = 1 << 28 // a peer was told of it before the last turn of leases
+	walked   = 1 << 27 // as visited, as a block of a tree: what it lists was too
 	marks    = spared | visited | leased | leaseOld
 )
 
