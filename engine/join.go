@@ -16,7 +16,7 @@ import (
 // node to terms: the configured workloads are declared, and what an earlier
 // engine left half done is put right.
 func (e *Engine) join(ctx context.Context) error {
-	if !e.await(ctx, func(s *migrate.State) bool { return s.Alive(e.name) }) {
+	if !e.caughtUp(ctx) || !e.await(ctx, func(s *migrate.State) bool { return s.Alive(e.name) }) {
 		return nil
 	}
 	e.thawLeftovers(ctx)
@@ -26,6 +26,26 @@ func (e *Engine) join(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// caughtUp waits until this node's replica of the ledger holds all that had been
+// agreed on when it was called; false when ctx ended. A replica begins with its
+// newest snapshot and takes in the log from there: what it says meanwhile is long
+// over, and a run that stands still for its migration looks as if none was open.
+func (e *Engine) caughtUp(ctx context.Context) bool {
+	for {
+		limit, cancel := context.WithTimeout(ctx, e.timing.lease)
+		reply, err := askLeader(limit, e, "/peer/lease", leaseRequest{Node: e.name}, e.grantLeases)
+		cancel()
+		if err == nil {
+			return e.await(ctx, func(s *migrate.State) bool { return s.Index >= reply.Index })
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(e.timing.report):
+		}
+	}
 }
 
 // missRuns tells the ledger of runs that it holds on this node and that were

@@ -27,6 +27,7 @@ type runKey struct {
 type leaseReply struct {
 	Term   time.Duration `json:"term_ns"` // 0: without end
 	Grants []leaseGrant  `json:"grants"`
+	Index  uint64        `json:"index,omitempty"` // of the leader's ledger: whatever was agreed on before the question is in it
 }
 
 type leaseGrant struct {
@@ -44,6 +45,7 @@ func (e *Engine) grantLeases(ctx context.Context, q leaseRequest) (leaseReply, e
 	}
 	reply := leaseReply{Term: e.leaseTerm()}
 	e.ledger.View(func(s *migrate.State) {
+		reply.Index = s.Index
 		for _, r := range q.Runs {
 			ok, reason := e.leases.Grant(r.Workload, q.Node, r.Epoch, s)
 			w := s.Workloads[r.Workload]
