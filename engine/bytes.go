@@ -1,10 +1,11 @@
 package engine
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/pelletier/go-toml/v2/unstable"
 )
 
 // Bytes is a size that is written with its unit: "512MiB", "16GiB"; "0" is
@@ -14,7 +15,8 @@ type Bytes struct{ N uint64 }
 
 var byteUnits = []string{"B", "KiB", "MiB", "GiB", "TiB"}
 
-// UnmarshalText reads a size; the error shows the accepted form.
+// UnmarshalText reads a size; the error shows the accepted form, and is as that
+// of Duration.
 func (b *Bytes) UnmarshalText(text []byte) error {
 	s := string(text)
 	if s == "0" {
@@ -33,7 +35,7 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 		b.N = n << (10 * i)
 		return nil
 	}
-	return fmt.Errorf(`size %q is not one such as "512MiB" or "16GiB"`, s)
+	return unstable.NewParserError(text, `size %q is not one such as "512MiB" or "16GiB"`, s)
 }
 
 // MarshalText writes what UnmarshalText reads.

@@ -87,7 +87,8 @@ func (c Config) Validate() error {
 		bad("cluster.quorum_size", "%d voters are not one of 1, 3, 5, 7: an even number tolerates no more failures", c.Cluster.QuorumSize)
 	}
 	positive("cluster.leader_election_timeout", c.Cluster.LeaderElectionTimeout)
-	if nodes, err := c.members(); err != nil {
+	nodes, err := c.members()
+	if err != nil {
 		errs = append(errs, err)
 	} else if len(nodes) > 0 && c.Engine.Name != "" && !slices.ContainsFunc(nodes, func(m member) bool { return m.name == c.Engine.Name }) {
 		bad("engine.name", "%q is not among cluster.nodes", c.Engine.Name)
@@ -140,6 +141,11 @@ func (c Config) Validate() error {
 		}
 		if seen[w.Name] {
 			bad("workload", "the name %q is given twice", w.Name)
+		}
+		for _, n := range w.Needs.Nodes {
+			if len(nodes) > 0 && !slices.ContainsFunc(nodes, func(m member) bool { return m.name == n }) {
+				bad(fmt.Sprintf("workload %q: nodes", w.Name), "%q is not among cluster.nodes", n)
+			}
 		}
 		if err := checkEnv(w.Env); err != nil {
 			bad(fmt.Sprintf("workload %q: env", w.Name), "%v", err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -78,12 +79,41 @@ func explainTOML(err error) error {
 	if errors.As(err, &decode) {
 		row, _ := decode.Position()
 		what := strings.TrimPrefix(decode.Error(), "toml: ")
+		if m := mismatch.FindStringSubmatch(what); m != nil {
+			what = fmt.Sprintf("is to be %s; this is a TOML %s", wanted(m[2]), m[1])
+		}
 		if key := strings.Join(decode.Key(), "."); key != "" {
 			return fmt.Errorf("line %d: %s: %s", row, key, what)
 		}
 		return fmt.Errorf("line %d: %s", row, what)
 	}
 	return err
+}
+
+// mismatch is what the decoder says of a value of another type than the key's.
+var mismatch = regexp.MustCompile(`^cannot decode TOML (.+) into (?:struct field \S+ of type )?(\S+)$`)
+
+// wanted says in words what a Go type of the configuration is written as.
+func wanted(goType string) string {
+	if element, ok := strings.CutPrefix(goType, "[]"); ok {
+		return "a list, in [ ], each of which is " + wanted(element)
+	}
+	switch goType {
+	case "string", "forestall.Mode":
+		return "text in quotes"
+	case "int", "int64":
+		return "a whole number"
+	case "float64":
+		return "a number"
+	case "bool":
+		return "true or false"
+	case "engine.Duration":
+		return `a duration such as "5s"`
+	case "engine.Bytes":
+		return `a size such as "16GiB"`
+	default:
+		return "a section with keys of its own"
+	}
 }
 
 // nearestKey returns the known key that a mistyped one probably meant: the

@@ -1,9 +1,9 @@
 package engine
 
 import (
-	"fmt"
 	"time"
 
+	"github.com/pelletier/go-toml/v2/unstable"
 	"github.com/prometheus/common/model"
 )
 
@@ -14,11 +14,12 @@ import (
 // type, nanoseconds for all it knows.
 type Duration struct{ time.Duration }
 
-// UnmarshalText reads a duration; the error shows the accepted form.
+// UnmarshalText reads a duration; the error shows the accepted form. It is one
+// of the decoder's own, which names the line and the key of a bare number too.
 func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := model.ParseDuration(string(b))
 	if err != nil {
-		return fmt.Errorf(`duration %q is not one such as "500ms", "5s", "1h30m" or "7d"`, b)
+		return unstable.NewParserError(b, `duration %q is not one such as "500ms", "5s", "1h30m" or "7d"`, b)
 	}
 	d.Duration = time.Duration(v)
 	return nil
