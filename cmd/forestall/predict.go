@@ -13,7 +13,7 @@ import (
 // predictCmd scores the rows of a plain table.
 type predictCmd struct {
 	Model         string `required:"" placeholder:"DIR" help:"Directory of a model, or a bare model.txt, which has no calibration."`
-	Table         string `required:"" placeholder:"FILE" help:"Table: CSV, plain or compressed with gzip or zstd, or Parquet."`
+	Table         string `required:"" placeholder:"FILE" help:"Table: CSV, plain or compressed with gzip or zstd, or Parquet; - is CSV at standard input, plain or compressed."`
 	Raw           bool   `help:"Print the raw score instead of the probability."`
 	Contributions bool   `help:"Print the share of each feature in the raw score, in log-odds, and the bias."`
 }
@@ -41,24 +41,19 @@ func (c *predictCmd) Run(g *globals) error {
 		}
 		header = append(append(header, m.Features()...), "bias")
 	}
-	if err := c.check(m); err != nil {
+	in, err := table.OpenOnce(g.ctx, c.Table)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	// Before anything is printed.
+	if err := in.Select(m.Features()); err != nil {
 		return err
 	}
 	if err := writeHeader(g.out, header); err != nil {
 		return err
 	}
-	return c.predict(g.ctx, m, g.out)
-}
-
-// check finds out before anything is printed whether the table has the model's
-// columns.
-func (c *predictCmd) check(m *model.Model) error {
-	t, err := table.Open(c.Table)
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	return t.Select(m.Features())
+	return c.predict(g.ctx, m, in, g.out)
 }
 
 // writeHeader writes names as CSV, quoted where they need it.

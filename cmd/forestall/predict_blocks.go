@@ -10,6 +10,7 @@ import (
 
 	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/train"
+	"github.com/stratoswarm/forestall/train/table"
 )
 
 // blockRows is how many rows go from one goroutine to the next at once.
@@ -27,7 +28,7 @@ type tableBlock struct {
 // predict prints a line for each row of the table. One goroutine reads, all
 // processors score and explain, one writes in the table's order. A fixed number
 // of blocks goes round, so that memory does not depend on the table.
-func (c *predictCmd) predict(ctx context.Context, m *model.Model, out io.Writer) error {
+func (c *predictCmd) predict(ctx context.Context, m *model.Model, in *table.Table, out io.Writer) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	workers := runtime.GOMAXPROCS(0)
@@ -68,7 +69,7 @@ func (c *predictCmd) predict(ctx context.Context, m *model.Model, out io.Writer)
 		b = nil
 	}
 	width := m.NumFeatures()
-	err := train.ScanTable(ctx, c.Table, m.Features(), func(row []float64) error {
+	err := train.ScanText(ctx, in, m.Features(), "", func(row []float64, _ string) error {
 		if b == nil {
 			b = <-free
 			b.rows = b.rows[:0]
@@ -85,7 +86,7 @@ func (c *predictCmd) predict(ctx context.Context, m *model.Model, out io.Writer)
 	close(inOrder)
 	running.Wait()
 	if failed != nil {
-		return fmt.Errorf("predict %s: %w", c.Table, failed)
+		return fmt.Errorf("predict %s: %w", in.Path(), failed)
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package table
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -24,12 +26,23 @@ const maxWindow = 128 << 20
 type source struct {
 	file *os.File
 	size int64
+	pipe bool      // it can be read from its start to its end only
 	done int64     // bytes read from the start
 	sum  hash.Hash // of them; nil: not asked for
+
+	release func() bool // what until holds; nil: nothing
 }
 
-func openSource(path string) (*source, error) {
-	// Without O_NONBLOCK the opening of a pipe waits for its writer.
+// openSource opens a file, and a pipe where it is read once; "-" is standard input.
+func openSource(path string, once bool) (*source, error) {
+	if path == "-" {
+		if !once {
+			return nil, errors.New("standard input can be read once, and this table may be read more than once and in parts; write it to a file first")
+		}
+		path = "/dev/stdin"
+	}
+	// Without O_NONBLOCK the opening of a pipe waits for its writer, and a read of
+	// it cannot be ended.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -39,15 +52,30 @@ func openSource(path string) (*source, error) {
 		f.Close()
 		return nil, err
 	}
+	pipe := !info.Mode().IsRegular()
 	switch {
 	case info.IsDir():
 		f.Close()
 		return nil, fmt.Errorf("%s: it is a directory; name a file", path)
-	case !info.Mode().IsRegular():
+	case pipe && !once:
 		f.Close()
 		return nil, fmt.Errorf("%s: it is no regular file; a table may be read more than once and in parts, so write it to a file first", path)
 	}
-	return &source{file: f, size: info.Size()}, nil
+	return &source{file: f, size: info.Size(), pipe: pipe}, nil
+}
+
+// until has the reading of a pipe end with the context.
+func (s *source) until(ctx context.Context) {
+	if s.pipe {
+		s.release = context.AfterFunc(ctx, func() { _ = s.file.SetReadDeadline(time.Unix(0, 0)) })
+	}
+}
+
+func (s *source) close() {
+	if s.release != nil {
+		s.release()
+	}
+	s.file.Close()
 }
 
 // Read reads on from where the last Read ended.
@@ -56,6 +84,9 @@ func (s *source) Read(p []byte) (int, error) {
 	s.done += int64(n)
 	if s.sum != nil {
 		s.sum.Write(p[:n])
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) { // set by until
+		err = context.Canceled
 	}
 	return n, err
 }
@@ -130,6 +161,7 @@ var notRead = []struct {
 	{0, "\xfd7zXZ\x00", "the file is compressed with xz; decompress it, or write it with gzip or zstd"},
 	{4, "1AY&SY", "the file is compressed with bzip2; decompress it, or write it with gzip or zstd"},
 	{0, "PK\x03\x04", "the file is a ZIP archive, as spreadsheets are; take the table out of it, as CSV"},
+	{0, parquetMagic, "a Parquet file is read in parts, its end first, which a pipe cannot be; write it to a file first"},
 	{0, "ARROW1\x00\x00", "the file is an Arrow one; write it as Parquet or CSV"},
 	{0, "\xff\xfe", "the text is UTF-16; write it as UTF-8"},
 	{0, "\xfe\xff", "the text is UTF-16; write it as UTF-8"},

@@ -13,6 +13,7 @@
 package table
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -65,15 +66,34 @@ type rowFormat interface {
 }
 
 // Open opens a table and reads the names of its columns. What kind of file it
-// is, its first bytes tell.
+// is, its first bytes tell. It must be a regular file.
 func Open(path string) (*Table, error) {
-	src, err := openSource(path)
+	src, err := openSource(path, false)
 	if err != nil {
 		return nil, err
 	}
+	return open(src, path)
+}
+
+// OpenOnce is [Open] of a table that is read once and not hashed: CSV may come
+// through a pipe, and "-" is standard input. The end of the context ends the wait
+// for what a pipe does not hold yet.
+func OpenOnce(ctx context.Context, path string) (*Table, error) {
+	src, err := openSource(path, true)
+	if err != nil {
+		return nil, err
+	}
+	src.until(ctx)
+	if path == "-" {
+		path = "standard input"
+	}
+	return open(src, path)
+}
+
+func open(src *source, path string) (_ *Table, err error) {
 	t := &Table{path: path, source: src}
 	if t.rows, err = openFormat(src); err != nil {
-		src.file.Close()
+		src.close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	t.columns = t.rows.columns()
@@ -88,6 +108,9 @@ func Open(path string) (*Table, error) {
 
 // openFormat tells by the first bytes what a file is.
 func openFormat(src *source) (rowFormat, error) {
+	if src.pipe {
+		return openCSV(src)
+	}
 	var magic [4]byte
 	if _, err := src.file.ReadAt(magic[:], 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -101,7 +124,7 @@ func openFormat(src *source) (rowFormat, error) {
 // Close closes the file, of which nothing but reading was asked.
 func (t *Table) Close() {
 	t.rows.close()
-	t.source.file.Close()
+	t.source.close()
 }
 
 // Path returns the name of the file.
