@@ -147,12 +147,15 @@ func (e *Engine) risksVersion(risks []forestall.Risk) string {
 	return fmt.Sprintf("%s-%d-%d-%d-%d", e.name, e.started.UnixNano(), version, len(risks), known)
 }
 
-// takeJoin keeps the ledger's description of a node true.
+// takeJoin keeps the ledger's description of a node true. Whether one that failed
+// is back is judgeMembers' to say, but for the leader itself: that it leads shows it,
+// and nobody judges it.
 func (e *Engine) takeJoin(ctx context.Context, j migrate.Join) error {
 	var same bool
 	e.ledger.View(func(s *migrate.State) {
 		n := s.Nodes[j.Name]
-		same = n != nil && n.Address == j.Address && n.API == j.API && n.Zone == j.Zone && n.GPUs == j.GPUs && n.MemoryBytes == j.MemoryBytes && n.GPUModel == j.GPUModel && n.GPUDriver == j.GPUDriver && n.State != forestall.MemberLeft
+		same = n != nil && n.Address == j.Address && n.API == j.API && n.Zone == j.Zone && n.GPUs == j.GPUs && n.MemoryBytes == j.MemoryBytes && n.GPUModel == j.GPUModel && n.GPUDriver == j.GPUDriver && n.State != forestall.MemberLeft &&
+			(n.State != forestall.MemberFailed || j.Name != e.name)
 	})
 	if same {
 		return nil
