@@ -32,6 +32,8 @@ func (s *Strategy) UnmarshalText(b []byte) error {
 type Conditions struct {
 	Risks []forestall.Risk   // Unknown ones neither help nor harm
 	Loads map[string]float64 // by node, 0 idle to 1 full; a node that is missing counts by its workloads
+
+	claimed map[string]claim // what other movers have chosen and the ledger doesn't hold yet, by workload
 }
 
 // Placement asks where a workload can go.
@@ -159,6 +161,10 @@ func newVista(s *State, p Placement) vista {
 			v.workloads[h.Node]++
 			v.memory[h.Node] += w.Spec.Needs.MemoryBytes
 		}
+		if c, claimed := p.Conditions.claimed[name]; claimed && !c.granted(w) {
+			v.workloads[c.node]++
+			v.memory[c.node] += w.Spec.Needs.MemoryBytes
+		}
 	}
 	return v
 }
@@ -226,6 +232,14 @@ func stateWord(s forestall.MemberState) string {
 // free ones it leaves out.
 func (v vista) usableGPUs(s *State, n *Node, p Placement) (free []int, suspect map[int]bool, unfit string) {
 	taken := s.TakenGPUs(n.Name, p.Workload)
+	for name, c := range p.Conditions.claimed {
+		if c.node != n.Name || name == p.Workload {
+			continue
+		}
+		for _, g := range c.gpus {
+			taken[g] = name
+		}
+	}
 	suspect = map[int]bool{}
 	var failed, failing int
 	for g := range n.GPUs {

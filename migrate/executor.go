@@ -21,6 +21,7 @@ type Executor struct {
 	leases  *Leases
 	cfg     ExecutorConfig
 	breaker *breakers
+	claims  *claims
 	metrics *metrics
 }
 
@@ -43,7 +44,7 @@ func NewExecutor(ledger *Ledger, propose ProposeFunc, nodes Nodes, leases *Lease
 	if err != nil {
 		return nil, err
 	}
-	return &Executor{ledger, propose, nodes, leases, cfg, newBreakers(cfg.Breaker), m}, nil
+	return &Executor{ledger, propose, nodes, leases, cfg, newBreakers(cfg.Breaker), &claims{of: map[string]claim{}}, m}, nil
 }
 
 // Run drives migrations until ctx ends, which is when this node is the leader
@@ -94,11 +95,15 @@ func (e *Executor) todo(active map[string]bool) (names []string) {
 // drive takes one workload's steps until none is left.
 func (e *Executor) drive(ctx context.Context, workload string) {
 	m := &mover{workload: workload, cfg: &e.cfg}
+	defer e.claims.drop(workload)
 	for ctx.Err() == nil {
 		changed := e.ledger.Changed()
-		env := surroundings{now: e.cfg.Now(), leases: e.leases, conditions: e.cfg.Conditions(), tripped: e.breaker.tripped}
+		env := surroundings{now: e.cfg.Now(), leases: e.leases, conditions: e.cfg.Conditions(), tripped: e.breaker.tripped, claims: e.claims}
 		var d deed
 		e.ledger.View(func(s *State) { d = m.next(s, env) })
+		if !d.places() { // it only looked whether there is room, or the ledger has the grant
+			e.claims.drop(workload)
+		}
 		switch {
 		case d.idle:
 			return

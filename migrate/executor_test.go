@@ -25,6 +25,9 @@ type cluster struct {
 	leases *Leases
 	reg    *prometheus.Registry
 
+	commit  time.Duration // how long consensus takes
+	refused []string      // what the ledger refused
+
 	mu    sync.Mutex
 	calls []string
 	fail  map[string]error         // "start n2": what that call answers
@@ -73,10 +76,15 @@ func (c *cluster) Start(ctx context.Context, node string, o StartOrder) error {
 }
 
 func (c *cluster) propose(_ context.Context, cmd []byte) (uint64, any, error) {
+	time.Sleep(c.commit) // virtual
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.index++
-	return c.index, c.ledger.Apply(c.index, cmd), nil
+	value := c.ledger.Apply(c.index, cmd)
+	if err, no := value.(error); no {
+		c.refused = append(c.refused, err.Error())
+	}
+	return c.index, value, nil
 }
 
 // enact applies a command beside the executor.

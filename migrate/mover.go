@@ -44,6 +44,7 @@ type surroundings struct {
 	leases     *Leases
 	conditions Conditions
 	tripped    func(node string) string // why the node's breaker lets nothing through, or ""
+	claims     *claims                  // of the movers beside it; nil: there are none
 }
 
 // next decides what to do now.
@@ -286,7 +287,16 @@ func (m *mover) choose(s *State, env surroundings, exclude map[string]string) (s
 	for name, why := range exclude {
 		p.Exclude[name] = why
 	}
-	return Choose(s, p)
+	return env.claims.choose(s, p)
+}
+
+// places reports whether the deed gives the workload to a node.
+func (d deed) places() bool {
+	switch d.command.(type) {
+	case *Grant, *Retry:
+		return true
+	}
+	return false
 }
 
 // called takes in how a call went. value is the forestall.Checkpoint of a
