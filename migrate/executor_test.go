@@ -32,14 +32,16 @@ type cluster struct {
 	calls []string
 	fail  map[string]error         // "start n2": what that call answers
 	hang  map[string]bool          // calls that answer when they are broken off
+	slow  map[string]time.Duration // how long a call takes
 	used  map[forestall.Epoch]bool // by failed starts, which use their epoch up; nil: they don't
 }
 
 func (c *cluster) say(ctx context.Context, call string) error {
 	c.mu.Lock()
 	c.calls = append(c.calls, call)
-	hang, err := c.hang[call], c.fail[call]
+	hang, slow, err := c.hang[call], c.slow[call], c.fail[call]
 	c.mu.Unlock()
+	time.Sleep(slow) // virtual
 	if hang {
 		<-ctx.Done()
 		return ctx.Err()
@@ -105,7 +107,7 @@ func (c *cluster) phase(id string) string {
 
 // drill runs an executor over three nodes with workload a on n1 in epoch 6.
 func drill(t *testing.T, prep func(*cluster), during func(*cluster)) *cluster {
-	c := &cluster{fail: map[string]error{}, hang: map[string]bool{}, reg: prometheus.NewRegistry()}
+	c := &cluster{fail: map[string]error{}, hang: map[string]bool{}, slow: map[string]time.Duration{}, reg: prometheus.NewRegistry()}
 	synctest.Test(t, func(t *testing.T) {
 		c.script = running(t)
 		began := time.Now()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+
 	"github.com/stratoswarm/forestall"
 )
 
@@ -21,6 +23,7 @@ type mover struct {
 	notBefore time.Time // of the next attempt
 	cause     error     // of the last failure that said what is wrong
 	usedUp    bool      // the node's answer to a start was final for its epoch
+	shut      error     // the node's breaker did not let the start in; nil: it did, or was not asked
 	result    Command   // to be proposed until it is applied or refused
 
 	migration string    // the open one
@@ -51,7 +54,7 @@ type surroundings struct {
 func (m *mover) next(s *State, env surroundings) deed {
 	step := Next(s, m.workload)
 	if step != m.step {
-		m.step, m.tries, m.notBefore, m.cause, m.usedUp, m.result = step, 0, time.Time{}, nil, false, nil
+		m.step, m.tries, m.notBefore, m.cause, m.usedUp, m.shut, m.result = step, 0, time.Time{}, nil, false, nil, nil
 	}
 	if step.Kind == StepNone {
 		return deed{idle: true}
@@ -197,6 +200,9 @@ func (m *mover) start(s *State, w *WorkloadState, env surroundings) deed {
 		return m.move(s, w, env, m.cause)
 	}
 	open := s.Open[m.step.Migration]
+	if m.shut != nil {
+		return m.outside(s, w, env, open)
+	}
 	o := StartOrder{Workload: w.Spec, Epoch: open.Epoch, GPUs: open.GPUs, Checkpoint: open.Checkpoint}
 	if w.Head != nil {
 		o.Replicas = w.Head.Replicas
@@ -204,13 +210,37 @@ func (m *mover) start(s *State, w *WorkloadState, env surroundings) deed {
 	return m.ask(m.cfg.StartTimeout, o)
 }
 
+// outside takes a workload that its target's breaker did not let in to another node,
+// or waits until it is let in: nothing of it has failed that a further attempt would
+// be spent on.
+func (m *mover) outside(s *State, w *WorkloadState, env surroundings, open *forestall.Migration) deed {
+	why := m.shut
+	m.shut = nil // it is asked again after the wait
+	if env.now.Sub(m.began) >= m.cfg.RecoveryTimeout {
+		return m.move(s, w, env, why)
+	}
+	node, gpus, err := m.choose(s, env, map[string]string{open.To: why.Error()})
+	if err == nil && open.Attempt < m.cfg.MaxAttempts {
+		return m.entry(&Retry{Migration: open.ID, Attempt: open.Attempt + 1, Node: node, GPUs: gpus, Note: m.tried(open, why)})
+	}
+	if err == nil {
+		err = fmt.Errorf("%w; it has had its %s", why, attempts(open.Attempt))
+	}
+	return m.withoutTarget(open, env, fmt.Errorf("%s; %w", m.tried(open, why), err))
+}
+
+// tried says why the present attempt came to nothing, by the newest cause that tells.
+func (m *mover) tried(open *forestall.Migration, cause error) string {
+	if known := earlierCause(open); known != "" && !telling(cause) {
+		return known
+	}
+	return notStarted(open.To, cause)
+}
+
 // move takes the workload to a further target, or gives it up.
 func (m *mover) move(s *State, w *WorkloadState, env surroundings, cause error) deed {
 	open := s.Open[m.step.Migration]
-	tried := notStarted(open.To, cause)
-	if known := earlierCause(open); known != "" && !telling(cause) {
-		tried = known
-	}
+	tried := m.tried(open, cause)
 	if limit := m.limit(open, env.now); limit != "" {
 		return m.entry(&GiveUp{open.ID, m.givenUp(w, open, cause, tried, limit)})
 	}
@@ -303,6 +333,10 @@ func (d deed) places() bool {
 // save or the acks, []string, of a fence.
 func (m *mover) called(c *call, value any, err error, now time.Time) {
 	if c.step != m.step {
+		return
+	}
+	if errors.Is(err, circuitbreaker.ErrOpen) {
+		m.shut = err
 		return
 	}
 	if err != nil {
