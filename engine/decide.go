@@ -56,12 +56,16 @@ func (e *Engine) lapsed(s *migrate.State, now time.Time) (failures []forestall.F
 		if expired, _ := e.leases.Expired(name, holder.Node, holder.Epoch); !expired {
 			continue
 		}
+		established := now
+		if !now.After(w.Started) { // by the clock of a leader that was ahead of this one's
+			established = w.Started.Add(1)
+		}
 		kind := forestall.ServiceFailure
 		if w.Spec.Kind == forestall.KindAgent {
 			kind = forestall.AgentFailure
 		}
 		failures = append(failures, forestall.Failure{
-			Component: w.Spec.Component(), Kind: kind, Time: now,
+			Component: w.Spec.Component(), Kind: kind, Time: established,
 			Evidence: []string{fmt.Sprintf("the lease of epoch %d ran out and node %s has not said why", holder.Epoch, holder.Node)},
 		})
 	}

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/migrate"
@@ -28,5 +30,25 @@ func TestLeaderThatHadFailedIsBack(t *testing.T) {
 	incidents, err := client.Incidents(t.Context())
 	if err != nil || len(incidents) != 1 || incidents[0].End.IsZero() {
 		t.Errorf("incidents %+v, %v; want the one of the node, over", incidents, err)
+	}
+}
+
+// TestLapsedLeaseByASlowerClock: the leader that confirmed a run was an hour ahead and
+// is gone. That the run's lease has run out since is answered now, not in an hour.
+func TestLapsedLeaseByASlowerClock(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	w := newWatched(t, watchedConfig(t.TempDir()), now)
+	defer w.close()
+	var boot time.Duration
+	w.leases = migrate.NewLeases(3*time.Second, func() time.Duration { return boot })
+	w.leases.Elected()
+	s := oneRun(t, now.Add(time.Hour)).State()
+	if got := w.lapsed(&s, now); len(got) > 0 {
+		t.Errorf("lapsed within its lease: %+v", got)
+	}
+	boot = 4 * time.Second
+	_, ds := w.policy.Decide(migrate.PolicyState{}, migrate.Evidence{Now: now, Ledger: &s, Failures: w.lapsed(&s, now)})
+	if len(ds) != 1 || ds[0].Action != forestall.ActionRecover || !strings.Contains(strings.Join(ds[0].Reasons, "\n"), "the lease of epoch 4 ran out") {
+		t.Errorf("decisions %+v; want a recovery", ds)
 	}
 }
