@@ -47,16 +47,17 @@ func (h *holds) begin(o saveOrder) (c forestall.Checkpoint, saved bool, err erro
 	return c, saved, nil
 }
 
-// finish reports whether the migration still stands.
-func (h *holds) finish(o saveOrder, c forestall.Checkpoint) bool {
+// finish reports whether the migration still stands and, if it does not, whether the
+// workload is to go on: not when it stands still for the next one by now.
+func (h *holds) finish(o saveOrder, c forestall.Checkpoint) (stands, goOn bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.of(o.Workload)
 	if r.resumed[o.Migration] {
-		return false
+		return false, r.frozenFor == "" || r.frozenFor == o.Migration
 	}
 	r.saved[o.Migration] = c
-	return true
+	return true, false
 }
 
 // resume reports whether the workload may stand still for this migration.

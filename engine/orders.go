@@ -54,10 +54,15 @@ func (e *Engine) save(ctx context.Context, o saveOrder) (forestall.Checkpoint, e
 	if err != nil {
 		return c, fmt.Errorf("final checkpoint of %s: %w", o.Workload, err)
 	}
-	if !e.holds.finish(o, c) {
-		return c, errors.Join(fmt.Errorf("migration %s was aborted", o.Migration), e.supervisor.Thaw(ctx, o.Workload, o.Epoch))
+	stands, goOn := e.holds.finish(o, c)
+	if stands {
+		return c, nil
 	}
-	return c, nil
+	err = fmt.Errorf("migration %s was aborted", o.Migration)
+	if goOn {
+		err = errors.Join(err, e.supervisor.Thaw(ctx, o.Workload, o.Epoch))
+	}
+	return c, err
 }
 
 func (e *Engine) resume(ctx context.Context, o resumeOrder) (done, error) {
