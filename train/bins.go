@@ -24,8 +24,8 @@ type binning struct {
 	zeroMissing bool
 
 	// Numerical: bin b holds what is above bounds[b-1] and at most bounds[b];
-	// from the last bin on the bound is +Inf.
-	bounds [256]float64
+	// that of the last bin is +Inf.
+	bounds []float64
 	finder binFinder
 
 	// Categorical: the code of each bin, the most frequent first, and back.
@@ -106,9 +106,6 @@ func distinct(values []float64, zeroMissing bool) []valueCount {
 // (src/io/bin.cpp).
 func numerical(values []float64, most int, zeroMissing bool) *binning {
 	b := &binning{zeroMissing: zeroMissing}
-	for i := range b.bounds {
-		b.bounds[i] = math.Inf(1)
-	}
 	d := distinct(values, zeroMissing)
 	if len(d) == 0 {
 		return b
@@ -119,10 +116,12 @@ func numerical(values []float64, most int, zeroMissing bool) *binning {
 	} else {
 		ends = equalCounts(d, most)
 	}
+	b.n = len(ends) + 1
+	b.bounds = make([]float64, b.n)
 	for i, end := range ends {
 		b.bounds[i] = between(d[end].value, d[end+1].value)
 	}
-	b.n = len(ends) + 1
+	b.bounds[len(ends)] = math.Inf(1)
 	b.finder.init(b.bounds[:len(ends)])
 	return b
 }

@@ -6,20 +6,29 @@ import (
 	"slices"
 )
 
-// finderCells is how many equal parts the span of a feature's bounds is cut into.
-const finderCells = 1024
+// finderCells is how many equal parts the span of a feature's bounds is cut into, at
+// most and for each of few bounds: a table may have many features of a few values.
+const (
+	finderCells = 1024
+	cellsPerKey = 16
+)
 
 // binFinder finds the bin of a value: a table of equal parts says where to look,
 // and of the few bounds there those below the value are counted.
 type binFinder struct {
 	low, scale float64
-	start      [finderCells]uint8 // bounds in front of a cell
-	step       uint64             // the first of the search within a cell, a power of two; 0: no bounds
-	keys       [512]uint64        // of the bounds, rising; those behind the last are larger than any
+	last       float64  // cell
+	start      []uint8  // bounds in front of a cell; of cells a power of two
+	step       uint64   // the first of the search within a cell, a power of two; 0: no bounds
+	keys       []uint64 // of the bounds, rising; those behind the last are larger than any. A power of two, and more than twice the bounds
 }
 
 // init takes the bounds, at most 255, rising.
 func (s *binFinder) init(bounds []float64) {
+	size := 1 << bits.Len(uint(len(bounds)))
+	cells := min(cellsPerKey*size, finderCells)
+	s.start, s.keys = make([]uint8, cells), make([]uint64, 2*size)
+	s.last = float64(cells - 1)
 	for i := range s.keys {
 		s.keys[i] = math.MaxUint64
 	}
@@ -27,14 +36,14 @@ func (s *binFinder) init(bounds []float64) {
 		return
 	}
 	s.low = bounds[0]
-	s.scale = (finderCells - 1) / (bounds[len(bounds)-1] - s.low) // infinite for one bound, 0 for an infinite span
+	s.scale = s.last / (bounds[len(bounds)-1] - s.low) // infinite for one bound, 0 for an infinite span
 	var counts [finderCells]int
 	for i, b := range bounds {
 		s.keys[i] = key(b)
 		counts[s.cell(b)]++
 	}
 	before := 0
-	for c, n := range counts {
+	for c, n := range counts[:cells] {
 		s.start[c] = uint8(before)
 		before += n
 	}
@@ -48,18 +57,18 @@ func (s *binFinder) cell(v float64) int {
 	if !(c > 0) { // also what is 0 times infinite
 		c = 0
 	}
-	if c > finderCells-1 {
-		c = finderCells - 1
+	if c > s.last {
+		c = s.last
 	}
 	return int(c)
 }
 
 // bin returns how many bounds are below v.
 func (s *binFinder) bin(v float64) uint64 {
-	k, at := key(v), uint64(s.start[s.cell(v)&(finderCells-1)])
+	k, at := key(v), uint64(s.start[s.cell(v)&(len(s.start)-1)])
 	for step := s.step; step > 0; step >>= 1 {
 		// With a borrow instead of a jump, which could not be foretold.
-		_, above := bits.Sub64(s.keys[(at+step-1)&511], k, 0)
+		_, above := bits.Sub64(s.keys[(at+step-1)&uint64(len(s.keys)-1)], k, 0)
 		at += step & -above
 	}
 	return at

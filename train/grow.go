@@ -26,7 +26,7 @@ type grower struct {
 	nodes  []branch
 
 	free    []histogram // not in use
-	partial []histogram // of each goroutine but the first; zero between sums
+	partial []histogram // of each goroutine but the first that has summed; zero between sums
 	used    []bool      // which of partial took part in a sum
 	found   [2][]split  // the best split of each word, of the two new leaves
 	lefts   []int       // rows that go left, of each run of the last partition
@@ -71,9 +71,6 @@ func newGrower(d *Dataset, p *Params) *grower {
 	}
 	for f, name := range d.features {
 		g.search.monotone[f] = int8(p.Monotone[name])
-	}
-	for i := 1; i < n; i++ {
-		g.partial[i] = newHistogram(d)
 	}
 	for i := range g.found {
 		g.found[i] = make([]split, d.width)

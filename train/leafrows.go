@@ -11,6 +11,9 @@ func (g *grower) sum(l *leaf) {
 	parallel(g.threads, (len(rows)+sumRun-1)/sumRun, func(worker, run int) {
 		h := l.hist
 		if worker > 0 {
+			if g.partial[worker] == nil {
+				g.partial[worker] = newHistogram(g.d)
+			}
 			h = g.partial[worker]
 			g.used[worker] = true
 		}

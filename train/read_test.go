@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -111,7 +112,7 @@ func TestReadDatasetForAnyThreads(t *testing.T) {
 				t.Errorf("%d threads, a sample of %d: the rows differ", n, sample)
 			}
 			for f, b := range d.binnings {
-				if b.n != want.binnings[f].n || b.bounds != want.binnings[f].bounds {
+				if b.n != want.binnings[f].n || !slices.Equal(b.bounds, want.binnings[f].bounds) {
 					t.Errorf("%d threads, a sample of %d: the bins of feature %d differ", n, sample, f)
 				}
 			}
@@ -241,6 +242,27 @@ func TestBins(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A feature of few values takes little memory, for there may be very many.
+func TestBinsOfFewRows(t *testing.T) {
+	values := make([]float64, 30)
+	for i := range values {
+		values[i] = float64(i)
+	}
+	const features = 1000
+	bins := make([]*binning, features)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for f := range bins {
+		bins[f] = numerical(values, maxBins, false)
+	}
+	runtime.ReadMemStats(&after)
+	// What is sorted on the way counts too.
+	if taken := (after.TotalAlloc - before.TotalAlloc) / features; taken > 3<<10 {
+		t.Errorf("%d bytes for the bins of %d values", taken, len(values))
+	}
+	runtime.KeepAlive(bins)
 }
 
 // The quick search finds the bin whose bounds hold the value.
