@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -27,6 +28,8 @@ type Injection struct {
 	OverSeconds float64 `json:"over_seconds,omitempty" minimum:"0" maximum:"86400" doc:"time in which it takes hold; 0 is at once"`
 }
 
+var metricName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,127}$`)
+
 func (s *Server) registerHeartbeats(api huma.API) {
 	op := operation(http.MethodPost, "/v1/heartbeats/{component}", "post-heartbeat", "Sign of life of an agent or a service",
 		http.StatusNotFound, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
@@ -42,6 +45,11 @@ func (s *Server) registerHeartbeats(api huma.API) {
 		}
 		if c.Kind != forestall.KindAgent && c.Kind != forestall.KindService {
 			return nil, huma.Error422UnprocessableEntity(fmt.Sprintf("%s sends no heartbeats; agents and services do: agent/NAME, service/NAME", c))
+		}
+		for name := range in.Body.Metrics {
+			if !metricName.MatchString(name) {
+				return nil, huma.Error422UnprocessableEntity(fmt.Sprintf("metrics: %.40q is not a name in snake case such as queue_depth_requests", name))
+			}
 		}
 		if err := s.backend.Heartbeats.Beat(c, orNaN(in.Body.ErrorRate), orNaN(in.Body.ResponseSeconds), in.Body.Metrics); err != nil {
 			return nil, answer(err)

@@ -69,14 +69,19 @@ type one[T any] struct {
 }
 
 func (s *Server) registerRisk(api huma.API) {
-	op := operation(http.MethodGet, "/v1/risk", "list-risk", "Risk of every component this engine knows of, cluster-wide", http.StatusUnprocessableEntity)
+	op := operation(http.MethodGet, "/v1/risk", "list-risk", "Risk of every component this engine knows of, cluster-wide",
+		http.StatusNotFound, http.StatusUnprocessableEntity)
 	huma.Register(api, op, func(_ context.Context, in *struct {
 		Node    string `query:"node" doc:"only the node and GPUs of this node"`
 		Kind    string `query:"kind" enum:"node,gpu,agent,service" doc:"only components of this kind"`
 		Horizon string `query:"horizon" doc:"refuse unless the risks are over this horizon, such as 1h: a model has one, and its probabilities say nothing of another"`
 	},
 	) (*list[forestall.Risk], error) {
-		risks := slices.DeleteFunc(s.sortedRisks(), func(r forestall.Risk) bool {
+		risks := s.sortedRisks()
+		if in.Node != "" && !s.knowsNode(in.Node, risks) {
+			return nil, huma.Error404NotFound(fmt.Sprintf("no node %.40q is known to this engine; GET /v1/members lists those of the cluster", in.Node))
+		}
+		risks = slices.DeleteFunc(risks, func(r forestall.Risk) bool {
 			return in.Node != "" && r.Component.NodeName() != in.Node || in.Kind != "" && r.Component.Kind.String() != in.Kind
 		})
 		if err := checkHorizon(in.Horizon, risks...); err != nil {
@@ -104,6 +109,13 @@ func (s *Server) registerRisk(api huma.API) {
 		}
 		return &one[forestall.Risk]{r}, nil
 	})
+}
+
+// knowsNode reports whether a node is a member, or one of which only telemetry
+// comes.
+func (s *Server) knowsNode(name string, risks []forestall.Risk) bool {
+	return slices.ContainsFunc(risks, func(r forestall.Risk) bool { return r.Component.NodeName() == name }) ||
+		slices.ContainsFunc(s.backend.Cluster.Members(), func(m forestall.Member) bool { return m.Name == name })
 }
 
 // checkHorizon refuses another horizon than that of the risks; "" is none.

@@ -33,6 +33,23 @@ func (m *mux) Handle(pattern string, handler http.Handler) {
 	m.ServeMux.Handle(pattern, m.metrics.instrument(route, handler))
 }
 
+// ServeHTTP serves the route of the request; where a path has routes of other
+// methods only, it answers with a problem as everywhere.
+func (m *mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, pattern := m.Handler(r); pattern != "" {
+		m.ServeMux.ServeHTTP(w, r)
+		return
+	}
+	m.ServeMux.ServeHTTP(unsent{w}, r) // sets Allow
+	problem(w, http.StatusMethodNotAllowed, r.Method+" cannot be done at "+r.URL.Path+", which takes "+w.Header().Get("Allow"))
+}
+
+// unsent is an answer of which only the header is taken.
+type unsent struct{ http.ResponseWriter }
+
+func (unsent) WriteHeader(int)                {}
+func (unsent) Write(text []byte) (int, error) { return len(text), nil }
+
 func (s *Server) routes() http.Handler {
 	m := &mux{ServeMux: http.NewServeMux(), metrics: s.metrics}
 	api := humago.New(m, s.openAPI())
@@ -97,6 +114,7 @@ func (s *Server) openAPI() huma.Config {
 	cfg.Components = &huma.Components{Schemas: registry}
 	cfg.Info.Description = "Failure risk of nodes, GPUs, agents and services, and what is done about it. " +
 		"Times are RFC 3339 in UTC, fields ending in _seconds seconds, in _ns nanoseconds, in _bytes bytes, in _gpu_s GPU-seconds."
+	cfg.RejectUnknownQueryParameters = true // a mistyped filter would let everything through
 	cfg.Info.License = &huma.License{Name: "MIT", Identifier: "MIT"}
 	return cfg
 }

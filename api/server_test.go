@@ -66,6 +66,9 @@ func TestEndpoints(t *testing.T) {
 	}{
 		{"risk list", "GET", "/v1/risk", "", "", 200, []string{`"component":"gpu/n1/3"`, `"probability":0.873`, `"grade":"failing"`}},
 		{"risk of a node", "GET", "/v1/risk?node=n3&kind=gpu", "", "", 200, []string{`[{"component":"gpu/n3/0"`}},
+		{"risk of a node that nothing was judged of", "GET", "/v1/risk?node=n2&kind=agent", "", "", 200, []string{`[]`}},
+		{"risk of a node nobody knows", "GET", "/v1/risk?node=n9", "", "", 404, []string{`no node \"n9\" is known`, "GET /v1/members lists"}},
+		{"risk with a mistyped filter", "GET", "/v1/risk?nodes=n3", "", "", 422, []string{"unknown query parameter", "query.nodes"}},
 		{"risk of a wrong kind", "GET", "/v1/risk?kind=disk", "", "", 422, []string{"node, gpu, agent, service"}},
 		{"risk over its horizon", "GET", "/v1/risk?kind=gpu&horizon=10m", "", "", 200, []string{`"component":"gpu/n1/3"`}},
 		{"risk over another horizon", "GET", "/v1/risk?horizon=5m", "", "", 422, []string{"horizon 5m0s: the risk of ", " is over 10m0s"}},
@@ -106,6 +109,7 @@ func TestEndpoints(t *testing.T) {
 		{"heartbeat of a GPU", "POST", "/v1/heartbeats/gpu/n1/0", `{}`, "application/json", 422, []string{"agents and services do"}},
 		{"heartbeat out of range", "POST", "/v1/heartbeats/agent/a", `{"error_rate":2}`, "application/json", 422, []string{"body.error_rate"}},
 		{"heartbeat with a typo", "POST", "/v1/heartbeats/agent/a", `{"error_rat":0}`, "application/json", 422, []string{"body.error_rat"}},
+		{"heartbeat with a bad metric", "POST", "/v1/heartbeats/agent/a", `{"metrics":{"Queue depth":3}}`, "application/json", 422, []string{"Queue depth", "snake case"}},
 		{"heartbeat that is no JSON", "POST", "/v1/heartbeats/agent/a", `{`, "application/json", 400, []string{`"status":400`}},
 		{"heartbeat from a form", "POST", "/v1/heartbeats/agent/a", `{}`, "text/plain", 415, []string{"application/json"}},
 		{"heartbeat too large", "POST", "/v1/heartbeats/agent/a", strings.Repeat(" ", maxBodyBytes+1), "application/json", 413, nil},
@@ -121,7 +125,7 @@ func TestEndpoints(t *testing.T) {
 		{"retire by reading", "GET", "/v1/workloads/train-1/retire", "", "", 404, []string{"nothing is at"}},
 		{"health", "GET", "/healthz", "", "", 200, []string{"ok"}},
 		{"ready", "GET", "/readyz", "", "", 200, []string{"ready"}},
-		{"wrong method", "POST", "/v1/risk", "{}", "application/json", 405, nil},
+		{"wrong method", "POST", "/v1/risk", "{}", "application/json", 405, []string{"POST cannot be done at /v1/risk, which takes GET"}},
 		{"nothing there", "GET", "/v2/risk", "", "", 404, []string{"/openapi.json lists"}},
 		{"page", "GET", "/", "", "", 200, []string{"<!doctype html>", "Forestall"}},
 	}
@@ -139,7 +143,7 @@ func TestEndpoints(t *testing.T) {
 					t.Errorf("answer lacks %s:\n%s", part, w.Body)
 				}
 			}
-			if w.Code >= 400 && w.Code != http.StatusMethodNotAllowed {
+			if w.Code >= 400 {
 				if ct := w.Header().Get("Content-Type"); ct != "application/problem+json" {
 					t.Errorf("content type of the error is %q", ct)
 				}

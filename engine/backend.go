@@ -368,7 +368,7 @@ func (v view) Beat(c forestall.Component, errorRate, responseSeconds float64, me
 		err = v.heartbeats.Beat(beat)
 	}
 	if err != nil {
-		return errors.Join(api.ErrInvalid, err)
+		return fmt.Errorf("%w: %w", api.ErrInvalid, err)
 	}
 	v.takeBeat(beat)
 	return nil
@@ -393,10 +393,10 @@ type injector struct{ sim *gpu.Sim }
 func (i injector) Inject(index int, mode string, over time.Duration) error {
 	m, err := gpu.ParseMode(mode)
 	if err != nil {
-		return errors.Join(api.ErrInvalid, err)
+		return fmt.Errorf("%w: %w", api.ErrInvalid, err)
 	}
 	if err := i.sim.Inject(index, m, over); err != nil {
-		return errors.Join(api.ErrInvalid, err)
+		return fmt.Errorf("%w: %w", api.ErrInvalid, err)
 	}
 	return nil
 }

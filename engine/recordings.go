@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -160,7 +159,7 @@ func (v view) Recording(ctx context.Context, node, file string, offset, size int
 	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
 		return nil, fmt.Errorf("node %s does not have %s in that length any more: %w", node, file, api.ErrNotFound)
 	}
-	return nil, errors.Join(api.ErrUnavailable, fmt.Errorf("node %s answers %s", node, resp.Status))
+	return nil, fmt.Errorf("%w: node %s answers %s", api.ErrUnavailable, node, resp.Status)
 }
 
 type readCloser struct {
