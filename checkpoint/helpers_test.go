@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashChildEnv); dir != "" {
 		crashChild(dir)
 	}
+	if dir := os.Getenv(userChildEnv); dir != "" {
+		userChild(dir)
+	}
 	if path := os.Getenv(gcChildEnv); path != "" {
 		gcChild(path)
 	}

@@ -61,8 +61,8 @@ func (d *Dir) restore(ctx context.Context, m *manifest, target string) (err erro
 		return err
 	}
 	defer unlock()
-	parent, prefix := filepath.Dir(target), "."+filepath.Base(target)+".restore-"
-	build, err := newSite(parent, prefix, target)
+	parent := filepath.Dir(target)
+	build, err := newSite(parent, filepath.Base(target), target)
 	if err != nil {
 		return err
 	}
@@ -97,6 +97,11 @@ func (d *Dir) build(ctx context.Context, m *manifest, dir string) error {
 	if err := d.fill(ctx, root, m.entries); err != nil {
 		return err
 	}
+	early, err := openEarly(root, m.entries)
+	defer early.close()
+	if err != nil {
+		return err
+	}
 	// Children before parents: a directory's time and mode come last.
 	foreign := 0
 	for _, e := range slices.Backward(m.entries) {
@@ -111,7 +116,7 @@ func (d *Dir) build(ctx context.Context, m *manifest, dir string) error {
 	if foreign > 0 {
 		d.opt.Logger.Warn("owners are not restored: this user may not give files away", "entries", foreign)
 	}
-	return d.syncTree(dir, m.entries)
+	return d.syncTree(dir, m.entries, early)
 }
 
 // makeEntries creates directories, links and empty files.
@@ -265,11 +270,36 @@ func (e *entry) keepOwn(path string) {
 // have written too, is taken for cheaper than a sync of each file.
 const manyFiles = 256
 
+// early is what of a tree is opened before it gets its mode, by path: the root,
+// and what its owner may not read.
+type early map[string]*os.File
+
+func openEarly(root *os.Root, entries []entry) (early, error) {
+	open := make(early)
+	for i, e := range entries {
+		if i > 0 && (e.kind == kindSymlink || e.mode&0o400 != 0 || len(entries) > manyFiles) {
+			continue
+		}
+		f, err := root.Open(filepath.FromSlash(e.path))
+		if err != nil {
+			return open, err
+		}
+		open[e.path] = f
+	}
+	return open, nil
+}
+
+func (o early) close() {
+	for _, f := range o {
+		_ = f.Close()
+	}
+}
+
 // syncTree makes a new tree durable.
-func (d *Dir) syncTree(dir string, entries []entry) error {
+func (d *Dir) syncTree(dir string, entries []entry, open early) error {
 	err := errors.ErrUnsupported
 	if len(entries) > manyFiles {
-		err = syncFileSystem(dir)
+		err = syncFileSystem(open[entries[0].path])
 	}
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return err
@@ -278,7 +308,11 @@ func (d *Dir) syncTree(dir string, entries []entry) error {
 		if e.kind == kindSymlink {
 			continue
 		}
-		if err := d.aim.SyncDir(filepath.Join(dir, filepath.FromSlash(e.path))); err != nil {
+		err := d.aim.SyncDir(filepath.Join(dir, filepath.FromSlash(e.path)))
+		if f := open[e.path]; f != nil && errors.Is(err, fs.ErrPermission) {
+			err = f.Sync()
+		}
+		if err != nil {
 			return err
 		}
 	}

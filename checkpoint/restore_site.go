@@ -16,8 +16,9 @@ type site struct {
 	lock *os.File
 }
 
-// newSite makes one in parent, in which it first clears up.
-func newSite(parent, prefix, target string) (p site, err error) {
+// newSite makes one in parent for what is called name there, and first clears up.
+func newSite(parent, name, target string) (p site, err error) {
+	prefix := sitePrefix(name)
 	sweep(parent, prefix, target)
 	if p.dir, err = os.MkdirTemp(parent, prefix); err != nil {
 		return p, err
@@ -29,6 +30,25 @@ func newSite(parent, prefix, target string) (p site, err error) {
 		return p, errors.Join(err, p.remove())
 	}
 	return p, nil
+}
+
+// longestName is that of a file; to a prefix ten digits are added, and ".old".
+const longestName = 255 - 14
+
+// sitePrefix is how the names of sites begin for what is called name.
+func sitePrefix(name string) string {
+	const end = ".restore-"
+	if len(name)+1+len(end) > longestName {
+		name = nameHash(name).String()
+	}
+	return "." + name + end
+}
+
+// isSite reports whether a name is that of a site with the prefix, or of what
+// swapByRenaming puts beside one.
+func isSite(name, prefix string) bool {
+	digits, ok := strings.CutPrefix(strings.TrimSuffix(name, ".old"), prefix)
+	return ok && digits != "" && strings.Trim(digits, "0123456789") == ""
 }
 
 // remove removes what is there by now: what was built, or what that has replaced.
@@ -45,7 +65,7 @@ func (p site) remove() error {
 func sweep(parent, prefix, target string) {
 	names, _ := os.ReadDir(parent)
 	for _, e := range names {
-		if !strings.HasPrefix(e.Name(), prefix) {
+		if !isSite(e.Name(), prefix) {
 			continue
 		}
 		left := filepath.Join(parent, e.Name())

@@ -60,8 +60,7 @@ func (d *Dir) restoreState(ctx context.Context, m *manifest, state, target strin
 		return err
 	}
 	defer unlock()
-	prefix := "." + state + ".restore-"
-	build, err := newSite(target, prefix, target)
+	build, err := newSite(target, state, target)
 	if err != nil {
 		return err
 	}

@@ -149,7 +149,7 @@ func TestRestoreSweepsWhatKilledRestoresLeft(t *testing.T) {
 	d, src := openDir(t, small()), state(t)
 	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	parent := t.TempDir()
-	writeFiles(t, parent, map[string]string{".t.restore-123/x": "half", ".t.restore-9.old/x": "old", ".tt.restore-1/x": "another's"})
+	writeFiles(t, parent, map[string]string{".t.restore-123/x": "half", ".t.restore-9.old/x": "old", ".tt.restore-1/x": "another's", ".t.restore-notes/x": "the operator's"})
 	target := filepath.Join(parent, "t")
 	sweep(parent, ".t.restore-", target)
 	if b := must[[]byte](t)(os.ReadFile(filepath.Join(target, "x"))); string(b) != "old" {
@@ -158,8 +158,8 @@ func TestRestoreSweepsWhatKilledRestoresLeft(t *testing.T) {
 	if err := d.Restore(t.Context(), cp.ID, target); err != nil {
 		t.Fatal(err)
 	}
-	if left := must[[]os.DirEntry](t)(os.ReadDir(parent)); len(left) != 2 {
-		t.Errorf("left: %v, want the target and the neighbour's", left)
+	if left := must[[]os.DirEntry](t)(os.ReadDir(parent)); len(left) != 3 {
+		t.Errorf("left: %v, want the target, the neighbour's and what no restore has made", left)
 	}
 }
 
@@ -171,7 +171,7 @@ func TestRestoreLeavesOthersAlone(t *testing.T) {
 	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
 	parent := t.TempDir()
 	target := filepath.Join(parent, "t")
-	other := must[site](t)(newSite(parent, ".t.restore-", target))
+	other := must[site](t)(newSite(parent, "t", target))
 	writeFiles(t, other.dir, map[string]string{"x": "half"})
 	if err := d.Restore(t.Context(), cp.ID, target); err != nil {
 		t.Fatal(err)

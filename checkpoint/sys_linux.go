@@ -16,16 +16,11 @@ func lockFile(f *os.File) error {
 	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }
 
-// syncFileSystem makes everything written so far to the file system of the
-// directory durable, names included.
-func syncFileSystem(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+// syncFileSystem makes everything written so far to the file system of f durable,
+// names included.
+func syncFileSystem(f *os.File) error {
 	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		return fmt.Errorf("sync the file system of %s: %w", dir, err)
+		return fmt.Errorf("sync the file system of %s: %w", f.Name(), err)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 
 func lockFile(*os.File) error { return nil }
 
-func syncFileSystem(string) error { return errors.ErrUnsupported }
+func syncFileSystem(*os.File) error { return errors.ErrUnsupported }
 
 func exchange(string, string) error { return errors.ErrUnsupported }
 
