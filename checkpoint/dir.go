@@ -53,9 +53,10 @@ type Dir struct {
 	fs    durable.FS
 	aim   durable.FS // on which restores make their targets
 
-	index index
-	packs packSet
-	pace  pace // of GC and scrub
+	index  index
+	packs  packSet
+	reader *onlooker // nil: nobody else changes the store
+	pace   pace      // of GC and scrub
 
 	inbox     inbox // chunks that peers have sent and no manifest needs yet
 	gcing     sync.Mutex

@@ -15,8 +15,7 @@ import (
 )
 
 // loadPacks reads the index of every pack. What was found rotten before is left
-// out. A pack whose index cannot be trusted is read from end to end for the
-// chunks that can.
+// out.
 func (d *Dir) loadPacks() error {
 	bad, err := d.knownRot()
 	if err != nil {
@@ -27,34 +26,47 @@ func (d *Dir) loadPacks() error {
 		return fmt.Errorf("list packs: %w", err)
 	}
 	for _, e := range names {
-		path := filepath.Join(d.packs.dir, e.Name())
 		id, err := parseHash(e.Name())
 		if err != nil {
-			d.opt.Logger.Warn("foreign file among the packs", "path", path)
+			d.opt.Logger.Warn("foreign file among the packs", "path", filepath.Join(d.packs.dir, e.Name()))
 			continue
 		}
-		chunks, pack, err := d.readPackEnd(path)
-		pack.id = id
-		if errors.Is(err, ErrCorrupt) {
-			d.opt.Logger.Error("pack is damaged; what can be read of it is kept", "error", err)
-			b, rerr := d.read(path)
-			if rerr != nil {
-				return fmt.Errorf("read pack: %w", rerr)
-			}
-			chunks, pack.broken, err = salvage(b), true, nil
+		err = d.loadPack(id, bad)
+		if d.reader != nil && errors.Is(err, fs.ErrNotExist) {
+			continue // what is needed of it is in another by now
 		}
 		if err != nil {
 			return fmt.Errorf("open pack: %w", err)
 		}
-		pack.count(chunks)
-		number := d.packs.add(pack)
-		for _, c := range chunks {
-			if !bad[c.hash.String()+"."+e.Name()] {
-				d.index.put(c.hash, number, c.at, int(c.size))
-			}
-		}
-		d.packs.indexed(number)
 	}
+	return nil
+}
+
+// loadPack reads the index of a pack. One whose index cannot be trusted is read from
+// end to end for the chunks that can. bad is what was found rotten.
+func (d *Dir) loadPack(id hash, bad map[string]bool) error {
+	path := d.packs.path(id)
+	chunks, pack, err := d.readPackEnd(path)
+	pack.id = id
+	if errors.Is(err, ErrCorrupt) {
+		d.opt.Logger.Error("pack is damaged; what can be read of it is kept", "error", err)
+		b, rerr := d.read(path)
+		if rerr != nil {
+			return fmt.Errorf("read pack: %w", rerr)
+		}
+		chunks, pack.broken, err = salvage(b), true, nil
+	}
+	if err != nil {
+		return err
+	}
+	pack.count(chunks)
+	number := d.packs.add(pack)
+	for _, c := range chunks {
+		if !bad[c.hash.String()+"."+id.String()] {
+			d.index.put(c.hash, number, c.at, int(c.size))
+		}
+	}
+	d.packs.indexed(number)
 	return nil
 }
 
@@ -178,14 +190,20 @@ func (d *Dir) loadManifests(known stock) error {
 		if known.read && !listed {
 			d.opt.Logger.Warn("checkpoint was not in the catalogue", "checkpoint", e.Name())
 		}
-		delete(known.manifests, id)
 		h, err := d.readHeader(e.Name())
+		if d.reader != nil && errors.Is(err, fs.ErrNotExist) {
+			continue // dropped, if the catalogue says so by now
+		}
+		delete(known.manifests, id)
 		if err != nil {
 			d.opt.Logger.Error("checkpoint left out: its manifest cannot be read", "error", err)
 			d.damaged[e.Name()] = err
 			continue
 		}
 		d.checkpoints[e.Name()] = h.checkpoint(e.Name())
+	}
+	if err := d.forgetDropped(known.manifests); err != nil {
+		return err
 	}
 	for id, kept := range known.manifests {
 		if kept {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/internal/durable"
@@ -17,11 +19,14 @@ import (
 var ErrReadOnly = errors.New("checkpoint store is open for reading only")
 
 // OpenDirReadOnly opens the store at path for reading, also while an engine has
-// it open; it neither locks nor changes anything there. What came since is not
-// seen, and what the engine's GC removes meanwhile is an error that wraps
-// [ErrCorrupt] and passes when the store is opened again. Whatever would write
-// fails with [ErrReadOnly].
+// it open; it neither locks nor changes anything there. Checkpoints that came since
+// are not seen, and what one needs that was dropped since may be missing: an error
+// that wraps [ErrCorrupt]. Whatever would write fails with [ErrReadOnly].
 func OpenDirReadOnly(path string, opt Options) (*Dir, error) {
+	return openDirReadOnlyOn(durable.OS{}, path, opt)
+}
+
+func openDirReadOnlyOn(fsys durable.FS, path string, opt Options) (*Dir, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
@@ -50,8 +55,8 @@ func OpenDirReadOnly(path string, opt Options) (*Dir, error) {
 		opt.Logger.Error("the file that says that this is a checkpoint store is damaged or missing; it is written anew when the store is next changed",
 			"path", filepath.Join(path, markerFile))
 	}
-	d := newDir(readOnlyFS{}, path, opt)
-	d.lock = f
+	d := newDir(readOnlyFS{fsys}, path, opt)
+	d.lock, d.reader = f, new(onlooker)
 	d.catalogue.f, d.catalogue.gone = readOnlyFile{}, make(map[hash]bool)
 	if d.codec, err = newCodec(opt); err != nil {
 		f.Close()
@@ -77,22 +82,85 @@ func (d *Dir) loadRead(version int) error {
 	if version == 2 { // those of version 1 are written anew as they are read
 		fences = d.loadFences(version, known)
 	}
-	return errors.Join(fences, d.loadPacks(), d.loadLoose(), d.loadManifests(known))
+	// What a manifest needs is there before it is, and may go after it.
+	err = errors.Join(fences, d.loadManifests(known), d.loadLoose())
+	_, lerr := d.lookAgain(0)
+	return errors.Join(err, lerr)
+}
+
+// onlooker is what a store that another process changes was seen to have.
+type onlooker struct {
+	looks atomic.Uint64 // at the packs, that found others and have ended
+
+	mu    sync.Mutex
+	packs []string // names of the files
+}
+
+// looked returns how often the packs were looked at.
+func (d *Dir) looked() uint64 {
+	if d.reader == nil {
+		return 0
+	}
+	return d.reader.looks.Load()
+}
+
+// lookAgain reads the indexes of the packs anew if there are others than at the last
+// look, since the engine's GC moves chunks. It reports whether the index has become
+// another after the caller asked looked.
+func (d *Dir) lookAgain(since uint64) (bool, error) {
+	if d.reader == nil {
+		return false, nil
+	}
+	d.reader.mu.Lock()
+	defer d.reader.mu.Unlock()
+	if d.reader.looks.Load() != since {
+		return true, nil
+	}
+	list, err := os.ReadDir(d.packs.dir)
+	if err != nil {
+		return false, fmt.Errorf("list packs: %w", err)
+	}
+	names := make([]string, len(list))
+	for i, e := range list {
+		names[i] = e.Name()
+	}
+	if slices.Equal(names, d.reader.packs) {
+		return false, nil
+	}
+	for _, n := range d.packs.numbers() {
+		d.packs.remove(n)
+	}
+	d.index.sweep(func(s *slot) bool { return s.pack == looseChunk })
+	d.reader.packs = names
+	defer d.reader.looks.Add(1)
+	return true, d.loadPacks()
+}
+
+// forgetDropped leaves out those of the manifests that the catalogue says by now were
+// dropped.
+func (d *Dir) forgetDropped(manifests map[hash]bool) error {
+	if d.reader == nil || len(manifests) == 0 {
+		return nil
+	}
+	now, err := d.readCatalogue(false)
+	for id, kept := range now.manifests {
+		if !kept {
+			delete(manifests, id)
+		}
+	}
+	return err
 }
 
 // readOnlyFS refuses every change.
-type readOnlyFS struct{}
+type readOnlyFS struct{ durable.FS }
 
 var _ durable.FS = readOnlyFS{}
 
 func (readOnlyFS) Create(string) (durable.File, error) { return nil, ErrReadOnly }
 func (readOnlyFS) Open(string) (durable.File, error)   { return nil, ErrReadOnly }
-func (readOnlyFS) OpenRead(path string) (durable.ReadFile, error) {
-	return durable.OS{}.OpenRead(path)
-}
-func (readOnlyFS) Rename(string, string) error { return ErrReadOnly }
-func (readOnlyFS) Remove(string) error         { return ErrReadOnly }
-func (readOnlyFS) SyncDir(string) error        { return ErrReadOnly }
+func (readOnlyFS) Rename(string, string) error         { return ErrReadOnly }
+func (readOnlyFS) Remove(string) error                 { return ErrReadOnly }
+func (readOnlyFS) SyncDir(string) error                { return ErrReadOnly }
 
 // readOnlyFile stands for the catalogue.
 type readOnlyFile struct{}

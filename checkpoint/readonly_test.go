@@ -1,14 +1,20 @@
 package checkpoint
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/internal/durable"
 )
 
 func TestOpenDirReadOnly(t *testing.T) {
@@ -63,5 +69,85 @@ func TestDiff(t *testing.T) {
 	}
 	if _, err := d.Diff(ctx, from.ID, "nothing"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("diff with what is not there: %v", err)
+	}
+}
+
+// meddledFS calls do once, before the first file is read of that name or in a
+// directory of that name.
+type meddledFS struct {
+	durable.FS
+	name string
+	do   func()
+	once *sync.Once
+}
+
+func (m meddledFS) OpenRead(path string) (durable.ReadFile, error) {
+	if filepath.Base(path) == m.name || filepath.Base(filepath.Dir(path)) == m.name {
+		m.once.Do(m.do)
+	}
+	return m.FS.OpenRead(path)
+}
+
+// Whatever an engine does with its store while somebody opens and reads it, what is
+// listed can be read, and nothing is taken for lost that was dropped.
+func TestOpenDirReadOnlyBesideItsEngine(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{catalogueFile, fenceDir, packDir, manifestDir, "when it is open"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var logs bytes.Buffer
+			d, src := openDir(t, rested()), t.TempDir()
+			save := func(files map[string]string) forestall.Checkpoint {
+				t.Helper()
+				writeFiles(t, src, files)
+				return must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+			}
+			kept := save(map[string]string{"stays": noise(1, 30<<10), "changes": noise(2, 30<<10)})
+			dropped := save(map[string]string{"changes": noise(3, 30<<10), "more": noise(4, 30<<10)})
+			newest := save(map[string]string{"changes": noise(5, 30<<10)})
+			if err := d.Fence(t.Context(), "v", 1); err != nil {
+				t.Fatal(err)
+			}
+			engine := func() {
+				for _, id := range []string{kept.ID, dropped.ID} {
+					if err := d.Delete(t.Context(), id); err != nil {
+						t.Error(err)
+					}
+				}
+				if _, err := d.GC(t.Context()); err != nil { // which writes packs anew
+					t.Error(err)
+				}
+				save(map[string]string{"changes": noise(6, 30<<10)})
+			}
+			before := must[[]os.DirEntry](t)(os.ReadDir(d.packs.dir))
+			once := new(sync.Once)
+			opt := rested()
+			opt.Logger = slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelError}))
+			r, err := openDirReadOnlyOn(meddledFS{durable.OS{}, name, engine, once}, d.Path(), opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeDir(t, r)
+			once.Do(engine)
+			if after := must[[]os.DirEntry](t)(os.ReadDir(d.packs.dir)); slices.ContainsFunc(before, func(e os.DirEntry) bool {
+				return slices.ContainsFunc(after, func(a os.DirEntry) bool { return a.Name() == e.Name() })
+			}) && len(after) > len(before) {
+				t.Fatal("no pack was written anew")
+			}
+			if lost := r.Damaged(); len(lost) > 0 || logs.Len() > 0 {
+				t.Errorf("taken for damaged: %v; told: %s", lost, &logs)
+			}
+			if err := r.Verify(t.Context(), newest.ID); err != nil {
+				t.Error(err)
+			}
+			for _, cp := range must[[]forestall.Checkpoint](t)(r.List("")) {
+				if cp.ID == kept.ID || cp.ID == dropped.ID {
+					continue // known to be there when the store was opened
+				}
+				if err := r.Restore(t.Context(), cp.ID, filepath.Join(t.TempDir(), "t")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }

@@ -57,7 +57,13 @@ func (d *Dir) readChunk(dst []byte, h hash) ([]byte, error) {
 func (d *Dir) readStored(buf []byte, h hash) (file []byte, s slot, err error) {
 	for range 3 { // GC may move it in between
 		var ok bool
+		looked := d.looked()
 		if s, ok = d.index.get(h); !ok {
+			if again, err := d.lookAgain(looked); err != nil {
+				return nil, s, err
+			} else if again {
+				continue
+			}
 			return nil, s, corrupt(d.path, "chunk %s is missing"+missingRemedy, h)
 		}
 		if s.pack == looseChunk {
@@ -79,6 +85,11 @@ func (d *Dir) readStored(buf []byte, h hash) (file []byte, s slot, err error) {
 			return nil, s, fmt.Errorf("read %s: %w", d.where(h, s), err)
 		}
 		where := d.where(h, s)
+		if again, err := d.lookAgain(looked); err != nil {
+			return nil, s, err
+		} else if again {
+			continue
+		}
 		if _, known := d.packs.get(s.pack); known {
 			d.cutPack(s.pack)
 			return nil, s, corrupt(where, "the pack is missing or cut off")

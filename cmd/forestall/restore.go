@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -55,14 +54,6 @@ func (c restoreCmd) restore(g *globals) (r restored, err error) {
 	defer bar.end()
 	s.onRead = bar.add
 	err = c.carryOut(g, s, &r)
-	if c.Store != "" && s.dir != nil && errors.Is(err, checkpoint.ErrCorrupt) {
-		// An engine's GC may have moved chunks since the store was opened.
-		again, oerr := c.open(g, reading)
-		if oerr == nil {
-			defer again.close()
-			err = c.carryOut(g, again, &r)
-		}
-	}
 	return r, err
 }
 
