@@ -59,12 +59,12 @@ func (d *Dir) loadFences(version int, known stock) error {
 	for _, e := range names {
 		delete(vanished, nameHash(e.Name()))
 		path := filepath.Join(dir, e.Name())
-		b, err := d.read(path)
-		if err != nil {
-			return fmt.Errorf("read fence %s: %w", path, err)
-		}
 		l := d.lane(e.Name())
-		fence, err := decodeFence(e.Name(), b)
+		var fence forestall.Epoch
+		b, err := d.read(path)
+		if err == nil {
+			fence, err = decodeFence(e.Name(), b)
+		}
 		if err == nil && fenceOfV1(b) {
 			if version == 2 {
 				err = errors.New("is of version 1 in a store of version 2")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 
 	"github.com/stratoswarm/forestall/internal/durable"
 )
@@ -34,6 +35,39 @@ func readFile(fsys durable.FS, dst []byte, path string) ([]byte, error) {
 
 // read returns the content of one of the store's files.
 func (d *Dir) read(path string) ([]byte, error) { return readFile(d.fs, nil, path) }
+
+// sector is what a disk reads at once, or not at all.
+const sector = 4 << 10
+
+// readAround is read for a file of which the disk cannot read all: what it cannot is
+// zeros, and there are holes.
+func (d *Dir) readAround(path string) (b []byte, holes bool, err error) {
+	b, err = d.read(path)
+	if !errors.Is(err, syscall.EIO) {
+		return b, false, err
+	}
+	f, err := d.fs.OpenRead(path)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	b = make([]byte, fi.Size())
+	for at := 0; at < len(b); at += sector {
+		part := b[at:min(at+sector, len(b))]
+		if n, err := f.ReadAt(part, int64(at)); n < len(part) {
+			if !errors.Is(err, syscall.EIO) {
+				return nil, false, fmt.Errorf("read %s: %w", path, err)
+			}
+			clear(part)
+			holes = true
+		}
+	}
+	return b, holes, nil
+}
 
 // replace makes data the durable content of path in one step.
 func (d *Dir) replace(path string, data []byte) error {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"syscall"
 )
 
 // GC removes what no checkpoint needs and returns by how many bytes the store
@@ -156,10 +157,12 @@ func (d *Dir) markAll(ctx context.Context, bad func(error)) (unread map[string]e
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // deleted meanwhile
 		}
-		if err != nil {
-			return nil, err
+		var r root
+		if errors.Is(err, syscall.EIO) {
+			err = corrupt(path, "%v", err)
+		} else if err == nil {
+			r, err = d.decodeRoot(path, b)
 		}
-		r, err := d.decodeRoot(path, b)
 		if err == nil && manifestID(b) != e.Name() {
 			err = corrupt(path, "the content is not what the name says")
 		}

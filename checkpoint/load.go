@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -43,18 +44,21 @@ func (d *Dir) loadPacks() error {
 }
 
 // loadPack reads the index of a pack. One whose index cannot be trusted is read from
-// end to end for the chunks that can. bad is what was found rotten.
+// end to end for the chunks that can; one that the disk cannot read besides is left as
+// it is, for a time when it can. bad is what was found rotten.
 func (d *Dir) loadPack(id hash, bad map[string]bool) error {
 	path := d.packs.path(id)
 	chunks, pack, err := d.readPackEnd(path)
 	pack.id = id
-	if errors.Is(err, ErrCorrupt) {
+	unread := errors.Is(err, syscall.EIO)
+	if unread || errors.Is(err, ErrCorrupt) {
 		d.opt.Logger.Error("pack is damaged; what can be read of it is kept", "error", err)
-		b, rerr := d.read(path)
+		b, holes, rerr := d.readAround(path)
 		if rerr != nil {
 			return fmt.Errorf("read pack: %w", rerr)
 		}
-		chunks, pack.broken, err = salvage(b), true, nil
+		unread = unread || holes
+		chunks, pack.broken, err = salvage(b), !unread, nil
 	}
 	if err != nil {
 		return err
@@ -66,7 +70,9 @@ func (d *Dir) loadPack(id hash, bad map[string]bool) error {
 			d.index.put(c.hash, number, c.at, int(c.size))
 		}
 	}
-	d.packs.indexed(number)
+	if !unread {
+		d.packs.indexed(number)
+	}
 	return nil
 }
 
@@ -195,6 +201,9 @@ func (d *Dir) loadManifests(known stock) error {
 			continue // dropped, if the catalogue says so by now
 		}
 		delete(known.manifests, id)
+		if err != nil && !errors.Is(err, ErrCorrupt) {
+			err = corrupt(d.manifestPath(e.Name()), "%v", err)
+		}
 		if err != nil {
 			d.opt.Logger.Error("checkpoint left out: its manifest cannot be read", "error", err)
 			d.damaged[e.Name()] = err

@@ -2,11 +2,13 @@ package checkpoint
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -315,4 +317,80 @@ func FuzzSmallFiles(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A disk that cannot read a few places of the store's files costs what lies there:
+// the store opens, the rest can be restored, saved to, collected and scrubbed, and
+// nothing is thrown away that may be read some other time.
+func TestBadSectors(t *testing.T) {
+	t.Parallel()
+	opt := small()
+	opt.PackSize = 2 << 20
+	d := openDir(t, opt)
+	save := func(workload string, seed uint64) forestall.Checkpoint {
+		t.Helper()
+		src := t.TempDir()
+		writeFiles(t, src, map[string]string{"f": noise(seed, 800<<10)})
+		return must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: workload, Source: src}))
+	}
+	index, chunk, head, whole := save("index", 1), save("chunk", 2), save("head", 3), save("whole", 4)
+	holds := func(cp forestall.Checkpoint) (pack string, at int64) {
+		m := must[*manifest](t)(d.loadManifest(cp.ID))
+		pack, at, _ = packedAt(t, d, m.entries[1].extents[1].hash)
+		return pack, at
+	}
+	bad := make(map[string][]int64) // places that cannot be read, by file
+	pack, _ := holds(index)
+	bad[pack] = []int64{fileSize(t, pack) - 1}
+	pack, at := holds(chunk)
+	bad[pack] = []int64{at + 50, fileSize(t, pack) - 1}
+	bad[d.manifestPath(head.ID)] = []int64{3}
+	if err := d.Fence(t.Context(), "index", 1); err != nil {
+		t.Fatal(err)
+	}
+	bad[filepath.Join(d.path, fenceDir, "index")] = []int64{5}
+	closeDir(t, d)
+	b := must[*Dir](t)(OpenDirReading(d.path, opt, func(path string, b []byte, at int64, as func([]byte, int64) (int, error)) (int, error) {
+		for _, place := range bad[path] {
+			if at <= place && place < at+int64(len(b)) {
+				return 0, syscall.EIO
+			}
+		}
+		return as(b, at)
+	}))
+	for _, cp := range []forestall.Checkpoint{index, whole} {
+		if err := b.Verify(t.Context(), cp.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, cp := range []forestall.Checkpoint{chunk, head} {
+		if err := b.Verify(t.Context(), cp.ID); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v, want ErrCorrupt", cp.Workload, err)
+		}
+	}
+	src := t.TempDir()
+	if _, err := b.Save(t.Context(), Snapshot{Workload: "index", Epoch: 1, Source: src}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("under a fence that cannot be read: %v, want ErrCorrupt", err)
+	}
+	for range 2 {
+		if _, err := b.GC(t.Context()); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), head.ID[:12]) {
+			t.Errorf("gc: %v, want ErrCorrupt naming the checkpoint that cannot be read", err)
+		}
+		if r, err := b.Scrub(t.Context(), 0); err != nil || !r.Whole || r.Bad < 4 {
+			t.Errorf("scrub: %+v, %v; want a whole pass that finds the damage", r, err)
+		}
+		src := t.TempDir()
+		writeFiles(t, src, map[string]string{"new": noise(5, 9<<10)})
+		if _, err := b.Save(t.Context(), Snapshot{Workload: "whole", Source: src}); err != nil {
+			t.Error(err)
+		}
+	}
+	closeDir(t, b)
+	again := must[*Dir](t)(OpenDir(d.path, opt))
+	defer closeDir(t, again)
+	for _, cp := range []forestall.Checkpoint{index, chunk, head, whole} {
+		if err := again.Verify(t.Context(), cp.ID); err != nil {
+			t.Errorf("when all can be read again: %v", err)
+		}
+	}
 }

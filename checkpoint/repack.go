@@ -241,7 +241,7 @@ func (r *repacking) end() {
 func (d *Dir) packChunks(p packFile) ([]packChunk, error) {
 	path := d.packs.path(p.id)
 	if p.broken {
-		b, err := d.read(path)
+		b, _, err := d.readAround(path)
 		return salvage(b), err
 	}
 	chunks, _, err := d.readPackEnd(path)

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -165,14 +166,17 @@ func (d *Dir) scrubPack(ctx context.Context, number uint32, p packFile, r *Scrub
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // GC has just removed it
 		}
-		if !errors.Is(err, ErrCorrupt) {
+		unread := errors.Is(err, syscall.EIO)
+		if !unread && !errors.Is(err, ErrCorrupt) {
 			return err
 		}
 		if !p.broken {
 			r.bad(d, err)
 		}
 		d.cutPack(number)
-		d.packs.damaged(number, p.size)
+		if !unread { // or it may be read some other time
+			d.packs.damaged(number, p.size)
+		}
 		if chunks, err = d.packChunks(packFile{id: p.id, broken: true}); err != nil {
 			return err
 		}
