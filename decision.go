@@ -105,7 +105,7 @@ type Member struct {
 	Voter    bool          `json:"voter"`
 	Leader   bool          `json:"leader"`
 	State    MemberState   `json:"state"`
-	LastSeen time.Duration `json:"last_seen_ns,omitempty"` // since the last sign of life
+	LastSeen time.Duration `json:"last_seen_ns,omitempty"` // since the answering engine last had a word of it; 0: of itself, or never
 }
 
 // MemberState is what is known of a member. The zero value is MemberUnknown.

@@ -17,7 +17,7 @@ type Snapshot struct {
 	Status     Status                `json:"status"` // its Time is left out, so that time alone is no change
 	Ready      bool                  `json:"ready"`
 	NotReady   string                `json:"not_ready,omitempty"` // why
-	Members    []forestall.Member    `json:"members"`             // LastSeen in whole seconds, 0 while the member is alive
+	Members    []forestall.Member    `json:"members"`             // LastSeen of those that are missed only, in whole seconds or, from one on, minutes
 	Workloads  []WorkloadStatus      `json:"workloads"`
 	Migrations []forestall.Migration `json:"migrations"` // the newest 50
 	Incidents  []forestall.Incident  `json:"incidents"`  // the newest 50
@@ -61,10 +61,13 @@ func (s *Server) snapshot() Snapshot {
 		snap.NotReady = reason
 	}
 	for i, m := range snap.Members {
-		if m.State == forestall.MemberAlive {
+		switch {
+		case m.State == forestall.MemberAlive || m.State == forestall.MemberLeft:
 			snap.Members[i].LastSeen = 0
-		} else {
+		case m.LastSeen < time.Minute:
 			snap.Members[i].LastSeen = m.LastSeen.Truncate(time.Second)
+		default:
+			snap.Members[i].LastSeen = m.LastSeen.Truncate(time.Minute)
 		}
 	}
 	for i := range snap.Workloads {

@@ -196,8 +196,18 @@ func (v view) Members() []forestall.Member {
 			}
 		}
 	})
+	v.sinceSeen(members)
 	slices.SortFunc(members, func(a, b forestall.Member) int { return cmp.Compare(a.Name, b.Name) })
 	return members
+}
+
+// sinceSeen notes for how long this engine has had no word of each other member.
+func (e *Engine) sinceSeen(members []forestall.Member) {
+	for i, m := range members {
+		if last := e.lastWord(m.Name); m.Name != e.name && !last.IsZero() {
+			members[i].LastSeen = max(0, e.now().Sub(last))
+		}
+	}
 }
 
 func (v view) Migrations() (migrations []forestall.Migration) {

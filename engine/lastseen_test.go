@@ -9,7 +9,7 @@ import (
 
 // TestLastSeen: a node's last sign of life is its last report, or its last answer as
 // the leader, also when another leads by now; one that is older than detection takes
-// is none.
+// is none. Who lists the members sees for how long each has been silent.
 func TestLastSeen(t *testing.T) {
 	w := newWatched(t, watchedConfig(t.TempDir()), time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	defer w.close()
@@ -31,5 +31,11 @@ func TestLastSeen(t *testing.T) {
 	}
 	if got := w.lastSeen("n3", at(64)); !got.IsZero() {
 		t.Errorf("a minute later: %s", got)
+	}
+	w.now = at(3600)
+	members := []forestall.Member{{Name: "n1"}, {Name: "n2"}, {Name: "n4"}}
+	w.sinceSeen(members)
+	if got := members[1].LastSeen; got != 3595*time.Second || members[0].LastSeen != 0 || members[2].LastSeen != 0 {
+		t.Errorf("an hour later members are %+v", members)
 	}
 }

@@ -317,10 +317,20 @@ func (e *Engine) putBudget(ctx context.Context) {
 // one that has said nothing for longer was alive meanwhile.
 const longestDetection = time.Minute
 
-// lastSeen returns when this engine last had a word of a node: its report, its
+// lastSeen returns when this engine last had a word of a node, if it can be the
+// node's last sign of life. Zero: it is not known.
+func (e *Engine) lastSeen(node string, now time.Time) time.Time {
+	last := e.lastWord(node)
+	if now.Sub(last) > longestDetection {
+		return time.Time{}
+	}
+	return last
+}
+
+// lastWord returns when this engine last had a word of a node: its report, its
 // answer to a probe, or, where the node leads or led before, to a report. Zero: it
-// is not known.
-func (e *Engine) lastSeen(node string, now time.Time) (last time.Time) {
+// had none.
+func (e *Engine) lastWord(node string) (last time.Time) {
 	e.reports.mu.Lock()
 	if n := e.reports.nodes[node]; n != nil {
 		last = n.at
@@ -341,9 +351,6 @@ func (e *Engine) lastSeen(node string, now time.Time) (last time.Time) {
 		last = e.cluster.left
 	}
 	e.mu.Unlock()
-	if now.Sub(last) > longestDetection {
-		return time.Time{}
-	}
 	return last
 }
 
