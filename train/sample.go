@@ -1,6 +1,9 @@
 package train
 
-import "math"
+import (
+	"math"
+	"math/bits"
+)
 
 // sampleFeatures chooses those that the next tree may use.
 func (b *booster) sampleFeatures() {
@@ -32,15 +35,13 @@ func (b *booster) sampleRows(tree int) (n int) {
 		}
 		return len(rows)
 	}
-	limit, others := uint64(b.p.SampleRows*(1<<32)), len(rows)
+	limit, last := uint64(b.p.SampleRows*(1<<32)), len(rows)-1
 	for i := range rows {
-		if b.rng.Uint64()>>32 < limit {
-			rows[n] = uint32(i)
-			n++
-		} else {
-			others--
-			rows[others] = uint32(i)
-		}
+		// Written to both places; the one that was wrong is written again.
+		others := last - (i - n)
+		rows[n], rows[others] = uint32(i), uint32(i)
+		_, in := bits.Sub64(b.random.Uint64()>>32, limit, 0)
+		n += int(in)
 	}
 	if n == 0 { // a handful of rows and a small share
 		at := len(rows) - 1 - b.rng.IntN(len(rows))

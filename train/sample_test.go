@@ -86,9 +86,23 @@ func TestSampleKeepsEveryRow(t *testing.T) {
 		p.SampleRows, p.MinLeaf = share, 1
 		b := newBooster(s.dataset(t, Spec{}), nil, nil, p)
 		for seed := range uint64(50) {
-			b.rng = rand.New(rand.NewPCG(seed, 1))
+			b.draw(seed, 1)
 			n := b.sampleRows(0)
 			rows := slices.Clone(b.grower.rows)
+			if share == 0.5 {
+				// The draw of each row, as models of before had it.
+				rng, in := rand.New(rand.NewPCG(seed, 1)), 0
+				for row := range uint32(50) {
+					place := len(rows) - 1 - int(row) + in
+					if rng.Uint64()>>32 < 1<<31 {
+						place = in
+						in++
+					}
+					if rows[place] != row {
+						t.Fatalf("seed %d: row %d is not at %d of %v", seed, row, place, rows)
+					}
+				}
+			}
 			if n < 1 || share == 1 && n != 50 || !slices.IsSorted(rows[:n]) {
 				t.Fatalf("share %v, seed %d: %d rows, %v", share, seed, n, rows[:n])
 			}
@@ -112,7 +126,7 @@ func TestSmallTablesAreNotSampled(t *testing.T) {
 		p := DefaultParams()
 		p.MinLeaf = c.leaf
 		b := newBooster(makeSynthetic(c.rows, 3, 6).dataset(t, Spec{}), nil, nil, p)
-		b.rng = rand.New(rand.NewPCG(1, 1))
+		b.draw(1, 1)
 		if n := b.sampleRows(0); (n == c.rows) != c.all {
 			t.Errorf("%d of %d rows choose, at least %d in a leaf; want all: %v", n, c.rows, c.leaf, c.all)
 		}

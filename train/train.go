@@ -123,7 +123,8 @@ type booster struct {
 	d, valid  *Dataset
 	p         *Params
 	result    *Result
-	rng       *rand.Rand // of the tree at hand
+	random    *rand.PCG  // of the tree at hand
+	rng       *rand.Rand // that draws from random
 	gradients *gradients
 	grower    *grower
 	score     []float64
@@ -172,11 +173,17 @@ func newBooster(d, valid *Dataset, others []*scored, p Params) *booster {
 	return b
 }
 
+// draw begins the random numbers of a tree.
+func (b *booster) draw(seed, stream uint64) {
+	b.random = rand.NewPCG(seed, stream)
+	b.rng = rand.New(b.random)
+}
+
 // step grows one tree and adds it to the scores.
 func (b *booster) step() {
 	// Counted with those of a base, so that two halves are one whole.
 	tree := len(b.result.Trees)
-	b.rng = rand.New(rand.NewPCG(b.p.Seed, treeStream+uint64(tree)))
+	b.draw(b.p.Seed, treeStream+uint64(tree))
 	b.gradients.derive(b.d, b.p, b.score)
 	b.sampleFeatures()
 	n := b.sampleRows(tree)
