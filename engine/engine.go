@@ -94,6 +94,7 @@ type Engine struct {
 	renewing    sync.Map      // runKeys whose renewal is under way
 	renewals    sync.WaitGroup
 	noLease     atomic.Bool
+	current     atomic.Bool // its replica of the ledger has caught up with the leader's since its start
 	outbox      *outbox
 	contact     contact // with the leader
 	holds       *holds

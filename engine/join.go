@@ -16,7 +16,11 @@ import (
 // node to terms: the configured workloads are declared, and what an earlier
 // engine left half done is put right.
 func (e *Engine) join(ctx context.Context) error {
-	if !e.caughtUp(ctx) || !e.await(ctx, func(s *migrate.State) bool { return s.Alive(e.name) }) {
+	if !e.caughtUp(ctx) {
+		return nil
+	}
+	e.current.Store(true)
+	if !e.await(ctx, func(s *migrate.State) bool { return s.Alive(e.name) }) {
 		return nil
 	}
 	e.thawLeftovers(ctx)

@@ -25,6 +25,9 @@ func TestReplicaBehindIsNotActedOn(t *testing.T) {
 	if err := w.join(ctx); err != nil {
 		t.Error(err)
 	}
+	if w.current.Load() {
+		t.Error("it calls its replica current")
+	}
 	if missed := w.outbox.pending(); len(missed) > 0 {
 		t.Errorf("missed by a replica that nobody has called current: %+v", missed)
 	}

@@ -23,6 +23,7 @@ func TestLeaderThatHadFailedIsBack(t *testing.T) {
 			func(l []forestall.Member) bool { return len(l) == 1 && l[0].State == want })
 	}
 	is(forestall.MemberAlive)
+	await(t, "the engine to be ready", func(ctx context.Context) (bool, error) { return e.current.Load(), client.Ready(ctx) }, func(current bool) bool { return current })
 	if err := e.propose(t.Context(), "", &migrate.NodeFailed{Name: "n1"}); err != nil {
 		t.Fatal(err)
 	}

@@ -238,6 +238,9 @@ func (e *Engine) ready() (bool, string) {
 	if !(view{e}).hasQuorum() {
 		return false, "the leader was not heard for " + e.node.LastContact().Round(time.Millisecond).String()
 	}
+	if !e.current.Load() {
+		return false, "its ledger has not caught up with the leader's yet: what it says of workloads and incidents may be long over"
+	}
 	joined := false
 	e.ledger.View(func(s *migrate.State) { joined = s.Alive(e.name) })
 	if !joined {

@@ -111,6 +111,7 @@ func TestE2EPartition(t *testing.T) {
 	}
 	for i, path := range c.configs {
 		config := testNodeConfig(dir, i, ports)
+		patient(&config)
 		config.Cluster.Nodes = []string{"n1=10.77.0.1", "n2=10.77.0.2", "n3=10.77.0.3"}
 		config.Cluster.AllowPlaintext = true
 		config.API.Address = api.DefaultAddress

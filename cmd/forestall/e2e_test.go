@@ -56,7 +56,8 @@ func testNodeConfig(dir string, i int, ports []int) engine.Config {
 	return c
 }
 
-func startCluster(t *testing.T) *testCluster {
+// startCluster starts the engines, whose configuration tune may change.
+func startCluster(t *testing.T, tune ...func(*engine.Config)) *testCluster {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "forestall-e2e-")
 	if err != nil {
@@ -73,7 +74,11 @@ func startCluster(t *testing.T) *testCluster {
 	}
 	c.engines = make([]*exec.Cmd, testPlan.nodes)
 	for i := range testPlan.nodes {
-		writeConfig(t, testNodeConfig(dir, i, ports), c.configs[i])
+		config := testNodeConfig(dir, i, ports)
+		for _, change := range tune {
+			change(&config)
+		}
+		writeConfig(t, config, c.configs[i])
 		c.clients = append(c.clients, api.NewClient(fmt.Sprintf("http://127.0.0.1:%d", ports[i]+demoPortAPI)))
 		c.start(i)
 	}
@@ -143,6 +148,11 @@ func awaitOn[T any](c *testCluster, i int, what string, ask func(*api.Client, co
 		time.Sleep(50 * time.Millisecond) // between two looks at other processes
 	}
 }
+
+// patient gives an engine the profile whose leases and witnesses bear a machine that
+// stands still for seconds. It is for tests that ask what happens and not how soon:
+// in profile fast such a machine loses nodes and leases that nobody took from it.
+func patient(c *engine.Config) { c.Cluster.Profile = "standard" }
 
 // settled reports whether every workload runs and has a checkpoint of its
 // present run.
