@@ -75,14 +75,15 @@ func (e *Engine) propose(ctx context.Context, id string, c migrate.Command) erro
 	}
 }
 
-// mayRetry tells a cluster that cannot agree at the moment from a refusal.
+// mayRetry tells a cluster that cannot agree at the moment from a refusal, and from
+// a command that can't even be proposed.
 func mayRetry(err error) bool {
 	var refused peerError
 	if errors.As(err, &refused) {
 		return refused.Code == "not_leader" || refused.Code == "uncertain"
 	}
 	var ledger ledgerRefusal
-	return !errors.As(err, &ledger)
+	return !errors.As(err, &ledger) && !errors.Is(err, migrate.ErrBadCommand)
 }
 
 // ledgerRefusal is an error that the ledger returned: agreed on, and final.

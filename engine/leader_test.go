@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,5 +52,26 @@ func TestLapsedLeaseByASlowerClock(t *testing.T) {
 	_, ds := w.policy.Decide(migrate.PolicyState{}, migrate.Evidence{Now: now, Ledger: &s, Failures: w.lapsed(&s, now)})
 	if len(ds) != 1 || ds[0].Action != forestall.ActionRecover || !strings.Contains(strings.Join(ds[0].Reasons, "\n"), "the lease of epoch 4 ran out") {
 		t.Errorf("decisions %+v; want a recovery", ds)
+	}
+}
+
+// TestReportWithAnOddFailure: a failure that no ledger takes, as of an engine that is
+// newer than the leader's, is dropped with a word. The report that it came with counts:
+// else the node would send it again for ever, and nothing more be heard of its risks.
+func TestReportWithAnOddFailure(t *testing.T) {
+	t.Parallel()
+	client, e, stop := runEngine(t, testConfig(t.TempDir()))
+	defer stop()
+	await(t, "the engine to be ready", func(ctx context.Context) (bool, error) { return true, client.Ready(ctx) }, func(bool) bool { return true })
+	odd := forestall.Failure{Component: forestall.GPU("n2", 0), Kind: "melted", Time: e.now()}
+	risk := forestall.Risk{Component: forestall.GPU("n2", 1), Time: e.now(), Grade: forestall.Suspect, Probability: 0.5}
+	_, err := e.takeReport(t.Context(), report{
+		Self: migrate.Join{Name: "n2", Address: "n2:1", GPUs: 2}, Scored: 1, Risks: []forestall.Risk{risk}, Failures: []failureReport{{Failure: odd}},
+	})
+	if err != nil {
+		t.Errorf("the report is not taken: %v", err)
+	}
+	if got := e.reports.risks(e.now(), time.Minute); !slices.ContainsFunc(got, func(r forestall.Risk) bool { return r.Component == risk.Component }) {
+		t.Errorf("its risks don't count: %+v", got)
 	}
 }
