@@ -30,7 +30,7 @@ func (s *Strategy) UnmarshalText(b []byte) error {
 
 // Conditions is what is known of the nodes beside the ledger.
 type Conditions struct {
-	Risks []forestall.Risk   // Unknown ones neither help nor harm
+	Risks []forestall.Risk   // Unknown and impossible ones neither help nor harm
 	Loads map[string]float64 // by node, 0 idle to 1 full; a node that is missing counts by its workloads
 
 	claimed map[string]claim // what other movers have chosen and the ledger doesn't hold yet, by workload
@@ -146,7 +146,9 @@ type vista struct {
 func newVista(s *State, p Placement) vista {
 	v := vista{map[forestall.Component]forestall.Risk{}, p.Conditions.Loads, map[string]int{}, map[string]int{}, map[string]int64{}}
 	for _, r := range p.Conditions.Risks {
-		v.risks[r.Component] = r
+		if possible(r) {
+			v.risks[r.Component] = r
+		}
 	}
 	for _, n := range s.Nodes {
 		if n.Zone != "" && n.State == forestall.MemberFailed {

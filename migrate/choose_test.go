@@ -50,6 +50,9 @@ func TestChoose(t *testing.T) {
 		"unknown risk neither helps nor harms": {p: Placement{Workload: "b", Strategy: LowestRisk, KeepGPUsNear: true, Conditions: Conditions{Risks: []forestall.Risk{
 			forestall.UnknownRisk(forestall.Node("n2"), t0, "thin window"),
 		}}}, node: "n2", gpus: []int{0, 1, 2, 3}},
+		"impossible risk neither helps nor harms": {p: Placement{Workload: "b", Strategy: LowestRisk, KeepGPUsNear: true, Conditions: Conditions{Risks: []forestall.Risk{
+			risk(forestall.Node("n1"), .01, forestall.Healthy), risk(forestall.GPU("n3", 0), -1, forestall.Healthy), risk(forestall.Node("n3"), -1, forestall.Healthy), risk(forestall.Node("n2"), 7, forestall.Failing),
+		}}}, node: "n2", gpus: []int{0, 1, 2, 3}},
 		"failed GPU avoided": {
 			p:    Placement{Workload: "b", Prefer: "n2", KeepGPUsNear: true},
 			prep: []Command{&FailureSeen{Failure: forestall.Failure{Component: forestall.GPU("n2", 3), Kind: forestall.GPUFailure}}},

@@ -29,8 +29,7 @@ func newSight(ev Evidence, cfg PolicyConfig) sight {
 		}
 	}
 	for _, r := range ev.Risks {
-		known := r.Grade != forestall.Unknown && r.Probability >= 0 && r.Probability <= 1
-		if !known || ev.Now.Sub(r.Time).Abs() > cfg.MaxRiskAge {
+		if !possible(r) || ev.Now.Sub(r.Time).Abs() > cfg.MaxRiskAge {
 			continue
 		}
 		v.risks[r.Component] = r
@@ -44,6 +43,13 @@ func newSight(ev Evidence, cfg PolicyConfig) sight {
 		slices.SortFunc(signs, compareSigns)
 	}
 	return v
+}
+
+// possible reports whether a risk is known and a probability: nodes tell of
+// others' components too, and a node that tells nonsense must draw or drive off
+// no work.
+func possible(r forestall.Risk) bool {
+	return r.Grade != forestall.Unknown && r.Probability >= 0 && r.Probability <= 1
 }
 
 // stake is what a workload has at risk.
