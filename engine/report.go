@@ -45,7 +45,9 @@ type reportReply struct {
 	Alarms  map[string]predict.AlarmCounts `json:"alarms,omitempty"`  // of all nodes; with Risks
 }
 
-// outbox keeps failures until the leader has taken them.
+// outbox keeps failures until the leader has taken them. Of those that would be one
+// incident it keeps the first: a GPU can say every second that it is gone, and there
+// may be no leader for days.
 type outbox struct {
 	mu       sync.Mutex
 	failures []failureReport
@@ -56,7 +58,11 @@ func newOutbox() *outbox { return &outbox{kick: make(chan struct{}, 1)} }
 
 func (o *outbox) add(f failureReport) {
 	o.mu.Lock()
-	o.failures = append(o.failures, f)
+	if !slices.ContainsFunc(o.failures, func(p failureReport) bool {
+		return p.Component == f.Component && p.Kind == f.Kind && p.Epoch == f.Epoch
+	}) {
+		o.failures = append(o.failures, f)
+	}
 	o.mu.Unlock()
 	select {
 	case o.kick <- struct{}{}:
