@@ -95,7 +95,7 @@ func (e *Engine) proposeHere(ctx context.Context, p proposal) (proposed, error) 
 	result, err := e.node.Propose(ctx, p.Command)
 	if err != nil {
 		var elsewhere *consensus.NotLeaderError
-		if errors.As(err, &elsewhere) || errors.Is(err, consensus.ErrNoQuorum) {
+		if errors.As(err, &elsewhere) || errors.Is(err, consensus.ErrNoQuorum) || errors.Is(err, consensus.ErrShutdown) { // of a leader that is about to end
 			return proposed{}, errors.Join(errNotLeader, err)
 		}
 		return proposed{}, err

@@ -75,3 +75,22 @@ func TestReportWithAnOddFailure(t *testing.T) {
 		t.Errorf("its risks don't count: %+v", got)
 	}
 }
+
+// TestProposalToALeaderThatEnds: a leader that is being stopped takes nothing any more,
+// which is no refusal: the next one is asked. Else the end of a run, or a workload that
+// is declared, would be lost whenever a leader is restarted.
+func TestProposalToALeaderThatEnds(t *testing.T) {
+	w := newWatched(t, watchedConfig(t.TempDir()), time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	defer w.close()
+	b, err := migrate.Encode("", w.now, &migrate.Join{Name: "n2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.proposeHere(t.Context(), proposal{b})
+	if err == nil || !mayRetry(newPeerError(err)) {
+		t.Errorf("who proposes gives up: %v", err)
+	}
+}
