@@ -3,6 +3,7 @@ package main
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -118,4 +119,63 @@ func hasHeading(t *testing.T, file, anchor string) bool {
 		}
 	}
 	return false
+}
+
+// TestMetricNames: docs/operations.md names every metric, and it and the alerts
+// name none that does not exist.
+func TestMetricNames(t *testing.T) {
+	known := map[string]bool{}
+	name := regexp.MustCompile(`(?:"fault_tolerance_|[dD]esc\(")([a-z0-9_]+)"`) // or by a function that prefixes it
+	err := filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() && path != top && (strings.HasPrefix(e.Name(), ".") || e.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range name.FindAllStringSubmatch(string(text), -1) {
+			known[strings.TrimPrefix(m[1], "fault_tolerance_")] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	manual := read(t, "docs", "operations.md")
+	for n := range known {
+		if !regexp.MustCompile("`(?:fault_tolerance_)?" + n + "[`{]").MatchString(manual) {
+			t.Errorf("docs/operations.md does not name the metric %s", n)
+		}
+	}
+	used := regexp.MustCompile(`fault_tolerance_([a-z0-9_]+[a-z0-9])`)
+	for _, m := range used.FindAllStringSubmatch(manual+read(t, "deploy", "alerts.yml"), -1) {
+		if !known[m[1]] {
+			t.Errorf("there is no metric %s", m[1])
+		}
+	}
+}
+
+// TestAlerts: deploy/alerts.yml fires on what it is about and on nothing else, as
+// promtool sees it.
+func TestAlerts(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("no promtool here; apt-get install prometheus")
+	}
+	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", filepath.Join("testdata", "alerts_test.yml")).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func read(t *testing.T, path ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(append([]string{top}, path...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
