@@ -10,9 +10,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -70,6 +72,20 @@ type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
+// parseTime reads a flag's time; kong's own error shows Go's layout of it.
+func parseTime(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("time", &text); err != nil {
+		return err
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return fmt.Errorf("%q: write it as 2026-11-26T09:00:00Z", text)
+	}
+	target.Set(reflect.ValueOf(t))
+	return nil
+}
+
 // run parses args, carries the command out and returns the exit status: 0, 1
 // for an error, 2 for a wrong command line, or what the command chose.
 func run(args []string, stdout, stderr io.Writer) int {
@@ -84,6 +100,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.ShortUsageOnError(),
 		kong.Vars{"default_config": defaultConfigFile, "version": "forestall " + version},
+		kong.TypeMapper(reflect.TypeFor[time.Time](), kong.MapperFunc(parseTime)),
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "forestall:", err)

@@ -22,10 +22,11 @@ func TestUsageOfExclusiveFlags(t *testing.T) {
 // What is wrong with a command line names the command whose help tells more.
 func TestUsageOfWhat(t *testing.T) {
 	for args, want := range map[string]string{
-		"train --nope":            "forestall train: unknown flag --nope",
-		"checkpoints list --nope": "forestall checkpoints list: unknown flag --nope",
-		"predict --model m":       "forestall predict: missing flags: --table=FILE",
-		"trian":                   `forestall: unexpected argument trian, did you mean "train"?`,
+		"train --nope":                        "forestall train: unknown flag --nope",
+		"checkpoints list --nope":             "forestall checkpoints list: unknown flag --nope",
+		"predict --model m":                   "forestall predict: missing flags: --table=FILE",
+		"telemetry export x --from yesterday": `forestall telemetry export: --from: "yesterday": write it as 2026-11-26T09:00:00Z`,
+		"trian":                               `forestall: unexpected argument trian, did you mean "train"?`,
 	} {
 		_, got := forestallRun(t, 2, strings.Fields(args)...)
 		name, _, _ := strings.Cut(want, ":")
