@@ -69,17 +69,20 @@ func (d *Dir) newest(workload string) (newest forestall.Checkpoint, ok bool) {
 	return newest, ok
 }
 
-// Timeline is the checkpoints of one workload, oldest first.
+// Timeline is the checkpoints of one workload, by the moments of their states; of
+// one moment, the oldest first.
 type Timeline []forestall.Checkpoint
 
 // Timeline returns what this store holds of workload.
 func (d *Dir) Timeline(workload string) (Timeline, error) {
 	cps, err := d.List(workload)
-	slices.SortStableFunc(cps, func(a, b forestall.Checkpoint) int { return a.Time.Compare(b.Time) })
+	slices.SortStableFunc(cps, func(a, b forestall.Checkpoint) int { return cmp.Or(a.Time.Compare(b.Time), newestFirst(b, a)) })
 	return cps, err
 }
 
-// NewestBefore returns the last checkpoint whose state is from t or before.
+// NewestBefore returns the newest checkpoint of those whose states are from t or
+// before. Which of them is the newest their epochs and sequences say: the clocks of
+// the nodes that a workload ran on may differ.
 func (l Timeline) NewestBefore(t time.Time) (cp forestall.Checkpoint, ok bool) {
 	i, _ := slices.BinarySearchFunc(l, t, func(cp forestall.Checkpoint, t time.Time) int {
 		if cp.Time.After(t) {
@@ -90,7 +93,13 @@ func (l Timeline) NewestBefore(t time.Time) (cp forestall.Checkpoint, ok bool) {
 	if i == 0 {
 		return cp, false
 	}
-	return l[i-1], true
+	cp = l[i-1]
+	for _, other := range l[:i-1] {
+		if other.Workload == cp.Workload && other.NewerThan(cp) {
+			cp = other
+		}
+	}
+	return cp, true
 }
 
 // Stats is what a store holds.

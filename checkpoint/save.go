@@ -74,7 +74,7 @@ func (d *Dir) plan(ctx context.Context, s Snapshot) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.scan(ctx, source, prev, p.began); err != nil {
+	if err := p.scan(ctx, source, prev, p.began, true); err != nil {
 		p.end()
 		return nil, err
 	}
@@ -113,9 +113,9 @@ func (d *Dir) prepare(ctx context.Context, s Snapshot) (p *plan, source string, 
 	return p, source, prev, nil
 }
 
-// scan lists the tree at source as of now.
-func (p *plan) scan(ctx context.Context, source string, prev map[string]entry, now time.Time) (err error) {
-	if p.m.entries, p.todo, p.left, err = scan(ctx, source, now, prev); err != nil {
+// scan lists the tree at source as of now; still as for the function.
+func (p *plan) scan(ctx context.Context, source string, prev map[string]entry, now time.Time, still bool) (err error) {
+	if p.m.entries, p.todo, p.left, err = scan(ctx, source, now, prev, still); err != nil {
 		return err
 	}
 	p.m.size = 0

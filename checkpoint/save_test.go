@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -216,5 +217,59 @@ func TestSaveAtAnotherLevel(t *testing.T) {
 	}
 	if _, err := d.Save(t.Context(), Snapshot{Workload: "c", Source: src, Level: 23}); err == nil || !strings.Contains(err.Error(), "level 23") {
 		t.Errorf("level 23: %v", err)
+	}
+}
+
+// meddling is a context that calls do when it is asked for the nth time whether it
+// has ended, as a scan does at each entry.
+type meddling struct {
+	context.Context
+	n  *int
+	do func()
+}
+
+func (m meddling) Err() error {
+	if *m.n--; *m.n == 0 {
+		m.do()
+	}
+	return m.Context.Err()
+}
+
+// A file that is moved while the tree is being listed is in the checkpoint, or there
+// is none.
+func TestSaveWhileAFileIsMoved(t *testing.T) {
+	t.Parallel()
+	refused := 0
+	for at := 1; ; at++ {
+		d, src := openDir(t, small()), t.TempDir()
+		writeFiles(t, src, map[string]string{"a/stays": "1", "b/moves": "2", "c/stays": "3"})
+		n := at
+		cp, err := d.Save(meddling{t.Context(), &n, func() {
+			if err := os.Rename(filepath.Join(src, "b/moves"), filepath.Join(src, "a/moves")); err != nil {
+				t.Error(err)
+			}
+		}}, Snapshot{Workload: "w", Source: src})
+		if n > 0 {
+			break // it was not asked as often
+		}
+		if errors.Is(err, ErrChanged) {
+			refused++
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := 0
+		for _, e := range must[*manifest](t)(d.loadManifest(cp.ID)).entries {
+			if filepath.Base(e.path) == "moves" {
+				there++
+			}
+		}
+		if there != 1 {
+			t.Errorf("moved at %d: the checkpoint has the file %d times", at, there)
+		}
+	}
+	if refused == 0 {
+		t.Error("no move came in between")
 	}
 }

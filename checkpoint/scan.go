@@ -24,8 +24,10 @@ type content struct {
 }
 
 // scan lists the tree at source. Files whose ident, size and time are those of
-// prev keep its extents; the others are returned to be read.
-func scan(ctx context.Context, source string, now time.Time, prev map[string]entry) (entries []entry, todo []content, left forestall.LeftOut, err error) {
+// prev keep its extents; the others are returned to be read. still has every
+// directory looked at once more: what is moved from one that is not listed yet into
+// one that is would be in neither.
+func scan(ctx context.Context, source string, now time.Time, prev map[string]entry, still bool) (entries []entry, todo []content, left forestall.LeftOut, err error) {
 	trust := trustIn(source)
 	var infos []fs.FileInfo
 	err = filepath.WalkDir(source, func(p string, de fs.DirEntry, err error) error {
@@ -58,6 +60,15 @@ func scan(ctx context.Context, source string, now time.Time, prev map[string]ent
 	}
 	if err != nil {
 		return nil, nil, left, fmt.Errorf("scan state: %w", err)
+	}
+	for i, e := range entries {
+		if !still || e.kind != kindDir {
+			continue
+		}
+		path := filepath.Join(source, filepath.FromSlash(e.path))
+		if fi, err := os.Lstat(path); err != nil || !(content{info: infos[i]}).unchanged(fi) {
+			return nil, nil, left, fmt.Errorf("%w: names in %s came or went; freeze the workload", ErrChanged, path)
+		}
 	}
 	order := make([]int, len(entries))
 	for i := range order {

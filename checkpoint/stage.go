@@ -92,7 +92,7 @@ func (s *Staged) precopy(ctx context.Context) error {
 		}
 	}()
 	for range rounds {
-		err := s.plan.scan(ctx, s.source, s.prev, s.d.opt.Now())
+		err := s.plan.scan(ctx, s.source, s.prev, s.d.opt.Now(), false)
 		if errors.Is(err, ErrChanged) {
 			return nil // the workload removes files; Freeze does without a first copy
 		}
@@ -166,7 +166,7 @@ func (s *Staged) freeze(ctx context.Context) error {
 // copyAside makes every file that is to be read independent of the source. It
 // uses all processors: the workload stands still.
 func (s *Staged) copyAside(ctx context.Context) error {
-	if err := s.plan.scan(ctx, s.source, s.prev, s.d.opt.Now()); err != nil {
+	if err := s.plan.scan(ctx, s.source, s.prev, s.d.opt.Now(), false); err != nil {
 		return err
 	}
 	var (

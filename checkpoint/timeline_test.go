@@ -199,3 +199,36 @@ func TestPreview(t *testing.T) {
 		t.Errorf("a rotten chunk: %v", err)
 	}
 }
+
+// Of two states of one moment the later one counts, and of two nodes whose clocks
+// differ what the epochs say.
+func TestNewestBeforeOfOneMoment(t *testing.T) {
+	t.Parallel()
+	d, src := openDir(t, small()), t.TempDir()
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	save := func(epoch forestall.Epoch, at time.Time) string {
+		t.Helper()
+		return must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Epoch: epoch, Source: src, Time: at})).ID
+	}
+	save(1, noon)
+	second := save(1, noon)
+	fast := save(1, noon.Add(time.Minute)) // by a clock that is ahead
+	after := save(2, noon.Add(30*time.Second))
+	line := must[Timeline](t)(d.Timeline("w"))
+	for _, c := range []struct {
+		at   time.Time
+		want string
+	}{
+		{noon.Add(-1), ""},
+		{noon, second},
+		{noon.Add(30*time.Second - 1), second},
+		{noon.Add(30 * time.Second), after},
+		{noon.Add(time.Minute - 1), after},
+		{noon.Add(time.Minute), after},
+		{noon.Add(time.Hour), after},
+	} {
+		if cp, ok := line.NewestBefore(c.at); cp.ID != c.want || ok != (c.want != "") {
+			t.Errorf("at %v: %.12s, want %.12s (not %.12s, which is of the run before)", c.at, cp.ID, c.want, fast)
+		}
+	}
+}
