@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,12 +31,13 @@ import (
 // over, as a region is.
 
 const (
-	fromPages = 1 << 20 // shorter files are copied and cut whole
-	pieceSize = 1 << 20 // of a file, which one worker compares
-	pageSize  = splitPage
-	groupSize = 64 << 10 // of pages, which are compared at once first: each call of the hash costs as much as 2 KiB
-	lateBytes = 32 << 20 // of pages that are kept in memory while the workload stands still
-	mostPages = 4 << 20  // that have sums, 64 MiB of them for 16 GiB of files; what is beyond is copied whole
+	fromPages  = 1 << 20 // shorter files are copied and cut whole
+	pieceSize  = 1 << 20 // of a file, which one worker compares
+	pageSize   = splitPage
+	groupSize  = 64 << 10 // of pages, which are compared at once first: each call of the hash costs as much as 2 KiB
+	lateBytes  = 32 << 20 // of pages that are kept in memory while the workload stands still
+	mostMapped = 4 << 10  // files that are mapped at once: a process has 65,530 mappings as a rule, and the runtime cannot do without more
+	mostPages  = 4 << 20  // that have sums, 64 MiB of them for 16 GiB of files; what is beyond is copied whole
 	// tick is longer than the steps in which file systems count time.
 	tick = 100 * time.Millisecond
 )
@@ -93,6 +95,17 @@ func (s *Staged) asideOf(c *content) *aside {
 		a.known = min(a.known, n)
 	}
 	return a
+}
+
+// largest returns the n largest of those that are worth comparing page by page.
+func largest(asides map[string]*aside, n int) (out []*aside) {
+	for _, a := range asides {
+		if a.size >= fromPages {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(a, b *aside) int { return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.name, b.name)) })
+	return out[:min(n, len(out))]
 }
 
 // groupSum is that of what base and copy together have of a group.

@@ -345,3 +345,21 @@ func TestGroupOfAFileThatWasShorter(t *testing.T) {
 	}
 	sameTree(t, want, readTree(t, target))
 }
+
+// However many large files change, few are mapped at once: without a mapping left the
+// program dies. What is not mapped is read.
+func TestFewFilesAreMapped(t *testing.T) {
+	t.Parallel()
+	asides := make(map[string]*aside)
+	for i := range int64(100) {
+		name := fmt.Sprint("f", i)
+		asides[name] = &aside{name: name, size: fromPages - 10 + i}
+	}
+	got := largest(asides, 3)
+	if len(got) != 3 || got[0].name != "f99" || got[2].name != "f97" {
+		t.Errorf("mapped: %d, from %v on", len(got), got[0].name)
+	}
+	if got := largest(asides, 1000); len(got) != 90 {
+		t.Errorf("%d are worth it", len(got))
+	}
+}

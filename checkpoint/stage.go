@@ -85,10 +85,8 @@ const rounds = 2
 func (s *Staged) precopy(ctx context.Context) error {
 	s.late.room = lateBytes
 	defer func() {
-		for _, a := range s.asides {
-			if a.size >= fromPages {
-				a.mapIn() // comparing is quickest where the file is in memory anyhow
-			}
+		for _, a := range largest(s.asides, mostMapped) {
+			a.mapIn() // comparing is quickest where the file is in memory anyhow
 		}
 	}()
 	for range rounds {
