@@ -21,9 +21,9 @@
 // What it does not do: it starts, stops and freezes no workload ([Hooks] do),
 // decides nothing about moves, and agrees on nothing: which checkpoint counts
 // is what [Hooks].Commit says. It keeps regular files, directories and symbolic
-// links with their permissions and modification times; owners, extended
-// attributes and hard-link identity are not kept; sockets, pipes and devices are
-// left out, counted and named.
+// links with their owners, permissions and modification times; extended
+// attributes, ACLs and hard-link identity are not kept; sockets, pipes and devices
+// are left out, counted and named.
 //
 // The file formats are described in docs/format/checkpoint.md, the reasons in
 // DESIGN.md beside this file.

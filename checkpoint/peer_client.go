@@ -25,7 +25,8 @@ type Peer struct {
 	Zone string // failure domain; equal zones fail together
 }
 
-// client speaks to Handlers. Each request, not each push, has the time limit.
+// client speaks to Handlers. Each request, not each push, has the time limit, and
+// more where it carries much or asks for much to be looked at.
 type client struct {
 	http    *http.Client
 	timeout time.Duration
@@ -33,8 +34,13 @@ type client struct {
 
 // do sends one request and returns the body of a 2xx answer. A refusal comes
 // back as the error it was on the other side.
-func (c client) do(ctx context.Context, p Peer, method, path string, body []byte, limit int64) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+func (c client) do(ctx context.Context, p Peer, method, path string, body []byte, most int64) ([]byte, error) {
+	return c.doWithin(ctx, c.timeout, p, method, path, body, most)
+}
+
+// doWithin is do with another time limit, to which that of the body is added.
+func (c client) doWithin(ctx context.Context, limit time.Duration, p Peer, method, path string, body []byte, most int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit+time.Duration(len(body)/(256<<10))*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(p.URL, "/")+path, bytes.NewReader(body))
 	if err != nil {
@@ -45,15 +51,15 @@ func (c client) do(ctx context.Context, p Peer, method, path string, body []byte
 		return nil, err
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: read answer: %w", method, req.URL, err)
 	}
 	if resp.StatusCode/100 != 2 {
 		return nil, asRefusal(resp.Status, b)
 	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s %s: answer has more than %d bytes", method, req.URL, limit)
+	if int64(len(b)) > most {
+		return nil, fmt.Errorf("%s %s: answer has more than %d bytes", method, req.URL, most)
 	}
 	return b, nil
 }
@@ -85,6 +91,10 @@ func (e *remoteError) Unwrap() error { return e.is }
 // pushWorkers is how many chunks travel to or from a peer at once.
 const pushWorkers = 4
 
+// chunksLooked is how many chunks of a checkpoint a peer looks for in a second at
+// least, when it is given the manifest.
+const chunksLooked = 10_000
+
 // maxList bounds the answer that lists checkpoints.
 const maxList = 64 << 20
 
@@ -97,7 +107,7 @@ func (c client) push(ctx context.Context, p Peer, cp *Parcel) error {
 		if err = c.pushChunks(ctx, p, cp, try > 0); err != nil {
 			return err
 		}
-		_, err = c.do(ctx, p, http.MethodPut, "/v1/manifests/"+cp.ID, cp.Manifest, maxSmall)
+		_, err = c.doWithin(ctx, c.timeout+time.Duration(len(cp.Chunks)/chunksLooked)*time.Second, p, http.MethodPut, "/v1/manifests/"+cp.ID, cp.Manifest, maxSmall)
 		if !errors.Is(err, errMissingChunks) {
 			return err
 		}

@@ -30,7 +30,7 @@ type ReplicatorConfig struct {
 	Geo         bool          // spread over zones
 	ClusterSize func() int    // known members, failed ones and self included; bounds the factor
 	Client      *http.Client  // with the cluster's TLS
-	Timeout     time.Duration // of one request; a push takes many
+	Timeout     time.Duration // of one request that carries little; a push takes many
 	Now         func() time.Time
 	Logger      *slog.Logger
 	Metrics     *Metrics // nil: none are kept

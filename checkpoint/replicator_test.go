@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -451,4 +452,29 @@ func TestPushAsksLittle(t *testing.T) {
 	if err := c.stores[1].Verify(t.Context(), cp.ID); err != nil {
 		t.Error(err)
 	}
+}
+
+// slowPeer takes a minute for each request and then has all that is asked for.
+type slowPeer struct{}
+
+func (slowPeer) RoundTrip(r *http.Request) (*http.Response, error) {
+	select {
+	case <-time.After(time.Minute):
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: r}, nil
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+}
+
+// A peer needs its time to take in a million chunks, and a network for their hashes.
+func TestPushWaitsLongerForMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := client{&http.Client{Transport: slowPeer{}}, 10 * time.Second}
+		for chunks, want := range map[int]error{1: context.DeadlineExceeded, 1 << 20: nil} {
+			cp := &Parcel{Chunks: make([]Hash, chunks), Fetch: func(context.Context, []Hash, func(Hash, []byte) error) error { return nil }}
+			if err := c.push(t.Context(), Peer{Name: "p", URL: "http://p"}, cp); !errors.Is(err, want) {
+				t.Errorf("%d chunks: %v, want %v", chunks, err, want)
+			}
+		}
+	})
 }
