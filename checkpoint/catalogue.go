@@ -236,6 +236,10 @@ func (d *Dir) writeCatalogue(records []record) error {
 	}
 	d.opt.Logger.Warn("the catalogue is not written anew", "error", err)
 	d.catalogue.f, d.catalogue.size, d.catalogue.gone = f, usedRecords(b)*recordLen, make(map[hash]bool)
+	said, _, _ := decodeCatalogue(b) // of one that cannot be read nothing was gone
+	for id, kept := range takeStock(said).manifests {
+		d.catalogue.gone[id] = !kept
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"errors"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -107,4 +108,38 @@ func (f hookedFile) Sync() error {
 		return err
 	}
 	return f.File.Sync()
+}
+
+// A store that was opened on a full disk goes on with the catalogue that was there.
+// What that says was dropped, and comes back, stays.
+func TestComesBackAfterDiskFull(t *testing.T) {
+	t.Parallel()
+	d, src, aside := openDir(t, small()), state(t), openDir(t, small())
+	cp := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	if err := Copy(t.Context(), Local(aside), Local(d), cp.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Delete(t.Context(), cp.ID); err != nil {
+		t.Fatal(err)
+	}
+	closeDir(t, d)
+	var full, synced atomic.Bool
+	full.Store(true)
+	again := must[*Dir](t)(openDirOn(hookedFS{durable.OS{}, func(op, path string) error {
+		if op == "create" && full.Load() {
+			return syscall.ENOSPC
+		}
+		if op == "sync" && filepath.Base(path) == catalogueFile {
+			synced.Store(true)
+		}
+		return nil
+	}}, d.path, small()))
+	defer closeDir(t, again)
+	full.Store(false)
+	if err := Copy(t.Context(), Local(again), Local(aside), cp.ID); err != nil {
+		t.Fatal(err)
+	}
+	if !synced.Load() {
+		t.Error("after a power failure the next start drops it again")
+	}
 }
