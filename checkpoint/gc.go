@@ -69,6 +69,35 @@ func (d *Dir) collect(ctx context.Context, limit int64) (freed int64, err error)
 	return freed, nil
 }
 
+// Garbage returns how many bytes of the packs are of chunks that no checkpoint needs
+// and nobody relies on, and changes nothing: it also is for a store that is open for
+// reading. A GC gives back those of packs of which they are a third or more. The error
+// wraps [ErrCorrupt] and names the checkpoints whose trees cannot be read: what they
+// need may be counted.
+func (d *Dir) Garbage(ctx context.Context) (bytes int64, err error) {
+	d.gcing.Lock()
+	defer d.gcing.Unlock()
+	d.beginGC()
+	unread, err := d.markAll(ctx, nil)
+	if err != nil {
+		return 0, fmt.Errorf("count unused chunks: %w", err)
+	}
+	bytes = d.packs.bytes(d.packs.complete())
+	d.index.sweep(func(s *slot) bool {
+		switch used := s.bits&marks != 0; {
+		case used && s.pack != looseChunk:
+			bytes -= s.size()
+		case !used && s.pack == looseChunk:
+			bytes += s.size()
+		}
+		return true
+	})
+	if err := d.tellUnread(unread); err != nil {
+		return bytes, fmt.Errorf("count unused chunks: %w", err)
+	}
+	return max(0, bytes), nil // what is used lies in other packs too
+}
+
 // leaveBelow returns the number of the first pack that may be collected: what a
 // checkpoint needs was in the packs that there were when its tree was found not to
 // be readable any more, and those that GC has written since hold nothing of them.

@@ -334,3 +334,38 @@ func TestGCTellsBlocksFromContent(t *testing.T) {
 		t.Error("what the block lists has gone")
 	}
 }
+
+// What is counted as garbage is what a GC then takes, and counting takes nothing.
+func TestGarbage(t *testing.T) {
+	t.Parallel()
+	d, src := openDir(t, small()), t.TempDir()
+	writeFiles(t, src, map[string]string{"f": noise(1, 30<<10)})
+	first := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	writeFiles(t, src, map[string]string{"f": noise(2, 30<<10)})
+	second := must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: "w", Source: src}))
+	count := func(want func(int64) bool) {
+		t.Helper()
+		r := must[*Dir](t)(OpenDirReadOnly(d.path, small()))
+		defer closeDir(t, r)
+		for _, d := range []*Dir{d, r} {
+			if n, err := d.Garbage(t.Context()); err != nil || !want(n) {
+				t.Errorf("%d bytes of garbage, %v", n, err)
+			}
+		}
+	}
+	none := func(n int64) bool { return n == 0 }
+	count(none)
+	if err := d.Delete(t.Context(), first.ID); err != nil {
+		t.Fatal(err)
+	}
+	some := func(n int64) bool { return n > 30<<10 && n < 32<<10 }
+	count(some)
+	count(some)
+	if freed, err := d.GC(t.Context()); err != nil || freed < 30<<10 {
+		t.Errorf("gc freed %d, %v", freed, err)
+	}
+	count(none)
+	if err := d.Verify(t.Context(), second.ID); err != nil {
+		t.Error(err)
+	}
+}

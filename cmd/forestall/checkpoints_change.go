@@ -155,7 +155,7 @@ type checkpointsGCCmd struct {
 	clientFlags
 	storeFlag
 	waitFlag
-	DryRun bool `name:"dry-run" short:"n" help:"Of a store in S3: only count what is garbage."`
+	DryRun bool `name:"dry-run" short:"n" help:"With --store: only count what is garbage; of a directory also while its engine runs."`
 }
 
 // Help adds to the command's help.
@@ -163,10 +163,15 @@ func (checkpointsGCCmd) Help() string {
 	return "Engines do this by themselves. In S3 garbage is marked first, and removed by a GC a day later if it is garbage still."
 }
 
+// garbage is what a GC of a directory would find.
+type garbage struct {
+	Bytes int64 `json:"garbage_bytes"`
+}
+
 func (c checkpointsGCCmd) Run(g *globals) error {
 	if c.Store == "" {
 		if c.DryRun {
-			return errors.New("--dry-run is for stores in S3")
+			return errors.New("--dry-run needs --store: a directory, also while its engine runs, or a bucket")
 		}
 		waited := waitFor(g, c.JSON, "gc", "", c.working("", checkpoint.StepMark, checkpoint.StepRepack))
 		done, err := c.client().CollectGarbage(g.ctx)
@@ -186,11 +191,13 @@ func (c checkpointsGCCmd) Run(g *globals) error {
 		done, err := collect(g.ctx)
 		return show(g, c.clientFlags, done, err, view.collectedS3)
 	}
-	if c.DryRun {
-		return errors.New("--dry-run is for stores in S3")
-	}
 	bar := newProgress(g, c.JSON, "gc", "", 0)
 	s.onProgress = bar.step
+	if c.DryRun {
+		n, err := s.dir.Garbage(g.ctx)
+		bar.end()
+		return show(g, c.clientFlags, garbage{n}, err, view.garbage)
+	}
 	freed, err := s.dir.GC(g.ctx)
 	bar.end()
 	return show(g, c.clientFlags, api.Collected{Freed: freed}, err, view.collected)

@@ -146,6 +146,10 @@ func (v view) droppedOnes(all []dropped, dry bool) {
 
 func (v view) collected(c api.Collected) { fmt.Fprintf(v.out, "%s freed.\n", textBytes(c.Freed)) }
 
+func (v view) garbage(g garbage) {
+	fmt.Fprintf(v.out, "%s are needed by no checkpoint; gc gives back what fills a third of its pack or more.\n", textBytes(g.Bytes))
+}
+
 func (v view) collectedS3(c s3.Collected) {
 	fmt.Fprintf(v.out, "%s, %s; %d are garbage and wait for the grace period; %d removed, %s freed; %s aborted.\n",
 		textCount(c.Objects, "object"), textBytes(c.Bytes), c.Marked, c.Removed, textBytes(c.Freed), textCount(c.Aborted, "unfinished upload"))

@@ -87,6 +87,7 @@ func TestCheckpointsOffline(t *testing.T) {
 		{"checkpoints diff " + first + " " + second + " --json --store " + store, `"new_bytes": 11`},
 		{"checkpoints verify --store " + store, "whole"},
 		{"checkpoints stats --store " + store, "2 checkpoints of 1 workload"},
+		{"checkpoints gc --dry-run --store " + store, "0 B are needed by no checkpoint"},
 		{"checkpoints gc --store " + store, "freed."},
 	} {
 		if out := mustRun(t, strings.Fields(tt.args)...); !strings.Contains(out, tt.want) {
