@@ -227,7 +227,9 @@ func (d *Dir) readFrom(ctx context.Context, c *cutting, p *patcher, buf *[]byte,
 		}
 		var extents []extent
 		if at.hole {
-			extents, err = p.zeros(at.to - at.at)
+			if extents, err = p.zeros(at.to - at.at); errors.Is(err, ErrTooLarge) {
+				err = fmt.Errorf("%s: %w", c.content.path, err)
+			}
 		} else {
 			extents, err = d.keepPiece(c, p, piece, at.at)
 		}

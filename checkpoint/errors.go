@@ -40,6 +40,9 @@ var (
 	ErrNotNewer = errors.New("checkpoint is not newer")
 	// ErrUnsafePath: a name would lead out of the tree.
 	ErrUnsafePath = errors.New("path leads out of the tree")
+	// ErrTooLarge: a file has holes, or a tree has entries and pieces of files, beyond
+	// what can be read back.
+	ErrTooLarge = errors.New("state is too large for a checkpoint")
 	// ErrStoreInTheWay: a restore would replace a store, or a part of one, or a
 	// checkpoint would hold its own store.
 	ErrStoreInTheWay = errors.New("a checkpoint store is in the way")

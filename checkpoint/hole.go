@@ -1,6 +1,9 @@
 package checkpoint
 
-import "bytes"
+import (
+	"bytes"
+	"fmt"
+)
 
 // Holes of files are not read: they are extents of one chunk of zeros. What is
 // restored has holes where there are zeros.
@@ -8,8 +11,14 @@ import "bytes"
 // zeroChunk is how long that chunk is.
 const zeroChunk = 4 << 20
 
+// largestHole is 64 TiB: 16 million extents.
+const largestHole = maxTree / 16 * zeroChunk
+
 // zeros returns n bytes of zeros as extents.
 func (p *patcher) zeros(n int64) ([]extent, error) {
+	if n > largestHole {
+		return nil, fmt.Errorf("%w: a hole of %d bytes, at most %d are possible; keep the file outside of what is saved", ErrTooLarge, n, int64(largestHole))
+	}
 	if p.zero == nil {
 		h, err := p.b.add(make([]byte, zeroChunk))
 		if err != nil {

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -145,5 +146,36 @@ func TestEachFilled(t *testing.T) {
 		}); err != nil || !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v (%v), want %v", name, got, err, c.want)
 		}
+	}
+}
+
+// A file that says that it is larger than any disk, as one that reserves address
+// space may, is refused by name, and not counted out.
+func TestHoleBeyondAllDisks(t *testing.T) {
+	t.Parallel()
+	d, src := openDir(t, small()), memoryDir(t)
+	path := filepath.Join(src, "reserved")
+	writeFiles(t, src, map[string]string{"reserved": "x"})
+	if err := os.Truncate(path, 1<<60); err != nil {
+		t.Skip("the file system has no such files:", err)
+	}
+	if _, err := d.Save(t.Context(), Snapshot{Workload: "w", Source: src}); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v, want ErrTooLarge naming %s", err, path)
+	}
+}
+
+// What could not be read back is not saved.
+func TestTreeOfTooMany(t *testing.T) {
+	t.Parallel()
+	add := func([]byte) (hash, error) { return hash{}, nil }
+	entries := []entry{{path: ".", kind: kindDir}, {path: "f", kind: kindFile, extents: make([]extent, 3)}}
+	if err := checkTree(entries, 5); err != nil {
+		t.Error(err)
+	}
+	if err := checkTree(entries, 4); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("5 entries and extents of at most 4: %v", err)
+	}
+	if _, _, err := writeTree(entries[:1], add); err != nil {
+		t.Error(err)
 	}
 }

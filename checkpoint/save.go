@@ -36,7 +36,7 @@ type Snapshot struct {
 // written. Symbolic links are kept as links, wherever they lead. Sockets, pipes and
 // devices are not kept; the checkpoint returned names them (LeftOut). Errors wrap [forestall.ErrStaleEpoch] when the epoch is below the
 // fence, [ErrNotNewer] when the store has a later checkpoint of the workload,
-// [ErrStoreInTheWay] when this store lies in the source or holds it, [ErrDiskFull].
+// [ErrStoreInTheWay] when this store lies in the source or holds it, [ErrDiskFull], [ErrTooLarge].
 func (d *Dir) Save(ctx context.Context, s Snapshot) (forestall.Checkpoint, error) {
 	p, err := d.plan(ctx, s)
 	if err != nil {

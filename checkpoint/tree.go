@@ -20,6 +20,9 @@ type root struct {
 // writeTree keeps the entries as blocks and returns the root of their tree.
 // add keeps one block.
 func writeTree(entries []entry, add func(block []byte) (hash, error)) (level int, top []ref, err error) {
+	if err := checkTree(entries, maxTree); err != nil {
+		return 0, nil, err
+	}
 	keep := func(block []byte) error {
 		h, err := add(block)
 		top = append(top, ref{h, uint32(len(block))})
@@ -47,6 +50,18 @@ func writeTree(entries []entry, add func(block []byte) (hash, error)) (level int
 		}
 	}
 	return level, top, nil
+}
+
+// checkTree refuses a tree that would not be read back.
+func checkTree(entries []entry, most int) error {
+	n := len(entries)
+	for _, e := range entries {
+		n += len(e.extents)
+	}
+	if n > most {
+		return fmt.Errorf("%w: %d entries and pieces of files, at most %d are possible; save it as several workloads", ErrTooLarge, n, most)
+	}
+	return nil
 }
 
 // indexCut returns how many of the blocks the next index block lists.
