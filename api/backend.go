@@ -56,6 +56,7 @@ type Cluster interface {
 	Migrations() []forestall.Migration
 	Incidents() []forestall.Incident
 	Interventions() []Intervention
+	Observed() []forestall.Decision // that mode observe left at that
 	// Targets returns the pages that this engine scrapes.
 	Targets() []Target
 	// CloseIncident ends the open incident of a GPU that an operator knows to work

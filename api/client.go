@@ -147,6 +147,12 @@ func (c *Client) Interventions(ctx context.Context) ([]Intervention, error) {
 	return get[[]Intervention](ctx, c, "/v1/interventions")
 }
 
+// Observed returns the decisions that the policy would have carried out in mode
+// act, and only observed, the newest first.
+func (c *Client) Observed(ctx context.Context) ([]forestall.Decision, error) {
+	return get[[]forestall.Decision](ctx, c, "/v1/observed")
+}
+
 // Retire stops a workload for good; ErrNotFound if the engine does not know
 // it, ErrUnavailable if the cluster does not agree in time. It returns before
 // the workload's processes have ended, and may be repeated.

@@ -68,6 +68,13 @@ func (s *Server) registerCluster(api huma.API) {
 		return listOf(all), nil
 	})
 
+	op = operation(http.MethodGet, "/v1/observed", "list-observed", "Decisions that the policy would have carried out in mode act, and only observed, the newest first")
+	huma.Register(api, op, func(context.Context, *struct{}) (*list[forestall.Decision], error) {
+		all := s.backend.Cluster.Observed()
+		slices.SortStableFunc(all, func(a, b forestall.Decision) int { return b.Time.Compare(a.Time) })
+		return listOf(all), nil
+	})
+
 	op = operation(http.MethodGet, "/v1/checkpoints", "list-checkpoints", "Checkpoints that this node holds, and the newest that counts of each workload; the newest first",
 		http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
 	huma.Register(api, op, func(ctx context.Context, in *struct {

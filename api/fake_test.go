@@ -294,6 +294,13 @@ func (f *fake) CloseIncident(_ context.Context, c forestall.Component, _ string)
 	return nil
 }
 
+func (f *fake) Observed() []forestall.Decision {
+	wanted := func(id string, at time.Time) forestall.Decision {
+		return forestall.Decision{ID: id, Action: forestall.ActionMigrate, Mode: forestall.Observe, Time: at, Component: forestall.GPU("n1", 3), Workload: "w", From: "n1", Reasons: []string{"it is hot"}}
+	}
+	return []forestall.Decision{wanted("old", t0.Add(-time.Hour)), wanted("new", t0)}
+}
+
 func (f *fake) Interventions() []Intervention {
 	did := func(id string, at time.Time) forestall.Intervention {
 		return forestall.Intervention{Decision: id, Component: forestall.GPU("n1", 3), Action: forestall.ActionCheckpoint, Time: at}

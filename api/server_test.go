@@ -86,6 +86,7 @@ func TestEndpoints(t *testing.T) {
 		{"migrations", "GET", "/v1/migrations", "", "", 200, []string{`"phase":"granted"`, `"saves_gpu_s":2412`}},
 		{"models", "GET", "/v1/models", "", "", 200, []string{`"version":"demo-1"`, `"at":null,"budget":2`, `"brier":0.004`, `"recall":null`}},
 		{"fleet", "GET", "/v1/fleet", "", "", 200, []string{`"health":0.9973`, `"trend":"worse"`, `"any":null`}},
+		{"observed", "GET", "/v1/observed", "", "", 200, []string{`[{"id":"new"`, `"mode":"observe"`, `{"id":"old"`}},
 		{"interventions", "GET", "/v1/interventions", "", "", 200, []string{`[{"decision":"new"`, `"held_out":true}`, `"held_out":false}`}},
 		{"model events", "GET", "/v1/models/events", "", "", 200, []string{`"step":"proposed"`, `"by":"n1"`}},
 		{"propose a model", "POST", "/v1/models", `{"card":"{}","trees":"tree"}`, "application/json", 201, []string{`"version":"m3"`}},

@@ -266,6 +266,11 @@ func (v view) Interventions() (all []api.Intervention) {
 	return all
 }
 
+func (v view) Observed() (all []forestall.Decision) {
+	v.ledger.View(func(s *migrate.State) { all = slices.Clone(s.Observed) })
+	return all
+}
+
 func (v view) Workloads() []api.WorkloadStatus {
 	risks := v.Risks()
 	runs := map[runKey]workload.Status{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -84,7 +85,7 @@ func (e *Engine) carryOut(ctx context.Context, d forestall.Decision) {
 			e.log.Warn("held-out decision not recorded", "decision", d.ID, "error", err)
 		}
 	case d.Mode != forestall.Act:
-		log.Info("would act; the policy observes")
+		e.observe(ctx, d, log)
 	case d.Action == forestall.ActionCheckpoint:
 		log.Info("preemptive checkpoint")
 		e.checkpoints.Go(func() { e.preempt(ctx, d) })
@@ -98,6 +99,20 @@ func (e *Engine) carryOut(ctx context.Context, d forestall.Decision) {
 		case ctx.Err() == nil:
 			log.Warn("not agreed", "id", d.ID, "reason", err)
 		}
+	}
+}
+
+// observe writes a decision down once, for those who judge the policy before it acts.
+func (e *Engine) observe(ctx context.Context, d forestall.Decision, log *slog.Logger) {
+	log.Info("would act; the policy observes", "id", d.ID)
+	var known bool
+	e.ledger.View(func(s *migrate.State) { known = s.HasObserved(d.ID) })
+	if known {
+		return
+	}
+	err := e.propose(ctx, "observed/"+d.ID, &migrate.Observed{Decision: d})
+	if err != nil && ctx.Err() == nil && !errors.Is(err, migrate.ErrDuplicate) {
+		log.Warn("the decision was not recorded", "id", d.ID, "error", err)
 	}
 }
 

@@ -30,6 +30,7 @@ func (s *State) clone() State {
 	c.Interventions = slices.Clone(s.Interventions)
 	c.Outcomes = slices.Clone(s.Outcomes)
 	c.HeldOut = slices.Clone(s.HeldOut)
+	c.Observed = slices.Clone(s.Observed)       // its elements are final
 	c.ModelEvents = slices.Clone(s.ModelEvents) // its elements are final
 	c.Pins = maps.Clone(s.Pins)
 	c.CheckpointOrders = slices.Clone(s.CheckpointOrders)

@@ -154,6 +154,8 @@ func newCommand(kind string) Command {
 		return new(CheckpointOrder)
 	case "held_out":
 		return new(HeldOut)
+	case "observed":
+		return new(Observed)
 	case "settled":
 		return new(Settled)
 	}

@@ -121,6 +121,33 @@ func (c *HeldOut) apply(s *State, _ stamp) any {
 	return nil
 }
 
+// Observed records a decision that is not carried out because the policy observes,
+// so that an operator can judge it before it acts.
+type Observed struct {
+	Decision forestall.Decision `json:"decision"`
+}
+
+func (*Observed) kind() string { return "observed" }
+
+func (c *Observed) check() error {
+	d := c.Decision
+	if d.ID == "" || len(d.ID) > maxIDBytes {
+		return fmt.Errorf("%w: a decision's ID has 1 to %d bytes", ErrBadCommand, maxIDBytes)
+	}
+	if d.Mode != forestall.Observe {
+		return fmt.Errorf("%w: decision %s: mode %q; only decisions in mode observe are left at that", ErrBadCommand, d.ID, d.Mode)
+	}
+	return nil
+}
+
+func (c *Observed) apply(s *State, _ stamp) any {
+	if s.HasObserved(c.Decision.ID) {
+		return fmt.Errorf("%w: decision %s", ErrDuplicate, c.Decision.ID)
+	}
+	s.rememberObserved(c.Decision)
+	return nil
+}
+
 // Settled records what an intervention turned out to be worth.
 type Settled struct {
 	Outcome forestall.Outcome `json:"outcome"`

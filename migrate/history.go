@@ -15,6 +15,7 @@ const (
 	maxHardware = 10_000 // closed incidents of a kind of hardware
 	maxClosed   = 500    // closed starts and recoveries
 	maxMoves    = 2_000  // closed migrations and drains
+	maxObserved = 500    // decisions of an action that were not carried out because the policy observes
 )
 
 // What [State.KnownSince] tells of beside the kinds of failure.
@@ -105,6 +106,16 @@ func (s *State) rememberHeldOut(i forestall.Intervention) {
 	for _, o := range old {
 		s.forgot(HistoryHeldOut, o.Time)
 	}
+}
+
+func (s *State) rememberObserved(d forestall.Decision) {
+	s.Observed, _ = keepOf(s.Observed, d, maxObserved, func(o forestall.Decision) bool { return o.Action == d.Action })
+}
+
+// HasObserved reports whether a decision is among those that the policy only
+// observed.
+func (s *State) HasObserved(id string) bool {
+	return slices.ContainsFunc(s.Observed, func(d forestall.Decision) bool { return d.ID == id })
 }
 
 // keepOf appends v and takes the oldest of its kind beyond limit out.

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"testing"
@@ -121,5 +122,38 @@ func TestRecoveriesPushOutNoMoves(t *testing.T) {
 	}
 	if got := s.KnownSince()[HistoryMoves]; !got.Equal(t0) {
 		t.Errorf("moves are known since %s, want %s", got, t0)
+	}
+}
+
+// TestObserved: what the policy only observed is kept once each, the newest of each
+// action, apart from what was done.
+func TestObserved(t *testing.T) {
+	s := running(t)
+	wanted := func(id string, a forestall.Action) forestall.Decision {
+		return forestall.Decision{ID: id, Action: a, Mode: forestall.Observe, Time: t0, Component: forestall.GPU("n1", 0), Workload: "a", Reasons: []string{"it is hot"}}
+	}
+	s.do(&Observed{wanted("move", forestall.ActionMigrate)})
+	s.refuse(ErrDuplicate, &Observed{wanted("move", forestall.ActionMigrate)})
+	for i := range maxObserved + 3 {
+		s.do(&Observed{wanted(fmt.Sprint("save-", i), forestall.ActionCheckpoint)})
+	}
+	state := s.ledger.State()
+	if n := len(state.Observed); n != maxObserved+1 {
+		t.Fatalf("%d decisions are kept", n)
+	}
+	for id, want := range map[string]bool{"move": true, "save-2": false, "save-3": true} {
+		if state.HasObserved(id) != want {
+			t.Errorf("%s is kept: %v", id, !want)
+		}
+	}
+	if len(state.Interventions)+len(state.HeldOut)+len(state.Spent) > 0 {
+		t.Error("an observed decision counts as something that was done")
+	}
+	act := wanted("x", forestall.ActionMigrate)
+	act.Mode = forestall.Act
+	for _, d := range []forestall.Decision{act, wanted("", forestall.ActionMigrate)} {
+		if _, err := Encode("", t0, &Observed{d}); !errors.Is(err, ErrBadCommand) {
+			t.Errorf("%+v: %v", d, err)
+		}
 	}
 }

@@ -67,6 +67,7 @@ func anyCommand(t *rapid.T, s *State) Command {
 		&IncidentClose{Component: forestall.GPU(node, gpus[0]), Kind: forestall.GPUFailure},
 		&Intervened{forestall.Intervention{Decision: "d"}},
 		&HeldOut{forestall.Intervention{Decision: "d"}},
+		&Observed{forestall.Decision{ID: "d", Mode: forestall.Observe}},
 		&Settled{forestall.Outcome{Decision: "d"}},
 		step(rapid.SampledFrom(modelSteps).Draw(t, "step"), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "model")),
 	}).Draw(t, "command")

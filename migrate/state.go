@@ -128,6 +128,7 @@ type State struct {
 	Interventions []forestall.Intervention                 `json:"interventions"`
 	Outcomes      []forestall.Outcome                      `json:"outcomes"`
 	HeldOut       []forestall.Intervention                 `json:"held_out,omitempty"`     // decisions left undone, bounded
+	Observed      []forestall.Decision                     `json:"observed,omitempty"`     // decisions that mode observe left at that, bounded
 	Models        map[forestall.Kind]*forestall.ModelRoles `json:"models,omitempty"`       // by the kind that they judge; none: as configured
 	ModelEvents   []forestall.ModelEvent                   `json:"model_events,omitempty"` // bounded, the oldest first
 

@@ -182,6 +182,15 @@ func (c interventionsCmd) Run(g *globals) error {
 	return show(g, c.clientFlags, all, err, view.interventions)
 }
 
+type observedCmd struct {
+	clientFlags
+}
+
+func (c observedCmd) Run(g *globals) error {
+	all, err := c.client().Observed(g.ctx)
+	return show(g, c.clientFlags, all, err, view.observed)
+}
+
 type membersCmd struct {
 	clientFlags
 }

@@ -56,6 +56,7 @@ func TestClientCommands(t *testing.T) {
 		"/v1/checkpoints": someCheckpoints(), "/v1/checkpoints?workload=train-1": someCheckpoints()[:1], "/v1/migrations": someMigrations(),
 		"/v1/fleet":         someFleet(),
 		"/v1/interventions": []api.Intervention{{Intervention: forestall.Intervention{Decision: "checkpoint-w-1", Component: forestall.GPU("n1", 3), Action: forestall.ActionCheckpoint}, HeldOut: true}},
+		"/v1/observed":      []forestall.Decision{{ID: "migrate-w-1-0", Action: forestall.ActionMigrate, Mode: forestall.Observe, Component: forestall.GPU("n1", 3), Workload: "w", From: "n1", Price: forestall.Price{Saves: 90, Costs: 20}, Reasons: []string{"it is hot", "it gets hotter"}}},
 		"/v1/models":        someModels(), "/v1/models/events": someEvents(), "/v1/models/gpu/rollback": nil, "/v1/members": []any{}, "/v1/incidents": []any{}, "/v1/workloads/train-1/retire": nil,
 		"/v1/workloads/train-1/checkpoint": someCheckpoints()[0], "/v1/store": api.StoreStats{Node: "n1", Checkpoints: 7}, "/v1/store/gc": api.Collected{Freed: 5 << 20},
 		"/v1/checkpoints/" + someCheckpoints()[0].ID:                   api.CheckpointDetail{Checkpoint: someCheckpoints()[0], States: []api.CheckpointState{{Name: "optimizer", Files: 2}}},
@@ -99,6 +100,7 @@ func TestClientCommands(t *testing.T) {
 		{"model show --json --api " + url, `"balanced_accuracy": 0.871`, ""},
 		{"fleet --api " + url, "96.12 % good", ""},
 		{"interventions --api " + url, "held out", ""},
+		{"observed --api " + url, "70 GPU-s  it is hot; it gets hotter", ""},
 		{"model list --api " + url, "2026-04-01", ""},
 		{"model history --api " + url, "rolled back", ""},
 		{"model rollback gpu --reason drift --api " + url, "champion for gpu again", ""},
@@ -120,6 +122,7 @@ func TestClientCommands(t *testing.T) {
 				Migrations    migrationsCmd    `cmd:""`
 				Model         modelCmd         `cmd:""`
 				Interventions interventionsCmd `cmd:""`
+				Observed      observedCmd      `cmd:""`
 				Members       membersCmd       `cmd:""`
 				Incidents     incidentsCmd     `cmd:""`
 			}

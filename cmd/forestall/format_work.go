@@ -55,6 +55,15 @@ func (v view) interventions(all []api.Intervention) {
 	t.writeOr(v, "Nothing was done about a component, and nothing held out.")
 }
 
+func (v view) observed(all []forestall.Decision) {
+	t := textTable{header: []string{"WHEN", "ACTION", "WORKLOAD", "FROM", "COMPONENT", ">WORTH", "BECAUSE"}}
+	for _, d := range all {
+		t.add(cellOf(v.ago(d.Time)), cellOf(string(d.Action)), cellOf(orDash(d.Workload)), cellOf(orDash(d.From)), cellOf(d.Component.String()),
+			cellOf(fmt.Sprintf("%.0f GPU-s", d.Price.Net())), cellOf(strings.Join(d.Reasons, "; ")))
+	}
+	t.writeOr(v, "Nothing that a tier in mode observe would have done in mode act.")
+}
+
 func (v view) migrations(all []forestall.Migration) {
 	t := textTable{header: []string{"WHEN", "ACTION", "WORKLOAD", "WAY", "PHASE", ">EPOCH", ">PAUSE", ">TOOK", ">WORTH", "BECAUSE"}}
 	for _, m := range all {

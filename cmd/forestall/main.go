@@ -41,6 +41,7 @@ type cli struct {
 	Incidents   incidentsCmd   `cmd:"" group:"Ask an engine" help:"List failures, open and closed."`
 
 	Interventions interventionsCmd `cmd:"" group:"Ask an engine" help:"List preemptive checkpoints that were taken or held out."`
+	Observed      observedCmd      `cmd:"" group:"Ask an engine" help:"List what tiers in mode observe would have done, with reasons and price."`
 
 	Model modelCmd `cmd:"" group:"Ask an engine" help:"Show, propose, promote and roll back the models that judge."`
 
