@@ -51,8 +51,10 @@ func ReadConfig(r io.Reader) (Config, error) {
 	return c, nil
 }
 
-// Write prints the configuration as TOML that ReadConfig reads back.
+// Write prints the configuration, with what follows from other keys, as TOML that
+// ReadConfig reads back.
 func (c Config) Write(w io.Writer) error {
+	c.Features.ScrapeTimeout.Duration = c.Features.timeout()
 	e := toml.NewEncoder(w)
 	e.SetIndentTables(false)
 	return e.Encode(c)

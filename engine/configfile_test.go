@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -117,6 +118,7 @@ metric = "gpu_temperature_celsius"
 	if d := cmp.Diff([]features.MapRow{row}, want.Features.Map); d != "" {
 		t.Errorf("mapping (-want +got):\n%s", d)
 	}
+	want.Features.ScrapeTimeout.Duration = want.Features.timeout() // what holds is written
 	var b bytes.Buffer
 	if err := want.Write(&b); err != nil {
 		t.Fatal(err)
@@ -228,6 +230,13 @@ func TestFeaturesDefaults(t *testing.T) {
 		}
 		if got := c.Features.timeout(); got != want {
 			t.Errorf("%q: scrapes may take %s; want %s", text, got, want)
+		}
+		var b strings.Builder
+		if err := c.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if line := fmt.Sprintf("scrape_timeout = '%s'\n", want); !strings.Contains(b.String(), line) {
+			t.Errorf("%q: no %q in what is printed:\n%s", text, line, b.String())
 		}
 	}
 }

@@ -3,6 +3,7 @@ package workload
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -170,6 +171,7 @@ type node struct {
 	t testing.TB
 	*Supervisor
 	dir, state string
+	log        *slog.Logger
 	stop       func()
 }
 
@@ -202,7 +204,7 @@ func (n *node) boot() {
 // tryBoot starts a supervisor, which then runs although Adopt may have failed.
 func (n *node) tryBoot(adopt context.Context) error {
 	n.t.Helper()
-	s, err := NewSupervisor(Config{Dir: n.dir, Node: "n1", Shim: []string{os.Args[0], "shim"}})
+	s, err := NewSupervisor(Config{Dir: n.dir, Node: "n1", Shim: []string{os.Args[0], "shim"}, Logger: n.log})
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"syscall"
@@ -256,7 +257,11 @@ func (s *Supervisor) watch(sl *slot, r *run) {
 	if err != nil {
 		s.log.Error("end of a run not recorded", "workload", e.Workload, "epoch", e.Epoch, "err", err)
 	}
-	s.log.Info("workload ended", "workload", e.Workload, "epoch", e.Epoch, "code", e.Code, "signal", e.Signal, "expected", e.Expected, "reason", e.Reason)
+	var signal slog.Attr // left out where it ended by itself
+	if e.Signal != 0 {
+		signal = slog.Any("signal", e.Signal)
+	}
+	s.log.Info("workload ended", "workload", e.Workload, "epoch", e.Epoch, "code", e.Code, signal, "expected", e.Expected, "reason", e.Reason)
 	s.metrics.running.Dec()
 	s.mu.Lock()
 	defer s.mu.Unlock()

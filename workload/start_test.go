@@ -1,9 +1,11 @@
 package workload
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,6 +56,23 @@ func TestExitsAreReportedOnce(t *testing.T) {
 			n.restart()
 			n.noExit()
 		})
+	}
+}
+
+// The log names a signal only where one ended the workload.
+func TestLogOfAnEnd(t *testing.T) {
+	for want, command := range map[string]string{"code=3 expected=false": "exit 3", "code=-1 signal=killed expected=false": "kill -KILL $$"} {
+		n := newNode(t)
+		var said bytes.Buffer
+		n.log = slog.New(slog.NewTextHandler(&said, nil))
+		n.restart()
+		n.start(n.launch(1, "/bin/sh", "-c", command))
+		n.exit()
+		n.stop()
+		if !strings.Contains(said.String(), "msg=\"workload ended\" workload=train epoch=1 "+want) {
+			t.Errorf("%q: no %q in %s", command, want, said.String())
+		}
+		n.boot()
 	}
 }
 
