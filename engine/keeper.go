@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 
 	"github.com/stratoswarm/forestall"
@@ -26,7 +27,13 @@ func (k keeper) CreateCheckpoint(ctx context.Context, name string, r api.Checkpo
 	if !w.Running {
 		return cp, fmt.Errorf("workload %s does not run, its state cannot change: %w", name, api.ErrInvalid)
 	}
-	return order(ctx, k.Engine, w.Node, "/peer/order/checkpoint", checkpointOrder{name, w.Epoch, r.Label, r.Verify}, k.checkpointNow)
+	cp, err = order(ctx, k.Engine, w.Node, "/peer/order/checkpoint", checkpointOrder{name, w.Epoch, r.Label, r.Verify}, k.checkpointNow)
+	if silent := (*url.Error)(nil); errors.As(err, &silent) && ctx.Err() == nil {
+		return cp, fmt.Errorf("%w: node %s, which runs %s, does not answer (%w); "+
+			"start its engine, or wait until the workload is recovered on another node (`forestall workloads`, `forestall members`), then repeat it",
+			api.ErrUnavailable, w.Node, name, silent.Err)
+	}
+	return cp, err
 }
 
 func (k keeper) DeleteCheckpoint(ctx context.Context, id string, dry bool) (done api.Deleted, err error) {
