@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"strings"
 	"time"
@@ -17,7 +19,11 @@ import (
 // load reads the model.
 func (c *backtestCmd) load() (*model.Model, error) {
 	if c.Model != "builtin" {
-		return model.Load(c.Model)
+		m, err := model.Load(c.Model)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w; name a directory with %s and %s, as 'forestall train --telemetry' and 'forestall retrain' write with --out, or builtin", err, model.TreesFile, model.CardFile)
+		}
+		return m, err
 	}
 	kind, err := forestall.ParseKind(c.Kind)
 	if err != nil {

@@ -91,7 +91,7 @@ func (f *replayFlags) open(ctx context.Context, kind forestall.Kind, lead, horiz
 	}
 	r := &replay{kind: kind, failing: map[forestall.Component]bool{}}
 	var err error
-	if r.recording, err = recording.Read(f.Telemetry, recording.Samples, kind); err != nil {
+	if r.recording, err = readRecording(f.Telemetry, recording.Samples, kind); err != nil {
 		return nil, err
 	}
 	if r.from, r.to, err = r.recording.Span(ctx); err != nil {

@@ -177,7 +177,7 @@ func (c *retrainCmd) likeChampion(ctx context.Context, kind forestall.Kind) erro
 // arguments returns those of the training, whose files it writes to dir, and in
 // words what is trained on.
 func (c *retrainCmd) arguments(ctx context.Context, kind forestall.Kind, dir string) (args []string, why string, err error) {
-	telemetry, err := recording.Read(c.Telemetry, recording.Samples, kind)
+	telemetry, err := readRecording(c.Telemetry, recording.Samples, kind)
 	if err != nil {
 		return nil, "", err
 	}

@@ -7,13 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/engine"
 	"github.com/stratoswarm/forestall/recording"
 )
 
@@ -53,7 +56,7 @@ func (f *telemetryFlags) open(g *globals) (func() iter.Seq2[[]forestall.Sample, 
 	if !f.From.IsZero() && !f.To.IsZero() && !f.From.Before(f.To) {
 		return nil, fmt.Errorf("--from %s is not before --to %s", f.From.Format(time.RFC3339), f.To.Format(time.RFC3339))
 	}
-	r, err := recording.Read(f.Path, f.content(), kind)
+	r, err := readRecording(f.Path, f.content(), kind)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +68,15 @@ func (f *telemetryFlags) open(g *globals) (func() iter.Seq2[[]forestall.Sample, 
 		}
 	}
 	return func() iter.Seq2[[]forestall.Sample, error] { return filter.Of(r.Scrapes(g.ctx)) }, nil
+}
+
+// readRecording finds a recording, or says where engines have theirs.
+func readRecording(path string, content recording.Content, kind forestall.Kind) (*recording.Recording, error) {
+	r, err := recording.Read(path, content, kind)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; unless telemetry.dir or engine.data_dir say otherwise, an engine records in %s on its node", err, filepath.Join(engine.DefaultConfig().Engine.DataDir, "telemetry"))
+	}
+	return r, err
 }
 
 // parseKindFlag reads a --kind; "" is all kinds.

@@ -74,7 +74,9 @@ func TestTelemetryExport(t *testing.T) {
 
 func TestTelemetryErrors(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "x")
-	fails(t, "no such file", "telemetry", "stats", filepath.Join(hour, "gone"))
+	fails(t, "no such file or directory; unless telemetry.dir or engine.data_dir say otherwise, an engine records in /var/lib/forestall/telemetry", "telemetry", "stats", filepath.Join(hour, "gone"))
+	fails(t, "no such file or directory; unless telemetry.dir or engine.data_dir say otherwise, an engine records in /var/lib/forestall/telemetry", "backtest", "--model", "builtin", "--telemetry", filepath.Join(hour, "gone"), "--incidents", hourIncidents)
+	fails(t, "no such file or directory; name a directory with model.txt and card.json", "backtest", "--model", filepath.Join(hour, "gone"), "--telemetry", hour, "--incidents", hourIncidents)
 	fails(t, "it holds no samples of kind node", "telemetry", "stats", hour, "--kind", "node")
 	fails(t, "it holds no vectors", "telemetry", "stats", hour, "--vectors")
 	fails(t, "--kind: malformed name", "telemetry", "stats", hour, "--kind", "disk")
