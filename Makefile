@@ -56,10 +56,11 @@ lint: ## golangci-lint with the package map (depguard) and gofumpt
 fmt: ## gofumpt
 	$(TOOL) golangci-lint fmt ./...
 
+# unless told otherwise go test shortens each input that reaches something new for up to a minute
 fuzz: ## every fuzz target for FUZZTIME each
 	@set -e; for pkg in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $$pkg; \
 	  done; done
 
 bench: ## a benchmark for each hot path

@@ -16,6 +16,9 @@ import (
 // maxConfigBytes bounds a configuration file.
 const maxConfigBytes = 1 << 20
 
+// maxUnknownKeys bounds how many are named: a file of another program has hundreds.
+const maxUnknownKeys = 20
+
 // LoadConfig reads and validates forestall.toml over the defaults. An error
 // names the file and, where it is about a line, the line.
 func LoadConfig(path string) (Config, error) {
@@ -65,12 +68,17 @@ func (c Config) Write(w io.Writer) error {
 func explainTOML(err error) error {
 	var strict *toml.StrictMissingError
 	if errors.As(err, &strict) {
+		known := knownKeys(reflect.TypeFor[Config](), nil)
 		var errs []error
 		for i := range strict.Errors {
+			if i == maxUnknownKeys {
+				errs = append(errs, fmt.Errorf("and %d more unknown keys", len(strict.Errors)-i))
+				break
+			}
 			e := &strict.Errors[i]
 			row, _ := e.Position()
 			msg := fmt.Sprintf("line %d: unknown key %q", row, strings.Join(e.Key(), "."))
-			if near := nearestKey(e.Key()); near != "" {
+			if near := nearestKey(known, e.Key()); near != "" {
 				msg += fmt.Sprintf("; did you mean %q?", near)
 			}
 			errs = append(errs, errors.New(msg))
@@ -120,8 +128,7 @@ func wanted(goType string) string {
 
 // nearestKey returns the known key that a mistyped one probably meant: the
 // closest of its section, or the same key of another section.
-func nearestKey(key []string) string {
-	known := knownKeys(reflect.TypeFor[Config](), nil)
+func nearestKey(known, key []string) string {
 	best, bestDistance := "", 1+len(key[len(key)-1])/2
 	for _, k := range known {
 		d := editDistance(strings.Join(key, "."), k)

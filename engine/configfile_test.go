@@ -197,8 +197,26 @@ func TestBadConfig(t *testing.T) {
 	}
 }
 
+// TestManyUnknownKeys: of a file that is another program's some keys are named, and
+// the rest counted.
+func TestManyUnknownKeys(t *testing.T) {
+	var b strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&b, "key%d = 1\n", i)
+	}
+	_, err := ReadConfig(strings.NewReader(b.String()))
+	if err == nil || strings.Count(err.Error(), "unknown key ") != maxUnknownKeys || !strings.HasSuffix(err.Error(), fmt.Sprintf("\nand %d more unknown keys", 300-maxUnknownKeys)) {
+		t.Error(err)
+	}
+}
+
+// FuzzReadConfig begins with one section at a time: go test shortens what reaches something
+// new, in a time that grows with the square of its length, and counts no runs meanwhile;
+// -fuzzminimizetime bounds it.
 func FuzzReadConfig(f *testing.F) {
-	f.Add(seed)
+	for section := range strings.SplitSeq(seed, "\n\n") {
+		f.Add(section)
+	}
 	f.Add("[[workload]]\nname = \"w\"")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := ReadConfig(strings.NewReader(s))
