@@ -40,10 +40,13 @@ func (n notTaken) Unwrap() error { return n.error }
 // waiting begins the note of a migration that waits for a target.
 const waiting = "waiting: "
 
+// waited begins the note of one whose fence had to wait.
+const waited = "waited for its fence: "
+
 // earlierCause returns why the attempt before the present one of a granted
 // migration failed, or "" where the ledger doesn't say.
 func earlierCause(m *forestall.Migration) string {
-	if m.Attempt <= 1 || strings.HasPrefix(m.Note, waiting) {
+	if m.Attempt <= 1 || strings.HasPrefix(m.Note, waiting) || strings.HasPrefix(m.Note, waited) {
 		return ""
 	}
 	return m.Note

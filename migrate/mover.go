@@ -3,6 +3,7 @@ package migrate
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
@@ -66,6 +67,9 @@ func (m *mover) next(s *State, env surroundings) deed {
 		return deed{wait: wait}
 	}
 	if m.result != nil {
+		if open := s.Open[m.step.Migration]; m.step.Kind == StepFence && strings.HasPrefix(open.Note, waiting) {
+			return deed{command: &Wait{open.ID, waited + strings.TrimPrefix(open.Note, waiting)}}
+		}
 		return m.entry(m.result)
 	}
 	w := s.Workloads[m.workload]
@@ -77,7 +81,7 @@ func (m *mover) next(s *State, env surroundings) deed {
 	case StepGrant:
 		return m.grant(s, w, env)
 	case StepFence:
-		return m.ask(m.cfg.FenceTimeout, StartOrder{})
+		return m.fence(s.Open[m.step.Migration], env)
 	case StepStop:
 		return m.stop(w, env)
 	case StepStart:
@@ -193,6 +197,22 @@ func (m *mover) stop(w *WorkloadState, env surroundings) deed {
 		return m.entry(&Stopped{Workload: m.workload, Node: m.step.Node, Epoch: m.step.Epoch, How: HowLeaseExpired})
 	}
 	return m.ask(min(remaining, m.cfg.StopTimeout+w.Spec.Stop), StartOrder{})
+}
+
+// fence asks a write quorum to refuse the earlier epochs. There is no way around it,
+// so it waits for as long as it takes, with the reason in the ledger.
+func (m *mover) fence(open *forestall.Migration, env surroundings) deed {
+	if m.tries >= m.cfg.StepAttempts && (m.said.IsZero() || env.now.Sub(m.said) >= waitEvery) {
+		why := clip(m.cause.Error(), maxCause)
+		if errors.Is(m.cause, forestall.ErrStaleEpoch) {
+			why += ". The store is of a ledger before this one: give this cluster another fault_tolerance.checkpoint_storage, and fetch what is needed from the old one with `forestall restore`"
+		}
+		if note := waiting + why; note != open.Note {
+			m.said = env.now
+			return deed{command: &Wait{open.ID, note}}
+		}
+	}
+	return m.ask(m.cfg.FenceTimeout, StartOrder{})
 }
 
 func (m *mover) start(s *State, w *WorkloadState, env surroundings) deed {
