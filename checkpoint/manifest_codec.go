@@ -156,6 +156,7 @@ func (c *codec) decodeRoot(b []byte) (r root, err error) {
 		n := in.uvarint()
 		if n > firstLeftOut || n > uint64(r.left) {
 			in.fail()
+			n = 0
 		}
 		for range n {
 			r.names = append(r.names, in.string())

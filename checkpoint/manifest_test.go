@@ -376,3 +376,14 @@ func FuzzChunk(f *testing.F) {
 		}
 	})
 }
+
+// A manifest that says that it names more than there can be costs no memory.
+func TestManifestOfTooManyNames(t *testing.T) {
+	t.Parallel()
+	front := root{header: left(3), top: []ref{{hash{1}, 9}}}.encode(nil)
+	b := front[:len(front)-len(hash{})-1] // without the number of names, and the checksum
+	b = binary.AppendUvarint(b, 1<<40)
+	if _, err := new(codec).decodeRoot(reseal(append(b, make([]byte, len(hash{}))...))); err == nil || !strings.Contains(err.Error(), "malformed") {
+		t.Errorf("error %v", err)
+	}
+}
