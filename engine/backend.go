@@ -143,7 +143,7 @@ func (v view) notes() []string {
 		notes = append(notes, "alone: workloads cannot move, checkpoints have one copy")
 	}
 	if !v.hasQuorum() {
-		notes = append(notes, "no quorum is heard from: workloads, migrations and incidents are as they were last agreed on")
+		notes = append(notes, noQuorumNote(v.voters(), v.gossip()))
 	}
 	if v.gpuNote != "" && !v.telemetry.owners.gpusOf(v.name) {
 		notes = append(notes, "no GPU telemetry: "+v.gpuNote)

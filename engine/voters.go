@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,6 +68,21 @@ func (e *Engine) firstVoters(dir string) ([]consensus.Server, error) {
 		return nil, nil
 	}
 	return voters, nil
+}
+
+// noQuorumNote says that nothing can be agreed on, and which voters are not seen alive.
+func noQuorumNote(voters []string, seen map[string]forestall.MemberState) string {
+	note := "no quorum is heard from: workloads, migrations and incidents are as they were last agreed on"
+	var away []string
+	for _, name := range slices.Sorted(slices.Values(voters)) {
+		if seen[name] != forestall.MemberAlive {
+			away = append(away, name)
+		}
+	}
+	if len(away) == 0 {
+		return note
+	}
+	return fmt.Sprintf("%s; voters that do not answer: %s (of %d)", note, strings.Join(away, ", "), len(voters))
 }
 
 // askAround asks every other node at once; one that does not answer within a
