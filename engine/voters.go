@@ -56,7 +56,7 @@ func (e *Engine) firstVoters(dir string) ([]consensus.Server, error) {
 		return nil, nil
 	}
 	if runs, _ := os.ReadDir(filepath.Join(e.cfg.Engine.DataDir, "run")); len(runs) > 0 {
-		return nil, fmt.Errorf("the log %s is gone, and %s still holds %d workloads that it granted; put the log back if nothing was granted since its copy, else move all of %s and the checkpoint storage away and begin anew (fences in the storage refuse the epochs of an older or new log; docs/operations.md, Backup, and after a loss)",
+		return nil, fmt.Errorf("the log %s is gone, and %s still holds %d workloads that it granted; put the log back if it was only moved (an older copy is none), else move all of %s and the checkpoint storage away and begin anew (fences in the storage refuse the epochs of an older or new log): docs/operations.md, Backup, and after a loss",
 			dir, filepath.Join(e.cfg.Engine.DataDir, "run"), len(runs), e.cfg.Engine.DataDir)
 	}
 	a := e.askAround()
