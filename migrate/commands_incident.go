@@ -131,8 +131,8 @@ func (*Observed) kind() string { return "observed" }
 
 func (c *Observed) check() error {
 	d := c.Decision
-	if d.ID == "" || len(d.ID) > maxIDBytes {
-		return fmt.Errorf("%w: a decision's ID has 1 to %d bytes", ErrBadCommand, maxIDBytes)
+	if err := checkDecisionID(d.ID); err != nil {
+		return err
 	}
 	if d.Mode != forestall.Observe {
 		return fmt.Errorf("%w: decision %s: mode %q; only decisions in mode observe are left at that", ErrBadCommand, d.ID, d.Mode)

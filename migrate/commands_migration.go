@@ -21,8 +21,8 @@ func (*Propose) kind() string { return "propose" }
 
 func (c *Propose) check() error {
 	d := c.Decision
-	if d.ID == "" || len(d.ID) > maxIDBytes {
-		return fmt.Errorf("%w: a decision's ID has 1 to %d bytes", ErrBadCommand, maxIDBytes)
+	if err := checkDecisionID(d.ID); err != nil {
+		return err
 	}
 	if d.Mode != forestall.Act {
 		return fmt.Errorf("%w: decision %s: mode %q; only decisions in mode act are carried out", ErrBadCommand, d.ID, d.Mode)
@@ -33,6 +33,13 @@ func (c *Propose) check() error {
 		return fmt.Errorf("%w: decision %s: action %q is not one of start, recover, migrate, drain", ErrBadCommand, d.ID, d.Action)
 	}
 	return checkName("workload", d.Workload)
+}
+
+func checkDecisionID(id string) error {
+	if id == "" || len(id) > maxIDBytes {
+		return fmt.Errorf("%w: a decision's ID has 1 to %d bytes", ErrBadCommand, maxIDBytes)
+	}
+	return nil
 }
 
 func (c *Propose) apply(s *State, at stamp) any {

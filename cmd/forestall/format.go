@@ -44,7 +44,7 @@ func sortRisks(all []forestall.Risk) {
 
 func (v view) risks(all []forestall.Risk) {
 	if len(all) == 0 {
-		fmt.Fprintln(v.out, "The engine has judged nothing yet; it does a minute after its start (fault_tolerance.prediction_interval).")
+		fmt.Fprintln(v.out, "The engine has judged nothing yet; it does fault_tolerance.prediction_interval after its start, by default a minute.")
 		return
 	}
 	t := textTable{header: []string{"COMPONENT", ">RISK", "GRADE", "WITHIN", "SEEN", "BECAUSE"}}
