@@ -131,9 +131,13 @@ func (d *Dir) lookAgain(since uint64) (bool, error) {
 		d.packs.remove(n)
 	}
 	d.index.sweep(func(s *slot) bool { return s.pack == looseChunk })
-	d.reader.packs = names
+	d.reader.packs = nil // until they are read: an error is met again, not taken for packs without chunks
 	defer d.reader.looks.Add(1)
-	return true, d.loadPacks()
+	if err := d.loadPacks(); err != nil {
+		return true, err
+	}
+	d.reader.packs = names
+	return true, nil
 }
 
 // forgetDropped leaves out those of the manifests that the catalogue says by now were

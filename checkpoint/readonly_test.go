@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -149,5 +150,47 @@ func TestOpenDirReadOnlyBesideItsEngine(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// refusingFS cannot open packs while refuse is set.
+type refusingFS struct {
+	durable.FS
+	refuse *bool
+}
+
+func (f refusingFS) OpenRead(path string) (durable.ReadFile, error) {
+	if *f.refuse && filepath.Base(filepath.Dir(path)) == packDir {
+		return nil, syscall.EMFILE
+	}
+	return f.FS.OpenRead(path)
+}
+
+// Packs that could not be opened when they were looked at are looked at again, not
+// taken for lost from then on.
+func TestReadOnlyLooksAgainAfterAnError(t *testing.T) {
+	t.Parallel()
+	d, src := openDir(t, rested()), t.TempDir()
+	save := func(seed uint64, workload string) forestall.Checkpoint {
+		writeFiles(t, src, map[string]string{"f": noise(seed, 30<<10)})
+		return must[forestall.Checkpoint](t)(d.Save(t.Context(), Snapshot{Workload: workload, Source: src}))
+	}
+	cp := save(1, "w")
+	refuse := new(bool)
+	r, err := openDirReadOnlyOn(refusingFS{durable.OS{}, refuse}, d.Path(), rested())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeDir(t, r)
+	save(2, "v") // another pack
+	*refuse = true
+	for range 2 {
+		if _, err := r.lookAgain(r.looked()); !errors.Is(err, syscall.EMFILE) {
+			t.Errorf("packs that cannot be opened: %v", err)
+		}
+	}
+	*refuse = false
+	if err := r.Verify(t.Context(), cp.ID); err != nil {
+		t.Error(err)
 	}
 }
