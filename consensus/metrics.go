@@ -12,17 +12,14 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
-	opts := func(name, help string) prometheus.Opts {
-		return prometheus.Opts{Namespace: "fault_tolerance", Subsystem: "consensus", Name: name, Help: help}
-	}
 	gauge := func(name, help string, f func() float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts(name, help)), f)
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
 	}
 	m := &metrics{
 		reg:           reg,
-		leaderChanges: prometheus.NewCounter(prometheus.CounterOpts(opts("leader_changes_total", "Leaders that this node has seen take over."))),
+		leaderChanges: prometheus.NewCounter(prometheus.CounterOpts{Name: "fault_tolerance_consensus_leader_changes_total", Help: "Leaders that this node has seen take over."}),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Namespace: "fault_tolerance", Subsystem: "consensus", Name: "commit_duration_seconds",
+			Name:    "fault_tolerance_consensus_commit_duration_seconds",
 			Help:    "Time from a proposal on this node until it was committed and applied here.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}),
@@ -33,10 +30,10 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 	for _, c := range []prometheus.Collector{
 		m.leaderChanges,
 		m.commits,
-		gauge("applied_index", "Log index of the newest command that the state machine has taken in.", func() float64 { return float64(n.machine.applied.Load()) }),
-		gauge("commit_index", "Log index of the newest entry known to be committed.", func() float64 { return float64(n.raft.CommitIndex()) }),
-		gauge("term", "Raft term.", func() float64 { return float64(n.Term()) }),
-		gauge("leader", "1 while this node believes that it leads.", func() float64 {
+		gauge("fault_tolerance_consensus_applied_index", "Log index of the newest command that the state machine has taken in.", func() float64 { return float64(n.machine.applied.Load()) }),
+		gauge("fault_tolerance_consensus_commit_index", "Log index of the newest entry known to be committed.", func() float64 { return float64(n.raft.CommitIndex()) }),
+		gauge("fault_tolerance_consensus_term", "Raft term.", func() float64 { return float64(n.Term()) }),
+		gauge("fault_tolerance_consensus_leader", "1 while this node believes that it leads.", func() float64 {
 			if n.IsLeader() {
 				return 1
 			}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -121,8 +123,8 @@ func hasHeading(t *testing.T, file, anchor string) bool {
 	return false
 }
 
-// TestMetricNames: docs/operations.md names every metric, and it and the alerts
-// name none that does not exist.
+// TestMetricNames: docs/operations.md names every metric, and it, the alerts and
+// the dashboard name none that does not exist.
 func TestMetricNames(t *testing.T) {
 	known := map[string]bool{}
 	name := regexp.MustCompile(`(?:"fault_tolerance_|[dD]esc\(")([a-z0-9_]+)"`) // or by a function that prefixes it
@@ -152,8 +154,8 @@ func TestMetricNames(t *testing.T) {
 		}
 	}
 	used := regexp.MustCompile(`fault_tolerance_([a-z0-9_]+[a-z0-9])`)
-	for _, m := range used.FindAllStringSubmatch(manual+read(t, "deploy", "alerts.yml"), -1) {
-		if !known[m[1]] {
+	for _, m := range used.FindAllStringSubmatch(manual+read(t, "deploy", "alerts.yml")+read(t, "deploy", "grafana.json"), -1) {
+		if series := regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(m[1], ""); !known[m[1]] && !known[series] {
 			t.Errorf("there is no metric %s", m[1])
 		}
 	}
@@ -167,6 +169,50 @@ func TestAlerts(t *testing.T) {
 		t.Skip("no promtool here; apt-get install prometheus")
 	}
 	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", filepath.Join("testdata", "alerts_test.yml")).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestDashboard: Prometheus takes each query of deploy/grafana.json, with Grafana's
+// variables filled in, and no panel lies over another.
+func TestDashboard(t *testing.T) {
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			GridPos struct{ X, Y, W, H int }
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal([]byte(read(t, "deploy", "grafana.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	variables := strings.NewReplacer("$job", "forestall", "$instance", ".*", "$__rate_interval", "1m")
+	var rules strings.Builder
+	rules.WriteString("groups:\n- name: dashboard\n  rules:\n")
+	taken := map[[2]int]string{}
+	for i, p := range dashboard.Panels {
+		for x := range p.GridPos.W {
+			for y := range p.GridPos.H {
+				at := [2]int{p.GridPos.X + x, p.GridPos.Y + y}
+				if other, ok := taken[at]; ok || at[0] >= 24 {
+					t.Fatalf("panel %q lies over %q or the edge at %v", p.Title, other, at)
+				}
+				taken[at] = p.Title
+			}
+		}
+		for j, q := range p.Targets {
+			fmt.Fprintf(&rules, "  - record: panel_%d_%d\n    expr: %q\n", i, j, variables.Replace(q.Expr))
+		}
+	}
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("no promtool here; apt-get install prometheus")
+	}
+	file := filepath.Join(t.TempDir(), "rules.yml")
+	if err := os.WriteFile(file, []byte(rules.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), promtool, "check", "rules", file).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
