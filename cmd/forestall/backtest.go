@@ -93,7 +93,7 @@ func (c *backtestCmd) prepare(g *globals) (*backtested, error) {
 			return nil, fmt.Errorf("%s is %v; it must be 0 or more GPU-seconds", cost.flag, cost.value)
 		}
 	}
-	if err := checkReport(c.Report); err != nil {
+	if err := checkFile("--report", c.Report); err != nil {
 		return nil, err
 	}
 	m, err := c.load()

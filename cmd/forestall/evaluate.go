@@ -89,7 +89,7 @@ func (c *evaluateCmd) check() error {
 	if err := opt.Validate(); err != nil {
 		return flagError(err)
 	}
-	return checkReport(c.Report)
+	return checkFile("--report", c.Report)
 }
 
 func (c *evaluateCmd) options() train.EvaluateOptions {

@@ -17,18 +17,24 @@ import (
 // each.
 const examplesShown = 6
 
-// checkReport finds out before the work whether the report can be written.
-func checkReport(path string) error {
+// checkFile finds out before the work whether the file that a flag asks for can be
+// written; an empty path asks for none. A file takes the place of what has its name,
+// so that a device or a pipe would be gone.
+func checkFile(flag, path string) error {
 	if path == "" {
 		return nil
 	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return fmt.Errorf("--report %s: this is a directory; name a file", path)
+	switch info, err := os.Stat(path); {
+	case err != nil: // it is not there, or what follows says why
+	case info.IsDir():
+		return fmt.Errorf("%s %s: this is a directory; name a file", flag, path)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s %s: this is a device or a pipe, whose place the file would take; name a file", flag, path)
 	}
 	if _, err := os.Stat(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("--report: %w", err)
+		return fmt.Errorf("%s: %w", flag, err)
 	}
-	return checkWritable("--report "+path, filepath.Dir(path))
+	return checkWritable(flag+" "+path, filepath.Dir(path))
 }
 
 // checkOut finds out before the work whether a model can be written to the directory

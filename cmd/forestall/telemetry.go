@@ -161,6 +161,11 @@ func (c *telemetryExportCmd) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
+	if c.Out != "-" {
+		if err := checkFile("--out", c.Out); err != nil {
+			return err
+		}
+	}
 	scrapes, err := c.open(g)
 	if err != nil {
 		return err
@@ -217,18 +222,18 @@ func (c *telemetryExportCmd) parquet(w io.Writer, scrapes func() iter.Seq2[[]for
 
 // createFile writes a file that is there whole or not at all.
 func createFile(name string, write func(f *os.File) (int64, error)) (int64, error) {
-	f, err := os.Create(name + ".tmp")
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {
 		return 0, err
 	}
-	defer os.Remove(name + ".tmp") // gone after the rename
+	defer os.Remove(f.Name()) // gone after the rename
 	defer f.Close()
 	n, err := write(f)
 	if err != nil {
 		return 0, err
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
 		return 0, err
 	}
-	return n, os.Rename(name+".tmp", name)
+	return n, os.Rename(f.Name(), name)
 }

@@ -25,7 +25,7 @@ func (c *trainCmd) checkReport(split *train.Split) error {
 	case c.CalibrateLabel != "":
 		return fmt.Errorf("--report judges by --label, and the probabilities are of %s: train without it, then evaluate --label %s --report", c.CalibrateLabel, c.CalibrateLabel)
 	case c.Valid != "" || c.judgedByHoldout(split):
-		return checkReport(c.Report)
+		return checkFile("--report", c.Report)
 	case split != nil:
 		return errors.New("--report needs rows that the model has not seen, and after folds or a search it is trained on all of them: " +
 			"give --valid FILE instead of the split, or train without --report and evaluate --report on another table")

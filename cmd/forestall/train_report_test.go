@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stratoswarm/forestall/train"
@@ -160,6 +161,7 @@ func TestTrainReportErrors(t *testing.T) {
 		"give --valid FILE instead of the split":       {"--time", "hour", "--holdout", "20%", "--search", "3"},
 		"which objective regression has not":           {"--valid", table, "--objective", "regression"},
 		"--report: stat nowhere":                       {"--valid", table, "--report", "nowhere/r.html"},
+		"/r: this is a device or a pipe, whose place":  {"--valid", table, "--report", pipe(t, "r")},
 	} {
 		args := append([]string{"train", "--table", table, "--label", "fails", "--out", out, "--drop", "note", "--report", "r.html"}, flags...)
 		if _, stderr := forestallRun(t, 1, args...); !strings.Contains(stderr, want) {
@@ -169,4 +171,13 @@ func TestTrainReportErrors(t *testing.T) {
 			t.Fatalf("%v: a model was written", flags)
 		}
 	}
+}
+
+// pipe makes a named pipe, which a page must not take the place of.
+func pipe(t *testing.T, name string) string {
+	path := filepath.Join(t.TempDir(), name)
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

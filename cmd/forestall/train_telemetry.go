@@ -97,6 +97,9 @@ func (c *trainCmd) prepareTelemetry() (done func(), err error) {
 	if c.Lead < 0 || c.Recovery < 0 {
 		return nil, errors.New("--lead and --recovery must not be negative")
 	}
+	if err := checkFile("--table-out", c.TableOut); err != nil {
+		return nil, err
+	}
 	kind, err := forestall.ParseKind(c.Kind)
 	if err != nil {
 		return nil, fmt.Errorf("--kind: %w", err)
