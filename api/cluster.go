@@ -70,9 +70,7 @@ func (s *Server) registerCluster(api huma.API) {
 
 	op = operation(http.MethodGet, "/v1/observed", "list-observed", "Decisions that the policy would have carried out in mode act, and only observed, the newest first")
 	huma.Register(api, op, func(context.Context, *struct{}) (*list[forestall.Decision], error) {
-		all := s.backend.Cluster.Observed()
-		slices.SortStableFunc(all, func(a, b forestall.Decision) int { return b.Time.Compare(a.Time) })
-		return listOf(all), nil
+		return listOf(s.observed()), nil
 	})
 
 	op = operation(http.MethodGet, "/v1/checkpoints", "list-checkpoints", "Checkpoints that this node holds, and the newest that counts of each workload; the newest first",
@@ -121,6 +119,12 @@ func (s *Server) workloads() []WorkloadStatus {
 func (s *Server) migrations() []forestall.Migration {
 	all := s.backend.Cluster.Migrations()
 	slices.SortStableFunc(all, func(a, b forestall.Migration) int { return b.Time.Compare(a.Time) })
+	return all
+}
+
+func (s *Server) observed() []forestall.Decision {
+	all := s.backend.Cluster.Observed()
+	slices.SortStableFunc(all, func(a, b forestall.Decision) int { return b.Time.Compare(a.Time) })
 	return all
 }
 

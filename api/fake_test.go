@@ -295,10 +295,15 @@ func (f *fake) CloseIncident(_ context.Context, c forestall.Component, _ string)
 }
 
 func (f *fake) Observed() []forestall.Decision {
-	wanted := func(id string, at time.Time) forestall.Decision {
-		return forestall.Decision{ID: id, Action: forestall.ActionMigrate, Mode: forestall.Observe, Time: at, Component: forestall.GPU("n1", 3), Workload: "w", From: "n1", Reasons: []string{"it is hot"}}
+	wanted := func(id string, action forestall.Action, at time.Time) forestall.Decision {
+		return forestall.Decision{
+			ID: id, Action: action, Mode: forestall.Observe, Time: at, Component: forestall.GPU("n1", 3), Workload: "train-1", From: "n1",
+			Price: forestall.Price{Saves: 3400, Costs: 210}, Reasons: []string{"gpu/n1/3 is failing: 87 % likely to fail within 10m, because temperature rises by 6.2 °C per minute, now 91 °C (+2.3)"},
+		}
 	}
-	return []forestall.Decision{wanted("old", t0.Add(-time.Hour)), wanted("new", t0)}
+	return []forestall.Decision{
+		wanted("old", forestall.ActionCheckpoint, f.status.Started.Add(-time.Hour)), wanted("new", forestall.ActionMigrate, f.status.Started.Add(2*time.Hour)),
+	}
 }
 
 func (f *fake) Interventions() []Intervention {

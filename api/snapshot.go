@@ -7,7 +7,7 @@ import (
 	"github.com/stratoswarm/forestall"
 )
 
-// maxListed bounds the migrations and incidents of a snapshot; the endpoints
+// maxListed bounds the migrations, observed decisions and incidents of a snapshot; the endpoints
 // give them all.
 const maxListed = 50
 
@@ -20,6 +20,7 @@ type Snapshot struct {
 	Members    []forestall.Member    `json:"members"`             // LastSeen of those that are missed only, in whole seconds or, from one on, minutes
 	Workloads  []WorkloadStatus      `json:"workloads"`
 	Migrations []forestall.Migration `json:"migrations"` // the newest 50
+	Observed   []forestall.Decision  `json:"observed"`   // the newest 50
 	Incidents  []forestall.Incident  `json:"incidents"`  // the newest 50
 	Risks      []RiskPoint           `json:"risks"`
 	Injectable bool                  `json:"injectable"` // GPUs are simulated: /v1/sim/inject exists
@@ -53,6 +54,7 @@ func (s *Server) snapshot() Snapshot {
 		Members:    listOf(s.members()).Body,
 		Workloads:  listOf(s.workloads()).Body,
 		Migrations: listOf(first(s.migrations(), maxListed)).Body,
+		Observed:   listOf(first(s.observed(), maxListed)).Body,
 		Incidents:  listOf(first(s.incidents(), maxListed)).Body,
 		Risks:      []RiskPoint{},
 		Injectable: s.backend.Injector != nil,

@@ -4,7 +4,7 @@ import { clock, duration, isTime } from "./format.js";
 import { el, fill } from "./dom.js";
 import { connect } from "./stream.js";
 import { remember, setHistory, showRisks } from "./grid.js";
-import { showIncidents, showMigrations, showWorkloads } from "./work.js";
+import { showIncidents, showMigrations, showObserved, showWorkloads } from "./work.js";
 
 let snapshot = null;
 let skew = 0; // engine's clock minus the browser's, ms
@@ -16,6 +16,7 @@ function show() {
   showRisks(snapshot, now);
   showWorkloads(snapshot.workloads, now);
   showMigrations(snapshot.migrations, now);
+  showObserved(snapshot.observed, snapshot.status.mode, now);
   showIncidents(snapshot.incidents, snapshot.migrations, now);
 }
 

@@ -1,4 +1,4 @@
-// Workloads, migrations and incidents.
+// Workloads, migrations, observed decisions and incidents.
 
 import { ago, bytes, duration, isTime, probability } from "./format.js";
 import { el, fill } from "./dom.js";
@@ -37,21 +37,43 @@ export function showMigrations(all, now) {
   fill("migrations", all.slice(0, 8).map((m) => migration(m, now)));
 }
 
+// what says what a decision does, to which work, between which nodes.
+function what(d) {
+  const verb = { migrate: "Move", recover: "Recover", start: "Start", drain: "Drain", warm: "Warm a standby of", checkpoint: "Checkpoint" }[d.action] ?? d.action;
+  const way = d.from && d.to && d.from !== d.to ? `${d.from} → ${d.to}` : d.to ? `on ${d.to}` : d.from ? `${d.action === "checkpoint" ? "on" : "from"} ${d.from}` : "";
+  return `${verb} ${d.workload || d.component} ${way}`;
+}
+
+// why gives a decision's reasons, its price, and what else there is to say.
+function why(d, ...more) {
+  const price = d.price.saves_gpu_s || d.price.costs_gpu_s
+    ? `worth ${Math.round(d.price.saves_gpu_s)} GPU-s, costs ${Math.round(d.price.costs_gpu_s)}` : "";
+  return el("span", { class: "why" }, [(d.reasons ?? []).join("; "), price, ...more].filter(Boolean).join(" · "));
+}
+
+// showObserved lists what predictions would have had done where they may not act.
+export function showObserved(all, mode, now) {
+  const tiers = Object.keys(mode).filter((tier) => mode[tier] === "observe");
+  document.getElementById("observed-section").hidden = !all.length && !tiers.length;
+  if (!all.length) {
+    fill("observed", el("p", { class: "empty" }, `Nothing so far. Predictions may not ${tiers.join(" or ")} on their own; what they would have done will stand here, with its reasons and price.`));
+    return;
+  }
+  fill("observed", all.slice(0, 8).map((d) => el("div", { class: "move" },
+    el("div", { class: "line" }, el("b", {}, what(d)), el("span", {}, ago(now, d.time))),
+    el("p", {}, why(d)))));
+}
+
 function migration(m, now) {
-  const verb = { migrate: "Move", recover: "Recover", start: "Start", drain: "Drain", warm: "Warm a standby of", checkpoint: "Checkpoint" }[m.action] ?? m.action;
-  const way = m.from && m.to && m.from !== m.to ? `${m.from} → ${m.to}` : m.to ? `on ${m.to}` : m.from ? `from ${m.from}` : "";
-  const observed = m.mode === "observe" ? " (observed only)" : "";
   const begin = Date.parse(m.at?.proposed ?? m.time), end = m.at?.[m.phase];
   const final = m.phase === "done" || m.phase === "aborted";
   const took = final && end ? `took ${duration((Date.parse(end) - begin) / 1000)}` : "";
   const pause = m.pause_ns > 0 ? `paused ${duration(m.pause_ns / 1e9)}` : "";
-  const price = m.price.saves_gpu_s || m.price.costs_gpu_s
-    ? `worth ${Math.round(m.price.saves_gpu_s)} GPU-s, costs ${Math.round(m.price.costs_gpu_s)}` : "";
   return el("div", { class: "move" },
-    el("div", { class: "line" }, el("b", {}, `${verb} ${m.workload ?? m.component} ${way}${observed}`), el("span", {}, ago(now, m.time))),
+    el("div", { class: "line" }, el("b", {}, what(m)), el("span", {}, ago(now, m.time))),
     phases(m),
     el("p", {}, m.note ? el("span", { class: m.phase === "aborted" ? "bad" : "warn" }, m.note + ". ") : null,
-      el("span", { class: "why" }, [(m.reasons ?? []).join("; "), price, pause, took].filter(Boolean).join(" · "))));
+      why(m, pause, took)));
 }
 
 // phases shows how far it has come. A recovery skips what does not apply.

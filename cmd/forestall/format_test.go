@@ -162,7 +162,7 @@ func someMigrations() []forestall.Migration {
 		},
 		{
 			Decision: forestall.Decision{
-				ID: "d-70", Action: forestall.ActionMigrate, Mode: forestall.Observe, Time: at.Add(-3 * time.Hour), Workload: "index", From: "n3",
+				ID: "d-70", Action: forestall.ActionMigrate, Mode: forestall.Act, Time: at.Add(-3 * time.Hour), Workload: "index", From: "n3",
 				Price: forestall.Price{Saves: 90, Costs: 141}, Reasons: []string{"gpu/n3/1 suspect"},
 			},
 			Phase: forestall.PhaseAborted, Attempt: 2, Note: "no node has 2 free GPUs",

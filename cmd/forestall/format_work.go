@@ -78,11 +78,7 @@ func (v view) migrations(all []forestall.Migration) {
 		if m.Note != "" {
 			because = m.Note + " (" + because + ")"
 		}
-		action := string(m.Action)
-		if m.Mode == forestall.Observe {
-			action += " (observed)"
-		}
-		t.add(cellOf(v.ago(m.Time)), cellOf(action), cellOf(orDash(m.Workload)), cellOf(wayOf(m)),
+		t.add(cellOf(v.ago(m.Time)), cellOf(string(m.Action)), cellOf(orDash(m.Workload)), cellOf(wayOf(m)),
 			textCell{string(m.Phase), c}, cellOf(epochOrDash(m.Epoch)), cellOf(pauseOf(m)), cellOf(tookOf(m)),
 			cellOf(fmt.Sprintf("%.0f GPU-s", m.Price.Net())), cellOf(because))
 	}
