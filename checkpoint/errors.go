@@ -54,6 +54,10 @@ var (
 	ErrUnderReplicated = errors.New("not enough replicas")
 	// errMissingChunks: a manifest was offered before all its chunks.
 	errMissingChunks = errors.New("manifest needs chunks that are not in the store")
+	// errFalse: what a peer says is not so.
+	errFalse = fmt.Errorf("%w: false answer", ErrCorrupt)
+	// errTooSlow: a peer gives less than a network brings, and others can be asked.
+	errTooSlow = errors.New("it answers too slowly")
 )
 
 // missingRemedy says what can be done about a chunk that is lost.

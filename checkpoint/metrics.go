@@ -60,7 +60,7 @@ func NewMetrics(reg prometheus.Registerer, now func() time.Time) (*Metrics, erro
 		}, []string{"workload"}),
 		bad: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fault_tolerance_checkpoint_bad_replies_total",
-			Help: "Corrupt manifests and chunks that a peer sent.",
+			Help: "Answers of a peer that were corrupt or not so: damaged chunks, or checkpoints that it said to hold and could not show.",
 		}, []string{"peer"}),
 		lag: &lag{now: now, behind: make(map[lagKey]time.Time), desc: prometheus.NewDesc(
 			"fault_tolerance_checkpoint_replication_lag_seconds",

@@ -29,6 +29,8 @@ type Parcel struct {
 	// lacking returns the chunks that a store lacks, of which ask tells, going down
 	// the tree; nil: Chunks must be asked for one by one.
 	lacking func(ask func([]Hash) ([]Hash, error)) ([]Hash, error)
+	// check tells why a chunk file is not that of the chunk; nil: nobody here can.
+	check func(h Hash, file []byte) error
 	// Release lets the store forget that the checkpoint is being read; may be nil.
 	Release func()
 }
@@ -68,6 +70,7 @@ func (d *Dir) parcel(id string, send func(Hash, func(Hash, []byte) error) error)
 	d.mu.Unlock()
 	return &Parcel{
 		lacking: func(ask func([]Hash) ([]Hash, error)) ([]Hash, error) { return d.lacking(r, ask) },
+		check:   d.checkChunk,
 
 		Checkpoint: cp,
 		Manifest:   raw,
@@ -81,20 +84,29 @@ func (d *Dir) parcel(id string, send func(Hash, func(Hash, []byte) error) error)
 	}, nil
 }
 
+// checkChunk tells why a chunk file is not that of the chunk.
+func (d *Dir) checkChunk(h Hash, file []byte) error {
+	buf := d.bufs.Get().(*[]byte)
+	defer d.bufs.Put(buf)
+	content, err := d.codec.decode((*buf)[:0], file, h)
+	if err == nil {
+		*buf = content
+	}
+	return err
+}
+
 // sendVerified is for receivers that cannot tell a chunk from its hash.
 func (d *Dir) sendVerified(h Hash, deliver func(Hash, []byte) error) error {
 	file, _, err := d.readStored(nil, h)
 	if err != nil {
 		return fmt.Errorf("the local copy: %w", err)
 	}
-	buf := d.bufs.Get().(*[]byte)
-	defer d.bufs.Put(buf)
-	content, err := d.codec.decode((*buf)[:0], file, h)
-	if err != nil {
-		_, err = d.readChunk(nil, h) // moves it aside
+	if err := d.checkChunk(h, file); err != nil {
+		if _, again := d.readChunk(nil, h); again != nil { // which moves it aside
+			err = again
+		}
 		return fmt.Errorf("the local copy: %w", err)
 	}
-	*buf = content
 	return deliver(h, file)
 }
 

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -32,6 +34,13 @@ type client struct {
 	timeout time.Duration
 }
 
+// newClient returns a client that follows no peer to another address.
+func newClient(h *http.Client, timeout time.Duration) client {
+	own := *h
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return client{&own, timeout}
+}
+
 // do sends one request and returns the body of a 2xx answer. A refusal comes
 // back as the error it was on the other side.
 func (c client) do(ctx context.Context, p Peer, method, path string, body []byte, most int64) ([]byte, error) {
@@ -40,7 +49,7 @@ func (c client) do(ctx context.Context, p Peer, method, path string, body []byte
 
 // doWithin is do with another time limit, to which that of the body is added.
 func (c client) doWithin(ctx context.Context, limit time.Duration, p Peer, method, path string, body []byte, most int64) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit+time.Duration(len(body)/(256<<10))*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, limit+time.Duration(len(body)/slowest)*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(p.URL, "/")+path, bytes.NewReader(body))
 	if err != nil {
@@ -51,11 +60,15 @@ func (c client) doWithin(ctx context.Context, limit time.Duration, p Peer, metho
 		return nil, err
 	}
 	defer resp.Body.Close()
+	good := resp.StatusCode/100 == 2
+	if !good {
+		most = maxSmall
+	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: read answer: %w", method, req.URL, err)
 	}
-	if resp.StatusCode/100 != 2 {
+	if !good {
 		return nil, asRefusal(resp.Status, b)
 	}
 	if int64(len(b)) > most {
@@ -72,10 +85,10 @@ func asRefusal(status string, body []byte) error {
 	}
 	for _, known := range refusals {
 		if r.Code == known.code {
-			return &remoteError{msg: r.Error, is: known.err}
+			return &remoteError{msg: fmt.Sprintf("%.1000s", r.Error), is: known.err}
 		}
 	}
-	return fmt.Errorf("answered %s: %s", status, r.Error)
+	return fmt.Errorf("answered %s: %.1000s", status, r.Error)
 }
 
 // remoteError is an error of the other side, which has named the sentinel in
@@ -108,11 +121,57 @@ func (c client) push(ctx context.Context, p Peer, cp *Parcel) error {
 			return err
 		}
 		_, err = c.doWithin(ctx, c.timeout+time.Duration(len(cp.Chunks)/chunksLooked)*time.Second, p, http.MethodPut, "/v1/manifests/"+cp.ID, cp.Manifest, maxSmall)
-		if !errors.Is(err, errMissingChunks) {
+		if err == nil {
+			err = c.prove(ctx, p, cp)
+		}
+		if !errors.Is(err, errMissingChunks) && !errors.Is(err, errFalse) {
 			return err
 		}
 	}
 	return err
+}
+
+// prove has a peer that says to hold a checkpoint show its manifest and one of its
+// chunks, which it cannot foresee. One that keeps nothing is found at once, one
+// that keeps a part sooner or later.
+func (c client) prove(ctx context.Context, p Peer, cp *Parcel) error {
+	show := []func(context.Context) error{func(ctx context.Context) error {
+		raw, err := c.do(ctx, p, http.MethodGet, "/v1/manifests/"+cp.ID, nil, maxManifest)
+		if err == nil && !bytes.Equal(raw, cp.Manifest) {
+			err = falsely("it gives another manifest than it was given")
+		}
+		return err
+	}}
+	if cp.check != nil && len(cp.Chunks) > 0 {
+		show = append(show, func(ctx context.Context) error {
+			h := cp.Chunks[rand.IntN(len(cp.Chunks))]
+			file, err := c.do(ctx, p, http.MethodGet, "/v1/chunks/"+h.String(), nil, maxChunkFile)
+			if err != nil {
+				return fmt.Errorf("chunk %s: %w", h, err)
+			}
+			if err := cp.check(h, file); err != nil && !errors.Is(err, ErrKey) {
+				return falsely("chunk %s %w", h, err)
+			}
+			return nil
+		})
+	}
+	err := parallel.Do(ctx, len(show), len(show), func(ctx context.Context, i int) error { return show[i](ctx) })
+	switch {
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrCorrupt):
+		err = falsely("%w", err)
+	case err == nil || errors.Is(err, errFalse):
+	default:
+		return fmt.Errorf("it says to hold the checkpoint, and does not show it: %w", err)
+	}
+	if err != nil {
+		return fmt.Errorf("it says to hold the checkpoint: %w", err)
+	}
+	return nil
+}
+
+// falsely is what a peer has said and is not so.
+func falsely(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", errFalse, fmt.Errorf(format, args...))
 }
 
 // pushChunks sends what the peer lacks: of all chunks, or, going down the tree,
@@ -133,7 +192,8 @@ func (c client) pushChunks(ctx context.Context, p Peer, cp *Parcel, all bool) er
 	})
 }
 
-// missing asks which of the chunks the peer lacks.
+// missing asks which of the chunks the peer lacks. It names them in the order in
+// which it was asked.
 func (c client) missing(ctx context.Context, p Peer, chunks []Hash) (missing []Hash, err error) {
 	const most = maxHashList / len(hash{})
 	for part := range slices.Chunk(chunks, most) {
@@ -143,7 +203,15 @@ func (c client) missing(ctx context.Context, p Peer, chunks []Hash) (missing []H
 		}
 		lacks, err := splitHashes(b)
 		if err != nil {
-			return nil, err
+			return nil, falsely("%w", err)
+		}
+		at := 0
+		for _, h := range lacks {
+			i := slices.Index(part[at:], h)
+			if i < 0 {
+				return nil, falsely("it says to lack chunk %s, of which it was not asked", h)
+			}
+			at += i + 1
 		}
 		missing = append(missing, lacks...)
 	}
@@ -178,13 +246,62 @@ func (c client) open(ctx context.Context, p Peer, id string) (*Parcel, error) {
 	}, nil
 }
 
-// fetch brings a checkpoint from a peer into d.
-func (c client) fetch(ctx context.Context, p Peer, d *Dir, id string) error {
+// fetch brings a checkpoint from a peer into d, and counts the bytes of the chunks
+// that came. Unless it is patient it gives up when they come too slowly.
+func (c client) fetch(ctx context.Context, p Peer, d *Dir, id string, patient bool) (came int64, err error) {
 	cp, err := c.open(ctx, p, id)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return d.TakeKnown(ctx, cp)
+	var n atomic.Int64
+	get := cp.Fetch
+	cp.Fetch = func(ctx context.Context, chunks []Hash, deliver func(Hash, []byte) error) error {
+		if !patient {
+			var end func()
+			ctx, end = c.hurry(ctx, &n)
+			defer end()
+		}
+		return get(ctx, chunks, func(h Hash, file []byte) error {
+			err := deliver(h, file)
+			if err == nil {
+				n.Add(int64(len(file)))
+			}
+			return err
+		})
+	}
+	err = d.TakeKnown(ctx, cp)
+	return n.Load(), err
+}
+
+// slowest is how many bytes a second a network brings at least.
+const slowest = 256 << 10
+
+// hurry returns a context that ends with errTooSlow once fewer bytes have come in
+// the time of one request than a network brings.
+func (c client) hurry(ctx context.Context, came *atomic.Int64) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	look := time.NewTicker(c.timeout)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for before := came.Load(); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-look.C:
+			}
+			now := came.Load()
+			if float64(now-before) < slowest*c.timeout.Seconds() {
+				cancel(fmt.Errorf("%w: %d bytes in %s", errTooSlow, now-before, c.timeout))
+			}
+			before = now
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		look.Stop()
+		<-ended
+	}
 }
 
 func (c client) list(ctx context.Context, p Peer, workload string) (out []forestall.Checkpoint, err error) {

@@ -55,7 +55,7 @@ const (
 //	DELETE /v1/manifests/ID        drop it; 409 when it is pinned or the claim (?workload=W&epoch=7) is stale
 //	GET  /v1/pins                  [{"id":...,"on":true,"at":...}]
 //	PUT  /v1/pins/ID               pin it or let it go, in the same form; 409 when the claim is stale
-//	POST /v1/missing               32-byte hashes in, those that are not held out
+//	POST /v1/missing               32-byte hashes in, those that are not held out, in their order
 //	GET  /v1/chunks/HASH           a chunk file
 //	PUT  /v1/chunks/HASH           take it, verified by its hash
 //	GET  /v1/fences/WORKLOAD       {"epoch":7}

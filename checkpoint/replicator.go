@@ -79,6 +79,7 @@ type Replicator struct {
 	cfg    ReplicatorConfig
 	peers  func() []Peer
 	client client
+	doubts doubts
 
 	life context.Context // of the background work; ends with Run
 	end  context.CancelFunc
@@ -94,7 +95,7 @@ func NewReplicator(local *Dir, cfg ReplicatorConfig, peers func() []Peer) (*Repl
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Replicator{local: local, cfg: cfg, peers: peers, client: client{cfg.Client, cfg.Timeout}}
+	r := &Replicator{local: local, cfg: cfg, peers: peers, client: newClient(cfg.Client, cfg.Timeout)}
 	r.life, r.end = context.WithCancel(context.Background())
 	return r, nil
 }
@@ -151,7 +152,7 @@ func (r *Replicator) guardians(workload string) map[string]bool {
 
 // Push brings a checkpoint of the local store to its replicas and returns once
 // as many hold it as the consistency asks for, self included; the others
-// follow in the background. Errors wrap [ErrUnderReplicated], naming who failed
+// follow in the background. A peer holds it that has shown its manifest and a chunk. Errors wrap [ErrUnderReplicated], naming who failed
 // and why, or [forestall.ErrStaleEpoch] as soon as a single replica knows a
 // newer epoch. replicas are those that hold it by then, also with an error.
 func (r *Replicator) Push(ctx context.Context, id string) (replicas []string, err error) {
@@ -165,7 +166,9 @@ func (r *Replicator) Push(ctx context.Context, id string) (replicas []string, er
 	answers, err := r.ask(ctx, peers, cp.Close, func(ctx context.Context, p Peer) (forestall.Epoch, error) {
 		err := r.client.push(ctx, p, cp)
 		track.answered(p, err)
-		if err != nil {
+		if errors.Is(err, errFalse) {
+			r.doubt(p, id, err)
+		} else if err != nil {
 			r.cfg.Logger.Warn("replica does not hold the checkpoint", "peer", p.Name, "workload", cp.Workload, "checkpoint", id, "error", err)
 		}
 		return 0, err

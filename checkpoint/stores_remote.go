@@ -12,7 +12,7 @@ import (
 // Remote is the [Store] that another node's [Handler] serves. Each request, not
 // each Put, has the time limit.
 func Remote(p Peer, c *http.Client, timeout time.Duration) Store {
-	return remote{p, client{c, timeout}}
+	return remote{p, newClient(c, timeout)}
 }
 
 type remote struct {

@@ -136,6 +136,9 @@ func (v view) Status() api.Status {
 // recently enough that entries can be agreed on.
 func (v view) hasQuorum() bool { return v.node.LastContact() < v.timing.fresh }
 
+// doubted is for how long a wrong answer about a checkpoint is told.
+const doubted = 24 * time.Hour
+
 // notes says what an operator should know about this engine.
 func (v view) notes() []string {
 	var notes []string
@@ -156,6 +159,11 @@ func (v view) notes() []string {
 	}
 	if note := v.telemetry.lastXIDs.note(); note != "" {
 		notes = append(notes, note)
+	}
+	for _, d := range v.replicas.Doubts() {
+		if ago := v.now().Sub(d.Last); ago < doubted {
+			notes = append(notes, fmt.Sprintf("node %s gave wrong answers about checkpoints, %d since this engine started, the last %s ago: look for a failing disk there (%.200s)", d.Peer, d.Count, ago.Round(time.Second), d.Why))
+		}
 	}
 	notes = append(notes, targetNotes(v.Targets())...)
 	if v.noLease.Load() && !v.alone() {
