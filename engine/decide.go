@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,12 +37,20 @@ func (e *Engine) decide(ctx context.Context) {
 	var decisions []forestall.Decision
 	e.ledger.View(func(s *migrate.State) {
 		e.policyState, decisions = e.policy.Decide(e.policyState, migrate.Evidence{
-			Now: now, Risks: e.reports.risks(now, e.timing.fresh), Failures: e.lapsed(s, now), Ledger: s, Costs: measuredCosts(s),
+			Now: now, Risks: e.reports.risks(now, e.timing.fresh), Failures: e.lapsed(s, now), Ledger: s, Costs: measuredCosts(s), Joining: e.joining(s, now),
 		})
 	})
 	for _, d := range decisions {
 		e.carryOut(ctx, d)
 	}
+}
+
+// joining reports whether this engine leads since a moment ago and nodes of
+// cluster.nodes are not in the ledger yet. Without it the first to join would get
+// every workload.
+func (e *Engine) joining(s *migrate.State, now time.Time) bool {
+	return now.Sub(e.leadsSince).Abs() < e.timing.fresh &&
+		slices.ContainsFunc(e.nodes, func(m member) bool { return !s.Alive(m.name) })
 }
 
 // lapsed returns the workloads that should be running and whose lease has run

@@ -100,6 +100,7 @@ type Engine struct {
 	holds       *holds
 	reports     *reports             // the leader's
 	leftSince   map[string]time.Time // the leader loop's: nodes that left in good order
+	leadsSince  time.Time            // the leader loop's
 	checkpoints sync.WaitGroup       // preemptive ones under way, the leader's
 	shim        []string
 	nvml        []string

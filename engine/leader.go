@@ -236,7 +236,7 @@ func (e *Engine) leadTerm(ctx context.Context) {
 	if !ok {
 		return
 	}
-	e.policyState, e.leftSince = migrate.PolicyState{}, map[string]time.Time{}
+	e.policyState, e.leftSince, e.leadsSince = migrate.PolicyState{}, map[string]time.Time{}, e.now()
 	e.leases.Elected()
 	e.leaderTerm.Store(term)
 	e.metrics.leader.Set(1)

@@ -35,6 +35,36 @@ func TestLeaderThatHadFailedIsBack(t *testing.T) {
 	}
 }
 
+// TestFirstStartsWaitForNodes: the first node to join does not get every workload; a
+// node that does not come holds them up for a moment only.
+func TestFirstStartsWaitForNodes(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	alive := func(names ...string) *migrate.State {
+		s := &migrate.State{Nodes: map[string]*migrate.Node{}}
+		for _, n := range names {
+			s.Nodes[n] = &migrate.Node{Name: n, State: forestall.MemberAlive}
+		}
+		return s
+	}
+	for name, c := range map[string]struct {
+		nodes []string
+		led   time.Duration
+		want  bool
+	}{
+		"one has not joined": {[]string{"n1"}, 0, true},
+		"all have":           {[]string{"n1", "n2"}, 0, false},
+		"it does not come":   {[]string{"n1"}, 5 * time.Second, false},
+	} {
+		e := &Engine{nodes: []member{{name: "n1"}, {name: "n2"}}, timing: profileTiming("standard"), leadsSince: now}
+		if got := e.joining(alive(c.nodes...), now.Add(c.led)); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if (&Engine{timing: profileTiming("standard"), leadsSince: now}).joining(alive("n1"), now) {
+		t.Error("an engine that is alone waits")
+	}
+}
+
 // TestLapsedLeaseByASlowerClock: the leader that confirmed a run was an hour ahead and
 // is gone. That the run's lease has run out since is answered now, not in an hour.
 func TestLapsedLeaseByASlowerClock(t *testing.T) {

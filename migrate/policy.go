@@ -24,6 +24,7 @@ type Evidence struct {
 	Failures []forestall.Failure // of GPUs, agents and services, seen and not told to the ledger: a run's own node is silent about it
 	Ledger   *State              // only read
 	Costs    map[string]Costs    // measured, by workload; what is missing or zero is taken from the configuration
+	Joining  bool                // nodes are still expected to join: first starts wait, so that they spread
 }
 
 // PolicyState is what the policy remembers from one call to the next: the

@@ -25,6 +25,9 @@ func (p Policy) react(w *WorkloadState, ev Evidence) (forestall.Decision, bool) 
 		return none, false
 	}
 	if w.Epoch == 0 {
+		if ev.Joining {
+			return none, false
+		}
 		return decision(forestall.ActionStart, w, self, ev.Now, "declared and not started yet"), true
 	}
 	if why, told, failed := ownFailure(w, ev); failed || !w.Running {

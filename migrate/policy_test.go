@@ -2,11 +2,13 @@ package migrate
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/stratoswarm/forestall"
 )
@@ -74,6 +76,11 @@ func TestPolicyReacts(t *testing.T) {
 			_, ds := p.Decide(PolicyState{}, Evidence{Now: s.now, Ledger: s.ledger.state})
 			if d := cmp.Diff(c.want, brief(ds)); d != "" {
 				t.Error(d)
+			}
+			started := slices.DeleteFunc(brief(ds), func(d string) bool { return strings.HasPrefix(d, "start ") })
+			_, joining := p.Decide(PolicyState{}, Evidence{Now: s.now, Ledger: s.ledger.state, Joining: true})
+			if d := cmp.Diff(started, brief(joining), cmpopts.EquateEmpty()); d != "" {
+				t.Errorf("while nodes join: %s", d)
 			}
 			_, again := p.Decide(PolicyState{}, Evidence{Now: s.now.Add(time.Second), Ledger: s.ledger.state})
 			for i := range ds {
