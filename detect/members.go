@@ -31,6 +31,12 @@ type MembersConfig struct {
 	Meta        []byte   // what others should know of this node, at most MaxMeta bytes; the less the better
 	SecretKey   []byte   // encrypts and authenticates gossip with 16, 24 or 32 bytes of AES; nil: neither
 
+	// Wire carries the gossip instead of TCP and UDP on BindAddress, in the clear. It
+	// is owned from the call on, also when that fails.
+	Wire    Wire // nil: none
+	HearUDP bool // with a Wire: take packets over UDP too
+	SendUDP bool // with a Wire: send packets over UDP; needs HearUDP
+
 	Logger  *slog.Logger     // nil: discarded
 	Metrics *Metrics         // nil: none
 	Now     func() time.Time // nil: time.Now
@@ -87,7 +93,17 @@ type Members struct {
 // JoinMembers begins to listen and to gossip; Run then looks for the seeds.
 // Whoever joins must call Run or Close. The error names the field that cannot
 // work, or the port that is in use.
-func JoinMembers(cfg MembersConfig) (*Members, error) {
+func JoinMembers(cfg MembersConfig) (_ *Members, err error) {
+	var wire *transport
+	defer func() {
+		switch {
+		case err == nil:
+		case wire != nil:
+			_ = wire.Shutdown()
+		case cfg.Wire != nil:
+			_ = cfg.Wire.Close()
+		}
+	}()
 	c, err := gossipTiming(cfg.Profile)
 	if err != nil {
 		return nil, err
@@ -107,6 +123,16 @@ func JoinMembers(cfg MembersConfig) (*Members, error) {
 	t := newTable(cfg.Name, cfg.Meta, cfg.Now, cfg.Metrics)
 	c.Delegate, c.Events, c.Ping = t, t, t
 	c.Logger = newGossipLog(cfg.Logger)
+	if cfg.Wire != nil {
+		var udp net.PacketConn
+		if cfg.HearUDP {
+			if udp, err = net.ListenPacket("udp", cfg.Wire.Addr().String()); err != nil {
+				return nil, fmt.Errorf("listen for gossip on %s: %w", cfg.Wire.Addr(), err)
+			}
+		}
+		wire = newTransport(cfg.Wire, udp, cfg.SendUDP && udp != nil, cfg.Now)
+		c.Transport = wire
+	}
 	list, err := memberlist.Create(c)
 	if err != nil && strings.Contains(err.Error(), "address already in use") {
 		return nil, fmt.Errorf("listen for gossip on %s: the port is in use (TCP and UDP are needed); stop the process that holds it or choose another address: %w", cfg.BindAddress, err)

@@ -121,9 +121,18 @@ func group(t testing.TB, n int, change func(*MembersConfig)) []*member {
 }
 
 func TestMembersFindFailAndLeave(t *testing.T) {
+	t.Run("in the clear", func(t *testing.T) { testMembersFindFailAndLeave(t, nil) })
+	t.Run("over a wire", func(t *testing.T) { testMembersFindFailAndLeave(t, onWire(t)) })
+}
+
+func testMembersFindFailAndLeave(t *testing.T, change func(*MembersConfig)) {
 	reg := prometheus.NewRegistry()
 	metrics := NewMetrics(reg)
+	if change == nil {
+		change = func(*MembersConfig) {}
+	}
 	all := group(t, 4, func(c *MembersConfig) {
+		change(c)
 		if c.Name == "n1" {
 			c.Metrics = metrics
 		}
@@ -171,7 +180,7 @@ func TestMembersFindFailAndLeave(t *testing.T) {
 	next("n3", forestall.MemberLeft)
 
 	// It comes back at another address, with other news.
-	again := join(t, "n3", func(c *MembersConfig) { c.Seeds = []string{n1.Address()}; c.Meta = []byte("again") })
+	again := join(t, "n3", func(c *MembersConfig) { change(c); c.Seeds = []string{n1.Address()}; c.Meta = []byte("again") })
 	await(t, "n2 sees n3 back", func() bool {
 		m := n2.sees("n3")
 		return m.State == forestall.MemberAlive && string(m.Meta) == "again" && m.Address == again.Address()
