@@ -43,7 +43,11 @@ func slogLevel(l hclog.Level) slog.Level {
 	return slog.LevelDebug - 4
 }
 
-// readable replaces hclog's deferred formats by their text.
+// beganTLS is what Raft says of the first byte of a TLS connection.
+const beganTLS = "unknown rpc type 22"
+
+// readable replaces hclog's deferred formats by their text, and says what Raft
+// cannot know.
 func readable(args []any) []any {
 	out := make([]any, len(args))
 	for i, a := range args {
@@ -51,6 +55,9 @@ func readable(args []any) []any {
 			if format, ok := f[0].(string); ok {
 				a = fmt.Sprintf(format, f[1:]...)
 			}
+		}
+		if err, ok := a.(error); ok && err.Error() == beganTLS {
+			a = fmt.Sprintf("%v: the other node speaks TLS, and this one does not", err)
 		}
 		out[i] = a
 	}

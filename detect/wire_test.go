@@ -178,7 +178,7 @@ func TestWireBreaks(t *testing.T) {
 	all := group(t, 2, func(c *MembersConfig) {
 		c.Wire = newPlainWire(t)
 		if c.Name == "n1" {
-			c.Wire.Close()
+			_ = c.Wire.Close()
 			c.Wire = cut
 		}
 	})

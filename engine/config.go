@@ -19,6 +19,7 @@ type Config struct {
 	FaultTolerance FaultToleranceConfig `toml:"fault_tolerance"`
 	Checkpoint     CheckpointConfig     `toml:"checkpoint"`
 	Cluster        ClusterConfig        `toml:"cluster"`
+	TLS            PeerTLSConfig        `toml:"tls"`
 	Migration      MigrationConfig      `toml:"migration"`
 	CircuitBreaker BreakerConfig        `toml:"circuit_breaker"`
 	Policy         PolicyConfig         `toml:"policy"`
@@ -68,8 +69,8 @@ type ClusterConfig struct {
 	Profile               string   `toml:"profile"`
 	QuorumSize            int      `toml:"quorum_size"`
 	LeaderElectionTimeout Duration `toml:"leader_election_timeout"`
-	// AllowPlaintext permits addresses other than loopback although peers do
-	// not authenticate each other yet.
+	// AllowPlaintext permits addresses other than loopback without [tls], by which
+	// peers would authenticate each other.
 	AllowPlaintext bool `toml:"allow_plaintext"`
 }
 
@@ -194,6 +195,7 @@ func DefaultConfig() Config {
 		},
 		Checkpoint:     defaultCheckpoint(),
 		Cluster:        ClusterConfig{Profile: "standard", QuorumSize: 3, LeaderElectionTimeout: Duration{10 * time.Second}},
+		TLS:            defaultPeerTLS(),
 		Migration:      MigrationConfig{Strategy: "load_balanced", PreserveGPUAffinity: true, MaxConcurrent: 4, MaxPerHour: 60},
 		CircuitBreaker: BreakerConfig{FailureThreshold: 5, ResetTimeout: Duration{time.Minute}, HalfOpenRequests: 3},
 		Policy: PolicyConfig{
@@ -273,8 +275,8 @@ func (c Config) members() ([]member, error) {
 		if err := forestall.CheckName(name); err != nil {
 			return nil, fmt.Errorf("cluster.nodes: %w", err)
 		}
-		if !c.Cluster.AllowPlaintext && !isLoopback(m.host) {
-			return nil, fmt.Errorf("cluster.nodes: %q is not a loopback address, and peers do not authenticate each other yet: anyone who reaches the port could start processes. On a network that you trust set cluster.allow_plaintext = true", s)
+		if !c.Cluster.AllowPlaintext && !c.TLS.On() && !isLoopback(m.host) {
+			return nil, fmt.Errorf("cluster.nodes: %q is not a loopback address, and peers do not authenticate each other: anyone who reaches the port could start processes. Give [tls] ca, cert and key; or, on a network that you trust, set cluster.allow_plaintext = true", s)
 		}
 		for _, other := range members {
 			if other.name == m.name {

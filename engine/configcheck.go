@@ -87,6 +87,7 @@ func (c Config) Validate() error {
 		bad("cluster.quorum_size", "%d voters are not one of 1, 3, 5, 7: an even number tolerates no more failures", c.Cluster.QuorumSize)
 	}
 	positive("cluster.leader_election_timeout", c.Cluster.LeaderElectionTimeout)
+	c.TLS.check(c.Cluster.AllowPlaintext, bad)
 	nodes, err := c.members()
 	if err != nil {
 		errs = append(errs, err)

@@ -109,7 +109,7 @@ func wanted(goType string) string {
 		return "a list, in [ ], each of which is " + wanted(element)
 	}
 	switch goType {
-	case "string", "forestall.Mode":
+	case "string", "forestall.Mode", "certs.Plaintext":
 		return "text in quotes"
 	case "int", "int64":
 		return "a whole number"

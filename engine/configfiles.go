@@ -24,6 +24,9 @@ func (c Config) CheckFiles() error {
 		}
 		f.Close()
 	}
+	readable("tls.ca", c.TLS.CA)
+	readable("tls.cert", c.TLS.Cert)
+	readable("tls.key", c.TLS.Key)
 	for i, t := range c.Features.Targets {
 		key := fmt.Sprintf("features.target[%d]", i)
 		readable(key+".tls.ca", t.TLS.CA)

@@ -32,6 +32,7 @@ import (
 	"github.com/stratoswarm/forestall/detect"
 	"github.com/stratoswarm/forestall/features"
 	"github.com/stratoswarm/forestall/gpu"
+	"github.com/stratoswarm/forestall/internal/certs"
 	"github.com/stratoswarm/forestall/migrate"
 	"github.com/stratoswarm/forestall/workload"
 )
@@ -88,6 +89,7 @@ type Engine struct {
 	peers       *http.Server
 	listener    net.Listener // of peers; nil alone
 	client      *http.Client
+	secure      *certs.Peers // by which peers know each other; nil: plaintext, or alone
 
 	leaderTerm  atomic.Uint64 // in which it leads and its ledger has caught up; 0: it does not lead
 	starts      keyed         // one start of a workload at a time
@@ -131,8 +133,8 @@ func New(cfg Config, o Options) (_ *Engine, err error) {
 		started: o.Now(), now: o.Now, log: o.Logger.With("node", name),
 		registry: prometheus.NewRegistry(), ledger: migrate.NewLedger(), shim: o.Shim, nvml: o.NVML,
 		configured: map[forestall.Kind]*lane{}, outbox: newOutbox(), holds: newHolds(), reports: newReports(),
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext}},
 	}
+	e.client = &http.Client{Transport: e.peerTransport()}
 	defer func() {
 		if err != nil {
 			e.close()
@@ -166,9 +168,18 @@ func (e *Engine) openCluster() (err error) {
 		return fmt.Errorf("this node is called %q, which cluster.nodes does not list; set engine.name or add it", e.name)
 	}
 	e.address = self.peerAddress()
-	e.listener, err = listen(e.address, "cluster.nodes")
+	if err := e.openSecure(); err != nil {
+		return err
+	}
+	l, err := listen(e.address, "cluster.nodes")
+	if err != nil {
+		return err
+	}
+	if e.listener = l; e.secure != nil {
+		e.listener = e.secure.Listen(l, certs.HTTP)
+	}
 	e.closers = append(e.closers, e.listener)
-	return err
+	return nil
 }
 
 // listen takes a port; an occupied one is an error that names the key to change.
@@ -308,6 +319,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		{"members", e.runMembers},
 		{"consensus", e.node.Run},
 		{"peers", e.servePeers},
+		{"certificates", e.runSecure},
 		{"api", e.api.Run},
 	} {
 		// An actor's context is not ctx's child: it ends in its turn.

@@ -32,7 +32,7 @@ func askLeader[Reply, Request any](ctx context.Context, e *Engine, path string, 
 	if !ok {
 		return none, fmt.Errorf("the leader %q has no address here", leader)
 	}
-	reply, err := call[Reply](ctx, e.client, m, path, q)
+	reply, err := call[Reply](ctx, e.client, e.peerURL(m), path, q)
 	if err != nil {
 		return none, fmt.Errorf("ask leader %s: %w", leader, err)
 	}

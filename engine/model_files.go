@@ -165,7 +165,7 @@ func (e *Engine) fetchModel(ctx context.Context, kind forestall.Kind, digest, ad
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	get := func(file string, limit int64) ([]byte, error) {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/peer/models/"+digest+"/"+file, nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, e.peerURL(address)+"/peer/models/"+digest+"/"+file, nil)
 		if err != nil {
 			return nil, err
 		}

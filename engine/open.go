@@ -13,6 +13,7 @@ import (
 	"github.com/stratoswarm/forestall/checkpoint"
 	"github.com/stratoswarm/forestall/consensus"
 	"github.com/stratoswarm/forestall/detect"
+	"github.com/stratoswarm/forestall/internal/certs"
 	"github.com/stratoswarm/forestall/migrate"
 	"github.com/stratoswarm/forestall/workload"
 )
@@ -140,7 +141,7 @@ func (e *Engine) run(name string) (workload.Status, bool) {
 }
 
 func (e *Engine) checkpointPeer(m member) checkpoint.Peer {
-	p := checkpoint.Peer{Name: m.name, URL: "http://" + m.peerAddress() + "/peer/checkpoints"}
+	p := checkpoint.Peer{Name: m.name, URL: e.peerURL(m.peerAddress()) + "/peer/checkpoints"}
 	if m.name == e.name {
 		p.Zone = e.cfg.Engine.Zone
 		return p
@@ -182,6 +183,9 @@ func (e *Engine) openConsensus() (err error) {
 	if err != nil {
 		return fmt.Errorf("raft (%s): %w", key, err)
 	}
+	if e.secure != nil {
+		stream = newSecretStream(e, stream)
+	}
 	if e.alone() {
 		bootstrap = []consensus.Server{{ID: e.name, Address: stream.Addr().String(), Voter: true}}
 	}
@@ -200,15 +204,28 @@ func (e *Engine) openConsensus() (err error) {
 		return err
 	}
 	if inCluster {
-		e.members, err = detect.JoinMembers(detect.MembersConfig{
-			Name: e.name, BindAddress: self.gossipAddress(), Seeds: e.seeds(),
-			Profile: e.cfg.Cluster.Profile, Logger: e.log, Metrics: e.detected, Now: e.now,
-		})
-		if err == nil {
-			e.closers = append(e.closers, e.members)
+		return e.openGossip(self)
+	}
+	return nil
+}
+
+func (e *Engine) openGossip(self member) (err error) {
+	cfg := detect.MembersConfig{
+		Name: e.name, BindAddress: self.gossipAddress(), Seeds: e.seeds(),
+		Profile: e.cfg.Cluster.Profile, Logger: e.log, Metrics: e.detected, Now: e.now,
+	}
+	if e.secure != nil {
+		p := e.cfg.TLS.Plaintext
+		cfg.HearUDP, cfg.SendUDP = p != certs.PlaintextNever, p == certs.PlaintextSend
+		if cfg.Wire, err = newSecretWire(e.secure, self.gossipAddress()); err != nil {
+			return err
 		}
 	}
-	return err
+	if e.members, err = detect.JoinMembers(cfg); err != nil {
+		return err
+	}
+	e.closers = append(e.closers, e.members)
+	return nil
 }
 
 func (e *Engine) seeds() (seeds []string) {

@@ -238,7 +238,7 @@ func order[Reply, Request any](ctx context.Context, e *Engine, node, path string
 		var none Reply
 		return none, fmt.Errorf("node %s has no known address", node)
 	}
-	reply, err := call[Reply](ctx, e.client, address, path, q)
+	reply, err := call[Reply](ctx, e.client, e.peerURL(address), path, q)
 	if err != nil {
 		return reply, fmt.Errorf("node %s: %w", node, err)
 	}

@@ -82,16 +82,16 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the peer is gone: it will ask again
 }
 
-// call posts a request to the engine at address and decodes its reply. An
+// call posts a request to the engine at a base URL and decodes its reply. An
 // error that the other engine returned is a peerError; any other means that
 // the outcome is not known.
-func call[Reply any](ctx context.Context, client *http.Client, address, path string, request any) (Reply, error) {
+func call[Reply any](ctx context.Context, client *http.Client, base, path string, request any) (Reply, error) {
 	var reply Reply
 	body, err := json.Marshal(request)
 	if err != nil {
 		return reply, fmt.Errorf("encode request: %w", err)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+path, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, base+path, bytes.NewReader(body))
 	if err != nil {
 		return reply, err
 	}
@@ -105,19 +105,19 @@ func call[Reply any](ctx context.Context, client *http.Client, address, path str
 	if response.StatusCode != http.StatusOK {
 		var e peerError
 		if err := d.Decode(&e); err != nil || e.Message == "" {
-			return reply, fmt.Errorf("peer %s answers %s", address, response.Status)
+			return reply, fmt.Errorf("peer %s answers %s", base, response.Status)
 		}
 		return reply, e
 	}
 	if err := d.Decode(&reply); err != nil {
-		return reply, fmt.Errorf("decode reply of peer %s: %w", address, err)
+		return reply, fmt.Errorf("decode reply of peer %s: %w", base, err)
 	}
 	return reply, nil
 }
 
 // guardPeers lets only engines through: not a web page that a browser on this
 // machine was made to load, under whatever name it reached this port. It does
-// not tell engines from other programs; that needs mutual TLS.
+// not tell engines from other programs: [tls] does.
 func guardPeers(address string, next http.Handler) http.Handler {
 	sameOrigin := http.NewCrossOriginProtection().Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -22,19 +22,17 @@ func TestPeerCallCarriesErrors(t *testing.T) {
 	}))
 	s := httptest.NewServer(mux)
 	defer s.Close()
-	address := strings.TrimPrefix(s.URL, "http://")
-
-	if got, err := call[int](t.Context(), s.Client(), address, "/double", 21); err != nil || got != 42 {
+	if got, err := call[int](t.Context(), s.Client(), s.URL, "/double", 21); err != nil || got != 42 {
 		t.Errorf("call = %d, %v; want 42", got, err)
 	}
-	_, err := call[int](t.Context(), s.Client(), address, "/double", -1)
+	_, err := call[int](t.Context(), s.Client(), s.URL, "/double", -1)
 	if !errors.Is(err, forestall.ErrStaleEpoch) || !strings.Contains(err.Error(), "launch epoch -1") {
 		t.Errorf("a refusal arrives as %v, want one that wraps ErrStaleEpoch and keeps its words", err)
 	}
-	if _, err := call[int](t.Context(), s.Client(), address, "/double", "x"); err == nil {
+	if _, err := call[int](t.Context(), s.Client(), s.URL, "/double", "x"); err == nil {
 		t.Error("a malformed request is accepted")
 	}
-	if _, err := call[int](t.Context(), s.Client(), address, "/none", 1); err == nil {
+	if _, err := call[int](t.Context(), s.Client(), s.URL, "/none", 1); err == nil {
 		t.Error("an unknown path is accepted")
 	}
 }

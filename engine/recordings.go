@@ -106,7 +106,7 @@ func (v view) Recordings(ctx context.Context, kind forestall.Kind, since time.Ti
 			if name == v.name {
 				reply, err = v.ownRecordings(ctx, request)
 			} else {
-				reply, err = call[recordingsReply](ctx, v.client, address[name], "/peer/telemetry", request)
+				reply, err = call[recordingsReply](ctx, v.client, v.peerURL(address[name]), "/peer/telemetry", request)
 			}
 			all[i] = api.NodeRecording{Node: name, Files: []api.RecordingFile{}}
 			if err != nil {
@@ -140,7 +140,7 @@ func (v view) Recording(ctx context.Context, node, file string, offset, size int
 	if !ok || at == "" {
 		return nil, fmt.Errorf("no node %q is known: %w", node, api.ErrNotFound)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+"/peer/telemetry/"+url.PathEscape(file), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, v.peerURL(at)+"/peer/telemetry/"+url.PathEscape(file), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ func (e *Engine) askAround() (all acquainted) {
 			continue
 		}
 		wg.Go(func() {
-			a, err := call[acquainted](ctx, e.client, m.peerAddress(), "/peer/acquainted", acquaintance{e.name})
+			a, err := call[acquainted](ctx, e.client, e.peerURL(m.peerAddress()), "/peer/acquainted", acquaintance{e.name})
 			if err != nil {
 				return
 			}

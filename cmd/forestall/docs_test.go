@@ -4,12 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/stratoswarm/forestall/internal/certs"
 )
 
 const top = "../.."
@@ -224,4 +228,37 @@ func read(t *testing.T, path ...string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestInstallMakesCertificates: what docs/install.md has openssl make is what
+// engines accept.
+func TestInstallMakesCertificates(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("needs openssl")
+	}
+	text, err := os.ReadFile(filepath.Join(top, "docs", "install.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, ok := strings.Cut(string(text), "```sh\nopenssl req")
+	block, _, _ = strings.Cut(block, "```")
+	if !ok {
+		t.Fatal("docs/install.md has no such block")
+	}
+	dir := t.TempDir()
+	cmd := exec.Command("sh", "-ec", "openssl req"+block)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	nodes := []string{"n1", "n2", "n3"}
+	for _, node := range nodes {
+		_, err := certs.NewPeers(certs.PeersConfig{
+			Files: certs.Files{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, node+".pem"), Key: filepath.Join(dir, node+".key")},
+			Self:  node, Nodes: nodes, Plaintext: certs.PlaintextNever, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
 }
