@@ -54,6 +54,8 @@ var (
 	ErrUnderReplicated = errors.New("not enough replicas")
 	// errMissingChunks: a manifest was offered before all its chunks.
 	errMissingChunks = errors.New("manifest needs chunks that are not in the store")
+	// errLocal: what this store was to send it cannot read.
+	errLocal = errors.New("the local copy")
 	// errFalse: what a peer says is not so.
 	errFalse = fmt.Errorf("%w: false answer", ErrCorrupt)
 	// errTooSlow: a peer gives less than a network brings, and others can be asked.

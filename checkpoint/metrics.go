@@ -18,11 +18,15 @@ type Metrics struct {
 	exceeded *prometheus.CounterVec
 	added    *prometheus.CounterVec
 	under    *prometheus.GaugeVec
+	spread   *prometheus.GaugeVec
 	bad      *prometheus.CounterVec
 	lag      *lag
 	verified prometheus.Counter
 	damage   prometheus.Counter
 	passes   prometheus.Counter
+
+	mu     sync.Mutex
+	newest map[string]*push // by workload
 }
 
 // NewMetrics registers the package's metrics with reg.
@@ -58,6 +62,10 @@ func NewMetrics(reg prometheus.Registerer, now func() time.Time) (*Metrics, erro
 			Name: "fault_tolerance_checkpoint_under_replicated",
 			Help: "Replicas that the workload's last checkpoint lacks of replication_factor.",
 		}, []string{"workload"}),
+		spread: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "fault_tolerance_checkpoint_under_spread",
+			Help: "1 while the replicas of the workload's last checkpoint are all in one zone, although members are in several and geo_distributed is set.",
+		}, []string{"workload"}),
 		bad: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fault_tolerance_checkpoint_bad_replies_total",
 			Help: "Answers of a peer that were corrupt or not so: damaged chunks, or checkpoints that it said to hold and could not show.",
@@ -79,7 +87,7 @@ func NewMetrics(reg prometheus.Registerer, now func() time.Time) (*Metrics, erro
 			Help: "How often every chunk of this node's store was verified.",
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.total, m.duration, m.pause, m.interval, m.exceeded, m.added, m.under, m.bad, m.lag, m.verified, m.damage, m.passes} {
+	for _, c := range []prometheus.Collector{m.total, m.duration, m.pause, m.interval, m.exceeded, m.added, m.under, m.spread, m.bad, m.lag, m.verified, m.damage, m.passes} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -131,32 +139,54 @@ func (m *Metrics) badReply(peer string) {
 	}
 }
 
-// push follows one checkpoint to its replicas.
+// push follows one checkpoint to its replicas, as long as it is the newest.
 type push struct {
 	m        *Metrics
 	workload string
-
-	mu      sync.Mutex
-	missing int
+	missing  int // guarded by m.mu, as is what follows
+	zones    map[string]bool
+	spread   bool // it is to be in several zones
 }
 
-func (m *Metrics) trackPush(workload string, factor int, peers []Peer, began time.Time) *push {
-	p := &push{m: m, workload: workload, missing: factor - 1}
-	if m != nil {
-		m.under.WithLabelValues(workload).Set(float64(p.missing))
-		m.lag.begin(workload, peers, began)
+func (m *Metrics) trackPush(workload string, factor int, self Peer, peers []Peer, spread bool, began time.Time) *push {
+	p := &push{m: m, workload: workload, missing: factor - 1, zones: map[string]bool{self.Zone: true}, spread: spread}
+	if m == nil {
+		return p
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.newest == nil {
+		m.newest = make(map[string]*push)
+	}
+	m.newest[workload] = p
+	m.lag.begin(workload, peers, began)
+	p.show()
 	return p
 }
 
-func (p *push) answered(peer Peer, err error) {
-	if p.m == nil || err != nil {
+// show sets the gauges. The caller holds m.mu.
+func (p *push) show() {
+	p.m.under.WithLabelValues(p.workload).Set(float64(max(0, p.missing)))
+	near := 0.0
+	if p.spread && len(p.zones) < 2 {
+		near = 1
+	}
+	p.m.spread.WithLabelValues(p.workload).Set(near)
+}
+
+// holds notes that a peer has it.
+func (p *push) holds(peer Peer) {
+	if p.m == nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	if p.m.newest[p.workload] != p {
+		return
+	}
 	p.missing--
-	p.m.under.WithLabelValues(p.workload).Set(float64(p.missing))
+	p.zones[peer.Zone] = true
+	p.show()
 	p.m.lag.caughtUp(lagKey{p.workload, peer.Name})
 }
 

@@ -99,13 +99,13 @@ func (d *Dir) checkChunk(h Hash, file []byte) error {
 func (d *Dir) sendVerified(h Hash, deliver func(Hash, []byte) error) error {
 	file, _, err := d.readStored(nil, h)
 	if err != nil {
-		return fmt.Errorf("the local copy: %w", err)
+		return fmt.Errorf("%w: %w", errLocal, err)
 	}
 	if err := d.checkChunk(h, file); err != nil {
 		if _, again := d.readChunk(nil, h); again != nil { // which moves it aside
 			err = again
 		}
-		return fmt.Errorf("the local copy: %w", err)
+		return fmt.Errorf("%w: %w", errLocal, err)
 	}
 	return deliver(h, file)
 }
@@ -114,12 +114,12 @@ func (d *Dir) sendVerified(h Hash, deliver func(Hash, []byte) error) error {
 func (d *Dir) sendAsIs(h Hash, deliver func(Hash, []byte) error) error {
 	file, _, err := d.readStored(nil, h)
 	if err != nil {
-		return fmt.Errorf("the local copy: %w", err)
+		return fmt.Errorf("%w: %w", errLocal, err)
 	}
 	err = deliver(h, file)
 	if errors.Is(err, ErrCorrupt) { // whose fault was it?
 		if _, own := d.readChunk(nil, h); own != nil {
-			return fmt.Errorf("the local copy: %w", own)
+			return fmt.Errorf("%w: %w", errLocal, own)
 		}
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"sync"
 
 	"github.com/zeebo/blake3"
 )
@@ -51,4 +52,26 @@ func spread(chosen, ranked []Peer, n int, geo bool) []Peer {
 		ranked = slices.Delete(ranked, best, best+1)
 	}
 	return chosen
+}
+
+// spares are the peers that can take the place of those that were chosen.
+type spares struct {
+	mu    sync.Mutex
+	peers []Peer
+}
+
+// instead takes a spare for a peer: with geo one of its zone, where there is one.
+func (s *spares) instead(of Peer, geo bool) (Peer, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.peers) == 0 {
+		return Peer{}, false
+	}
+	i := 0
+	if geo {
+		i = max(0, slices.IndexFunc(s.peers, func(p Peer) bool { return p.Zone == of.Zone }))
+	}
+	p := s.peers[i]
+	s.peers = slices.Delete(s.peers, i, i+1)
+	return p, true
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type ReplicatorConfig struct {
 	Factor      int // replicas wanted, this node's included
 	Consistency Consistency
 	Geo         bool          // spread over zones
+	Zones       func() int    // in which known members are, failed ones and self included; nil: those that are alive
 	ClusterSize func() int    // known members, failed ones and self included; bounds the factor
 	Client      *http.Client  // with the cluster's TLS
 	Timeout     time.Duration // of one request that carries little; a push takes many
@@ -80,6 +82,7 @@ type Replicator struct {
 	peers  func() []Peer
 	client client
 	doubts doubts
+	turns  turns
 
 	life context.Context // of the background work; ends with Run
 	end  context.CancelFunc
@@ -135,7 +138,29 @@ func (r *Replicator) needed() int {
 // self first, then the live peers that rendezvous hashing picks, as many as
 // Factor says or as there are.
 func (r *Replicator) Place(workload string) []Peer {
-	return spread([]Peer{r.cfg.Self}, rank(workload, r.peers()), r.Factor(), r.cfg.Geo)
+	places, _ := r.place(workload)
+	return places
+}
+
+// place also returns the peers that are left, in the order in which they would be
+// picked.
+func (r *Replicator) place(workload string) (places, left []Peer) {
+	peers := r.peers()
+	all := spread([]Peer{r.cfg.Self}, rank(workload, peers), 1+len(peers), r.cfg.Geo)
+	n := min(r.Factor(), len(all))
+	return all[:n:n], all[n:]
+}
+
+// zones returns in how many zones members are.
+func (r *Replicator) zones() int {
+	if r.cfg.Zones != nil {
+		return r.cfg.Zones()
+	}
+	seen := map[string]bool{r.cfg.Self.Zone: true}
+	for _, p := range r.peers() {
+		seen[p.Zone] = true
+	}
+	return len(seen)
 }
 
 // guardians returns the stores that answer for workload's fence. Unlike Place
@@ -152,7 +177,11 @@ func (r *Replicator) guardians(workload string) map[string]bool {
 
 // Push brings a checkpoint of the local store to its replicas and returns once
 // as many hold it as the consistency asks for, self included; the others
-// follow in the background. A peer holds it that has shown its manifest and a chunk. Errors wrap [ErrUnderReplicated], naming who failed
+// follow in the background. A peer holds it that has shown its manifest and a chunk.
+// One that fails is replaced by the next that is alive, of its zone where there is one.
+// With Geo, one replica in another zone is waited for as well, for the time of one
+// request at most; that it did not come is logged, and shown by a metric (ADR 9). Errors wrap
+// [ErrUnderReplicated], naming who failed
 // and why, or [forestall.ErrStaleEpoch] as soon as a single replica knows a
 // newer epoch. replicas are those that hold it by then, also with an error.
 func (r *Replicator) Push(ctx context.Context, id string) (replicas []string, err error) {
@@ -160,31 +189,82 @@ func (r *Replicator) Push(ctx context.Context, id string) (replicas []string, er
 	if err != nil {
 		return nil, fmt.Errorf("push: %w", err)
 	}
-	began := r.cfg.Now()
-	peers := r.Place(cp.Workload)[1:]
-	track := r.cfg.Metrics.trackPush(cp.Workload, r.cfg.Factor, peers, began)
-	answers, err := r.ask(ctx, peers, cp.Close, func(ctx context.Context, p Peer) (forestall.Epoch, error) {
-		err := r.client.push(ctx, p, cp)
-		track.answered(p, err)
-		if errors.Is(err, errFalse) {
-			r.doubt(p, id, err)
-		} else if err != nil {
-			r.cfg.Logger.Warn("replica does not hold the checkpoint", "peer", p.Name, "workload", cp.Workload, "checkpoint", id, "error", err)
+	places, left := r.place(cp.Workload)
+	others := &spares{peers: left}
+	several := r.cfg.Geo && r.cfg.Consistency != ConsistencyOne && r.zones() > 1
+	track := r.cfg.Metrics.trackPush(cp.Workload, r.cfg.Factor, r.cfg.Self, places[1:], several, r.cfg.Now())
+	answers, err := r.ask(ctx, places[1:], cp.Close, func(ctx context.Context, p Peer) answer {
+		at, err := r.pushToOneOf(ctx, p, others, cp)
+		if err == nil {
+			track.holds(at)
 		}
-		return 0, err
+		return answer{peer: at, err: err}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("push: %w", err)
 	}
-	got, err := answers.collect(ctx, r.needed()-1, func(Peer) bool { return true })
+	need := enough{answers: r.needed() - 1, patience: r.cfg.Timeout}
+	elsewhere := func(p Peer) bool { return p.Zone != r.cfg.Self.Zone }
+	if several && slices.ContainsFunc(places, elsewhere) {
+		need.wanted = elsewhere
+	}
+	got, err := answers.collect(ctx, need)
 	replicas = append(replicas, r.cfg.Self.Name)
+	away := false
 	for _, a := range got {
 		replicas = append(replicas, a.peer.Name)
+		away = away || elsewhere(a.peer)
 	}
 	if err != nil {
 		return replicas, fmt.Errorf("checkpoint %.12s of %s is on %d of %d replicas it needs: %w", id, cp.Workload, len(replicas), r.needed(), err)
 	}
+	if several && !away {
+		r.cfg.Logger.Warn("all replicas of the checkpoint are in one zone so far", "workload", cp.Workload, "checkpoint", id, "zone", r.cfg.Self.Zone, "replicas", replicas)
+	}
 	return replicas, nil
+}
+
+// maxInstead is how many peers are tried in place of one that fails.
+const maxInstead = 2
+
+// pushToOneOf brings a checkpoint to a peer, or to another when that fails for a
+// reason of the peer's own. It returns which.
+func (r *Replicator) pushToOneOf(ctx context.Context, p Peer, others *spares, cp *Parcel) (Peer, error) {
+	err := r.pushTo(ctx, p, cp)
+	for range maxInstead {
+		if err == nil || errors.Is(err, forestall.ErrStaleEpoch) || errors.Is(err, errOvertaken) || errors.Is(err, errLocal) || ctx.Err() != nil {
+			break
+		}
+		other, ok := others.instead(p, r.cfg.Geo)
+		if !ok {
+			break
+		}
+		oerr := r.pushTo(ctx, other, cp)
+		if oerr == nil {
+			return other, nil
+		}
+		err = errors.Join(err, fmt.Errorf("in its place %s: %w", other.Name, oerr))
+	}
+	return p, err
+}
+
+// pushTo brings a checkpoint to one peer, and says what went wrong.
+func (r *Replicator) pushTo(ctx context.Context, p Peer, cp *Parcel) error {
+	end, err := r.turns.await(ctx, cp.Workload, p)
+	if err == nil {
+		err = r.client.push(ctx, p, cp)
+		end()
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, errOvertaken):
+		r.cfg.Logger.Info("replica is behind: it gets the next checkpoint", "peer", p.Name, "workload", cp.Workload, "checkpoint", cp.ID)
+	case errors.Is(err, errFalse):
+		r.doubt(p, cp.ID, err)
+	default:
+		r.cfg.Logger.Warn("replica does not hold the checkpoint", "peer", p.Name, "workload", cp.Workload, "checkpoint", cp.ID, "error", err)
+	}
+	return err
 }
 
 // Fence raises workload's fence on every live node's store and returns once a
@@ -229,9 +309,12 @@ func (r *Replicator) askGuardians(ctx context.Context, workload string, do func(
 		return nil, err
 	}
 	guard := r.guardians(workload)
-	answers, err := r.ask(ctx, append(r.peers(), r.cfg.Self), func() {}, do)
+	answers, err := r.ask(ctx, append(r.peers(), r.cfg.Self), func() {}, func(ctx context.Context, p Peer) answer {
+		e, err := do(ctx, p)
+		return answer{p, e, err}
+	})
 	if err != nil {
 		return nil, err
 	}
-	return answers.collect(ctx, r.majority(), func(p Peer) bool { return guard[p.Name] })
+	return answers.collect(ctx, enough{answers: r.majority(), counts: func(p Peer) bool { return guard[p.Name] }})
 }

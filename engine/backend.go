@@ -160,6 +160,9 @@ func (v view) notes() []string {
 	if note := v.telemetry.lastXIDs.note(); note != "" {
 		notes = append(notes, note)
 	}
+	if note := v.inOneZone(); note != "" {
+		notes = append(notes, note)
+	}
 	for _, d := range v.replicas.Doubts() {
 		if ago := v.now().Sub(d.Last); ago < doubted {
 			notes = append(notes, fmt.Sprintf("node %s gave wrong answers about checkpoints, %d since this engine started, the last %s ago: look for a failing disk there (%.200s)", d.Peer, d.Count, ago.Round(time.Second), d.Why))

@@ -39,6 +39,7 @@ func (e *Engine) openCheckpoints() (err error) {
 	rc.Self = e.checkpointPeer(member{name: e.name})
 	rc.Factor, rc.Consistency, rc.Geo = ft.ReplicationFactor, checkpoint.Consistency(ft.ConsistencyLevel), ft.GeoDistributed
 	rc.ClusterSize = func() int { return max(1, len(e.nodes)) }
+	rc.Zones = func() int { return len(e.zones()) }
 	rc.Client, rc.Now, rc.Logger, rc.Metrics = e.client, e.now, e.log, metrics
 	if e.replicas, err = checkpoint.NewReplicator(e.chunks, rc, e.checkpointPeers); err != nil {
 		return err
