@@ -35,7 +35,8 @@ type PolicyState struct {
 
 // alarm is a condition for a predictive action on a workload.
 type alarm struct {
-	streak int       // evaluations in a row that met the condition
+	streak int       // scorings in a row that met the condition
+	scored time.Time // the newest of them
 	id     string    // of the decision said last
 	said   time.Time // when
 }
@@ -96,15 +97,18 @@ func decision(a forestall.Action, w *WorkloadState, c forestall.Component, now t
 }
 
 // due keeps the alarm of an action and reports whether its decision is to be
-// said now: the condition has held Confirm times in a row, and the same
-// decision was not said within Repeat.
-func (p Policy) due(d forestall.Decision, met bool, before PolicyState, next *PolicyState) bool {
+// said now: the condition has held for Confirm scorings in a row of the risk that
+// it rests on, scored being the time of that, and the same decision was not said
+// within Repeat. Looking twice at one scoring confirms nothing.
+func (p Policy) due(d forestall.Decision, met bool, scored time.Time, before PolicyState, next *PolicyState) bool {
 	if !met {
 		return false
 	}
 	key := fmt.Sprintf("%s %s %s", d.Action, d.Workload, d.Component)
 	a := before.alarms[key]
-	a.streak = min(a.streak+1, p.cfg.Confirm)
+	if !scored.Equal(a.scored) {
+		a.streak, a.scored = min(a.streak+1, p.cfg.Confirm), scored
+	}
 	say := a.streak >= p.cfg.Confirm && (a.id != d.ID || d.Time.Sub(a.said).Abs() >= p.cfg.Repeat)
 	if say {
 		a.id, a.said = d.ID, d.Time

@@ -26,7 +26,7 @@ type PolicyConfig struct {
 	Modes              Modes
 	CheckpointInterval time.Duration // of workloads that have none of their own
 	CheckpointGap      time.Duration // a preemptive checkpoint is never sooner after another one
-	Confirm            int           // evaluations in a row that a move's condition must hold
+	Confirm            int           // scorings in a row that a move's condition must hold
 	Margin             float64       // gain that a move must promise to begin, as a share of its cost; to stay wanted it must not cost more than it saves
 	HoldOut            float64       // share of preemptive checkpoints left undone, so that the model can learn from what follows
 	Repeat             time.Duration // before the same decision is said again, or a move that was aborted

@@ -130,7 +130,7 @@ func (p Policy) checkpoint(w *WorkloadState, st stake, ev Evidence, before Polic
 	}
 	single := p
 	single.cfg.Confirm = 1
-	return d, single.due(d, st.worst.Grade >= forestall.Suspect && age >= p.cfg.CheckpointGap && d.Price.Net() > 0, before, next)
+	return d, single.due(d, st.worst.Grade >= forestall.Suspect && age >= p.cfg.CheckpointGap && d.Price.Net() > 0, st.worst.Time, before, next)
 }
 
 // flee weighs leaving the hardware: a move when what the workload itself uses
@@ -156,7 +156,7 @@ func (p Policy) flee(w *WorkloadState, st stake, v sight, before PolicyState, ne
 	if p.alarmed(d, before) {
 		wanted = 0
 	}
-	return d, p.due(d, d.Price.Net() > wanted && !p.rests(w, ev), before, next)
+	return d, p.due(d, d.Price.Net() > wanted && !p.rests(w, ev), st.worst.Time, before, next)
 }
 
 // rests reports whether a move of the workload was given up so lately that the

@@ -215,12 +215,14 @@ func TestPolicyPredicts(t *testing.T) {
 
 func TestPolicyConfirmsRepeatsAndObserves(t *testing.T) {
 	s := running(t)
-	now := s.workload("a").Started.Add(30 * time.Second)
+	begin := s.workload("a").Started.Add(30 * time.Second)
+	now := begin
 	p := actingPolicy(t, func(c *PolicyConfig) { c.Confirm, c.Modes.Migrate = 3, forestall.Observe })
 	var ps PolicyState
 	var said []string
-	for range 12 {
-		ev := Evidence{Now: now, Ledger: s.ledger.state, Risks: []forestall.Risk{at(forestall.GPU("n1", 0), .8, forestall.Failing, now)}}
+	for range 24 { // each scoring is looked at twice
+		scored := begin.Add(now.Sub(begin).Truncate(10 * time.Second))
+		ev := Evidence{Now: now, Ledger: s.ledger.state, Risks: []forestall.Risk{at(forestall.GPU("n1", 0), .8, forestall.Failing, scored)}}
 		before := ps.Alarms()
 		next, ds := p.Decide(ps, ev)
 		if d := cmp.Diff(before, ps.Alarms()); d != "" {
@@ -232,9 +234,9 @@ func TestPolicyConfirmsRepeatsAndObserves(t *testing.T) {
 				said = append(said, now.Sub(s.workload("a").Started).String()+" "+string(d.Mode))
 			}
 		}
-		now = now.Add(10 * time.Second)
+		now = now.Add(5 * time.Second)
 	}
-	want := []string{"50s observe", "1m50s observe"} // the third evaluation, and a minute later
+	want := []string{"50s observe", "1m50s observe"} // the third scoring, and a minute later
 	if d := cmp.Diff(want, said); d != "" {
 		t.Error(d)
 	}
