@@ -180,7 +180,7 @@ func (r *Replicator) guardians(workload string) map[string]bool {
 // follow in the background. A peer holds it that has shown its manifest and a chunk.
 // One that fails is replaced by the next that is alive, of its zone where there is one.
 // With Geo, one replica in another zone is waited for as well, for the time of one
-// request at most; that it did not come is logged, and shown by a metric (ADR 9). Errors wrap
+// request at most; that it did not come is logged, and shown by a metric (ADR 10). Errors wrap
 // [ErrUnderReplicated], naming who failed
 // and why, or [forestall.ErrStaleEpoch] as soon as a single replica knows a
 // newer epoch. replicas are those that hold it by then, also with an error.
