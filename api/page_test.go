@@ -62,6 +62,7 @@ func TestPageByHand(t *testing.T) {
 	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt)
 	defer stop()
 	f := newFake(time.Now())
+	f.workloads = append(f.workloads, WorkloadStatus{Name: "bench", Kind: forestall.KindAgent, State: StateStopped})
 	s := newServer(t, f, func(c *Config, _ *Backend) { c.Address, c.Now = address, time.Now })
 	for i := range historyLength { // ten minutes before now
 		p := 0.001 + 0.87/(1+float64((historyLength-i)*(historyLength-i))/300)

@@ -5,14 +5,15 @@ import { el, fill } from "./dom.js";
 
 const stateTone = { running: "good", starting: "warn", moving: "warn", frozen: "warn", failed: "bad", stopped: "soft" };
 
-export function showWorkloads(all, now) {
-  if (!all.length) {
+export function showWorkloads(list, now) {
+  if (!list.length) {
     fill("workloads", el("p", { class: "empty" }, "No workloads are declared. A [[workload]] in forestall.toml adds one."));
     return;
   }
   const heads = ["Workload", "State", "Node", "GPUs", "Epoch", "Last checkpoint", "Size", "Risk of the job", "Restarts", ""];
+  const all = list.filter((w) => w.state !== "stopped"), stopped = list.length - all.length;
   const right = new Set(["Epoch", "Size", "Risk of the job", "Restarts"]);
-  fill("workloads", el("table", {},
+  const table = el("table", {},
     el("thead", {}, el("tr", {}, heads.map((h) => el("th", { scope: "col", class: right.has(h) && "num" }, h)))),
     el("tbody", {}, all.map((w) => el("tr", {},
       el("td", {}, el("b", {}, w.name), el("span", { class: "soft" }, " " + w.kind)),
@@ -24,7 +25,8 @@ export function showWorkloads(all, now) {
       el("td", { class: "num" }, w.head ? bytes(w.head.size_bytes) : ""),
       el("td", { class: "num" }, el("span", { class: `tag ${w.risk.grade}`, title: w.risk.note }, probability(w.risk.probability, w.risk.grade))),
       el("td", { class: "num" }, String(w.restarts)),
-      el("td", { class: "text" }, w.note || ""))))));
+      el("td", { class: "text" }, w.note || "")))));
+  fill("workloads", all.length > 0 && table, stopped > 0 && el("p", { class: "soft" }, `Finished or retired, not shown: ${stopped}. forestall workloads --all`));
 }
 
 const order = ["proposed", "saved", "granted", "fenced", "stopped", "done"];

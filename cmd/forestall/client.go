@@ -156,12 +156,13 @@ func (c fleetCmd) Run(g *globals) error {
 }
 
 type workloadsCmd struct {
+	All bool `help:"Also those that have finished or were retired; --json gives them always."`
 	clientFlags
 }
 
 func (c workloadsCmd) Run(g *globals) error {
 	all, err := c.client().Workloads(g.ctx)
-	return show(g, c.clientFlags, all, err, view.workloads)
+	return show(g, c.clientFlags, all, err, func(v view, all []api.WorkloadStatus) { v.workloads(all, c.All) })
 }
 
 type migrationsCmd struct {

@@ -129,6 +129,10 @@ func someWorkloads() []api.WorkloadStatus {
 			Risk: forestall.UnknownRisk(forestall.Agent("train-2"), noon, "no heartbeat yet"),
 			Note: "exit status 3; last line: \x1b[2J\nout of memory",
 		},
+		{
+			Name: "train-1", Kind: forestall.KindAgent, Node: "n2", Epoch: 55, State: api.StateStopped, Head: &head,
+			Risk: forestall.UnknownRisk(forestall.Agent("train-1"), noon, "it does not run"), Note: "finished",
+		},
 	}
 }
 
@@ -221,8 +225,9 @@ func TestGoldens(t *testing.T) {
 		{"model-list", false, func(v view) { v.modelList(someModels()) }},
 		{"model-history", false, func(v view) { v.modelHistory(someEvents()) }},
 		{"models", false, func(v view) { v.models(someModels()) }},
-		{"workloads", false, func(v view) { v.workloads(someWorkloads()) }},
-		{"workloads-none", false, func(v view) { v.workloads(nil) }},
+		{"workloads", false, func(v view) { v.workloads(someWorkloads(), false) }},
+		{"workloads-all", false, func(v view) { v.workloads(someWorkloads(), true) }},
+		{"workloads-none", false, func(v view) { v.workloads(nil, false) }},
 		{"checkpoints", false, func(v view) { v.checkpoints(someCheckpoints(), "") }},
 		{"checkpoint", false, func(v view) {
 			v.checkpoint(api.CheckpointDetail{Checkpoint: someCheckpoints()[0], States: []api.CheckpointState{{Name: "optimizer", Files: 2, Size: 32 << 20}, {Name: "weights", Files: 1, Size: 16 << 20}}})

@@ -14,9 +14,14 @@ var stateColors = map[api.WorkloadState]sgr{
 	api.StateRunning: sgrGreen, api.StateStarting: sgrYellow, api.StateMoving: sgrYellow, api.StateFrozen: sgrYellow, api.StateFailed: sgrRed,
 }
 
-func (v view) workloads(all []api.WorkloadStatus) {
+func (v view) workloads(list []api.WorkloadStatus, all bool) {
 	t := textTable{header: []string{"WORKLOAD", "STATE", "NODE", "GPUS", ">EPOCH", "CHECKPOINT", ">RISK", ">RESTARTS", "NOTE"}}
-	for _, w := range all {
+	hidden := 0
+	for _, w := range list {
+		if w.State == api.StateStopped && !all {
+			hidden++
+			continue
+		}
 		gpus := strings.Trim(strings.ReplaceAll(fmt.Sprint(w.GPUs), " ", ","), "[]")
 		head := "none yet"
 		if w.Head != nil {
@@ -26,7 +31,16 @@ func (v view) workloads(all []api.WorkloadStatus) {
 			cellOf(orDash(gpus)), cellOf(w.Epoch.String()), cellOf(head),
 			textCell{textRisk(w.Risk), gradeColors[w.Risk.Grade]}, cellOf(fmt.Sprint(w.Restarts)), cellOf(w.Note))
 	}
-	t.writeOr(v, "No workloads are declared; add a [[workload]] to forestall.toml.")
+	switch {
+	case len(list) == 0:
+		fmt.Fprintln(v.out, "No workloads are declared; add a [[workload]] to forestall.toml.")
+		return
+	case len(t.rows) > 0:
+		t.write(v)
+	}
+	if hidden > 0 {
+		fmt.Fprintf(v.out, "Finished or retired, not shown: %d. forestall workloads --all\n", hidden)
+	}
 }
 
 func (v view) checkpoints(all []forestall.Checkpoint, none string) {
