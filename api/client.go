@@ -35,6 +35,19 @@ func NewClient(base string) *Client {
 	return &Client{base: strings.TrimRight(base, "/"), http: &http.Client{Timeout: clientTimeout}}
 }
 
+// Over returns a client of the same API that asks through h, which may carry TLS
+// and authentication.
+func (c *Client) Over(h *http.Client) *Client {
+	return (&Client{base: c.base, http: h}).within(clientTimeout)
+}
+
+// within returns the same client with another time limit; 0 is none.
+func (c *Client) within(limit time.Duration) *Client {
+	h := *c.http
+	h.Timeout = limit
+	return &Client{base: c.base, http: &h}
+}
+
 // Error is an answer of the API that is not a success.
 type Error struct {
 	Status int    // HTTP status code
@@ -233,7 +246,11 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) ([]by
 		return nil, fmt.Errorf("read the answer of %s%s: %w", c.base, path, err)
 	}
 	if resp.StatusCode/100 != 2 {
-		return nil, problemOf(resp, answer)
+		p := problemOf(resp, answer)
+		if p.Status == http.StatusUnauthorized {
+			p.Detail = "the engine at " + c.base + " asks who you are: give --api-token-file FILE, or --api-cert and --api-key where it takes client certificates"
+		}
+		return nil, p
 	}
 	return answer, nil
 }

@@ -18,6 +18,7 @@ const DefaultAddress = "127.0.0.1:7070"
 // Config says where and with what a Server runs.
 type Config struct {
 	Address  string                // host:port, loopback only; port 0 takes a free one
+	Remote   *Remote               // for callers from other hosts; nil: there are none
 	Version  string                // of the program, for /openapi.json
 	Registry *prometheus.Registry  // served at /metrics; the Server adds its own metrics
 	Ready    func() (bool, string) // for /readyz; the string says what is missing; nil: always ready
@@ -36,6 +37,11 @@ func (c Config) Validate() error {
 	if err := checkAddress(c.Address); err != nil {
 		return fmt.Errorf("[api] address = %q: %w", c.Address, err)
 	}
+	if c.Remote != nil {
+		if err := c.Remote.validate(); err != nil {
+			return err
+		}
+	}
 	if c.Registry == nil {
 		return errors.New("api: Config.Registry is nil; pass the engine's prometheus.NewRegistry()")
 	}
@@ -51,8 +57,8 @@ func checkAddress(address string) error {
 		return fmt.Errorf("port %q is not a number from 0 to 65535", port)
 	}
 	if !loopback(host) {
-		return fmt.Errorf("other hosts could reach it, and the API does not authenticate anyone yet; "+
-			"use a loopback address such as %q and reach it from afar with ssh -L 7070:127.0.0.1:%s HOST", DefaultAddress, port)
+		return fmt.Errorf("other hosts could reach it, and here the API asks nobody who they are; "+
+			"use a loopback address such as %q, and [api.remote] for other hosts or ssh -L 7070:127.0.0.1:%s HOST", DefaultAddress, port)
 	}
 	return nil
 }

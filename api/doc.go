@@ -4,13 +4,14 @@
 //
 // The nouns:
 //
-//   - A [Server] answers on one loopback address. It asks the engine through
-//     the small interfaces gathered in [Backend].
+//   - A [Server] answers on one loopback address, and on a [Remote] one to callers
+//     who show who they are. It asks the engine through the small interfaces
+//     gathered in [Backend].
 //   - A [Snapshot] is the state of the cluster as the page needs it; the event
 //     stream pushes a new one whenever something changed.
 //   - A [Client] is the same API seen from a program or a command.
 //
-// The package decides nothing, keeps no state but a few minutes of risk for
-// the page's sparklines, and authenticates nobody: it refuses to listen on an
-// address that other hosts reach. docs/api.md lists the endpoints.
+// The package decides nothing, keeps no state but a few minutes of risk for the
+// page's sparklines, and knows no secrets: [Remote.Admit] says who may do what. On
+// the loopback address it asks nobody. docs/api.md lists the endpoints.
 package api

@@ -16,9 +16,22 @@ import (
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// guard keeps out what a web page opened in a browser on this host could send
-// here: DNS rebinding comes with a foreign Host header, a form or a "simple"
-// fetch from another site with a foreign origin or a body that is not JSON.
+// guardLocal keeps out what a web page opened in a browser on this host could send
+// here: DNS rebinding comes with a foreign Host header, the rest is guard's.
+func (s *Server) guardLocal(next http.Handler) http.Handler {
+	return s.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !localHost(r.Host) {
+			s.reject(w, "host", http.StatusMisdirectedRequest,
+				"this API answers only to its loopback name: Host %q is neither localhost nor a loopback address", r.Host)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}))
+}
+
+// guard keeps out what a page of another site could have a browser send that this
+// API knows: a form or a "simple" fetch comes with a foreign origin or a body that
+// is not JSON.
 func (s *Server) guard(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -27,28 +40,24 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
-		reject := func(reason string, status int, format string, args ...any) {
-			s.metrics.rejected.WithLabelValues(reason).Inc()
-			problem(w, status, fmt.Sprintf(format, args...))
-		}
-		if !localHost(r.Host) {
-			reject("host", http.StatusMisdirectedRequest,
-				"this API answers only to its loopback name: Host %q is neither localhost nor a loopback address", r.Host)
-			return
-		}
 		if err := cross.Check(r); err != nil {
-			reject("origin", http.StatusForbidden, "a page of another origin may not change anything here: %v", err)
+			s.reject(w, "origin", http.StatusForbidden, "a page of another origin may not change anything here: %v", err)
 			return
 		}
 		if r.Method == http.MethodPost {
 			if t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); t != "application/json" {
-				reject("content_type", http.StatusUnsupportedMediaType,
+				s.reject(w, "content_type", http.StatusUnsupportedMediaType,
 					"Content-Type %q: send the body as application/json", r.Header.Get("Content-Type"))
 				return
 			}
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+func (s *Server) reject(w http.ResponseWriter, reason string, status int, format string, args ...any) {
+	s.metrics.rejected.WithLabelValues(reason).Inc()
+	problem(w, status, fmt.Sprintf(format, args...))
 }
 
 // localHost reports whether a Host header names this machine as itself.

@@ -234,7 +234,7 @@ func patient[T any](ctx context.Context, c *Client, method, path string, body an
 	if body == nil {
 		b = nil
 	}
-	slow := &Client{base: c.base, http: &http.Client{}}
+	slow := c.within(0)
 	answer, err := slow.do(ctx, method, path, b)
 	if err != nil {
 		return v, err

@@ -28,7 +28,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}, []string{"route"}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fault_tolerance_api_rejected_total",
-			Help: "Requests refused before they reached a route: foreign Host header, foreign origin, a body that is not JSON.",
+			Help: "Requests refused before they reached a route: foreign Host header, foreign origin, a body that is not JSON, and from other hosts without a secret, or one that may only ask.",
 		}, []string{"reason"}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "fault_tolerance_api_event_streams",

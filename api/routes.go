@@ -111,7 +111,12 @@ func (s *Server) openAPI() huma.Config {
 	cfg.CreateHooks = nil
 	cfg.DocsPath = ""
 	cfg.SchemasPath = ""
-	cfg.Components = &huma.Components{Schemas: registry}
+	cfg.Components = &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer", Description: "the operators' token, or the readers', which may only GET"},
+		"basic":  {Type: "http", Scheme: "basic", Description: "any user name, the token as the password"},
+		"mtls":   {Type: "mutualTLS", Description: "a client certificate, where the engine takes them: as the operators' token"},
+	}}
+	cfg.Security = []map[string][]string{{}, {"bearer": {}}, {"basic": {}}, {"mtls": {}}} // {}: on the loopback address
 	cfg.Info.Description = "Failure risk of nodes, GPUs, agents and services, and what is done about it. " +
 		"Times are RFC 3339 in UTC, fields ending in _seconds seconds, in _ns nanoseconds, in _bytes bytes, in _gpu_s GPU-seconds."
 	cfg.RejectUnknownQueryParameters = true // a mistyped filter would let everything through

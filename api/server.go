@@ -24,16 +24,19 @@ const (
 	maxBodyBytes    = 64 << 10
 )
 
-// Server answers the API on one address. Listen and Run are called once each.
+// Server answers the API on a loopback address, and on another one to callers that
+// show who they are. Listen and Run are called once each.
 type Server struct {
 	cfg     Config
 	backend Backend
 	metrics *metrics
 	hub     *hub
-	handler http.Handler
+	handler http.Handler // of the loopback address
+	afar    http.Handler // of the other
 
 	mu       sync.Mutex
 	listener net.Listener
+	remote   net.Listener // nil: none
 }
 
 // New returns a Server that answers from backend. It registers its metrics
@@ -60,7 +63,8 @@ func New(cfg Config, backend Backend) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, backend: backend, metrics: m}
 	s.hub = newHub(s.snapshot, cfg.Now, cfg.Logger)
-	s.handler = s.guard(s.routes())
+	routes := s.routes()
+	s.handler, s.afar = s.guardLocal(routes), s.admitted(s.guard(routes))
 	return s, nil
 }
 
@@ -79,6 +83,12 @@ func (s *Server) Listen() error {
 	}
 	if err != nil {
 		return fmt.Errorf("[api] address = %q: %w", s.cfg.Address, err)
+	}
+	if r := s.cfg.Remote; r != nil {
+		if s.remote, err = r.listen(); err != nil {
+			l.Close()
+			return err
+		}
 	}
 	s.listener = l
 	return nil
@@ -101,37 +111,59 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.Listen(); err != nil {
 		return err
 	}
-	srv := &http.Server{
-		Handler:           s.handler,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelWarn),
+	servers := map[net.Listener]*http.Server{s.listener: s.server(s.handler, slog.LevelWarn)}
+	if s.remote != nil { // whoever scans ports fails in a handshake there
+		servers[s.remote] = s.server(s.afar, slog.LevelDebug)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var hub sync.WaitGroup
 	hub.Go(func() { s.hub.run(ctx) })
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(s.listener) }()
+	served := make(chan error, len(servers))
+	for l, srv := range servers {
+		go func() {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				served <- fmt.Errorf("serve the API on %s: %w", l.Addr(), err)
+				return
+			}
+			served <- nil
+		}()
+	}
 
 	var err error
+	ended := 0
 	select {
 	case <-ctx.Done():
 	case err = <-served: // the listener broke
-		served <- err
+		ended++
 	}
 	stop()
 	hub.Wait() // ends the event streams, which Shutdown would wait for
 
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	if srv.Shutdown(limit) != nil {
-		srv.Close() //nolint:errcheck // only closes what is open
+	var closing sync.WaitGroup
+	for _, srv := range servers {
+		closing.Go(func() {
+			if srv.Shutdown(limit) != nil {
+				srv.Close() //nolint:errcheck // only closes what is open
+			}
+		})
 	}
-	if err = <-served; errors.Is(err, http.ErrServerClosed) {
-		return nil
+	closing.Wait()
+	for ; ended < len(servers); ended++ {
+		err = errors.Join(err, <-served)
 	}
-	return fmt.Errorf("serve the API on %s: %w", s.URL(), err)
+	return err
+}
+
+func (s *Server) server(h http.Handler, errorLevel slog.Level) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), errorLevel),
+	}
 }

@@ -223,8 +223,8 @@ func TestConfigValidate(t *testing.T) {
 		{"127.0.0.1:7070", ""},
 		{"localhost:0", ""},
 		{"[::1]:7070", ""},
-		{"0.0.0.0:7070", "does not authenticate anyone yet"},
-		{":7070", "does not authenticate anyone yet"},
+		{"0.0.0.0:7070", "asks nobody who they are"},
+		{":7070", "asks nobody who they are"},
 		{"10.1.2.3:7070", "ssh -L"},
 		{"127.0.0.1", "not host:port"},
 		{"127.0.0.1:http", "not a number from 0 to 65535"},
@@ -290,7 +290,11 @@ func TestOpenAPI(t *testing.T) {
 	var doc struct {
 		OpenAPI    string                    `json:"openapi"`
 		Paths      map[string]map[string]any `json:"paths"`
+		Security   []map[string][]string     `json:"security"`
 		Components struct {
+			Schemes map[string]struct {
+				Type string `json:"type"`
+			} `json:"securitySchemes"`
 			Schemas map[string]struct {
 				Properties map[string]map[string]any `json:"properties"`
 			} `json:"schemas"`
@@ -308,6 +312,11 @@ func TestOpenAPI(t *testing.T) {
 	} {
 		if doc.Paths[p] == nil {
 			t.Errorf("%s is not described", p)
+		}
+	}
+	for name, kind := range map[string]string{"bearer": "http", "basic": "http", "mtls": "mutualTLS"} {
+		if doc.Components.Schemes[name].Type != kind || !slices.ContainsFunc(doc.Security, func(s map[string][]string) bool { return s[name] != nil }) {
+			t.Errorf("authentication by %s is not described", name)
 		}
 	}
 	if diff := cmp.Diff([]any{"number", "null"}, doc.Components.Schemas["Risk"].Properties["probability"]["type"]); diff != "" {

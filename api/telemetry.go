@@ -105,7 +105,7 @@ func (s *Server) serveRecording(w http.ResponseWriter, r *http.Request) {
 // Recordings returns the files of recorded telemetry of a kind since a time, by
 // node.
 func (c *Client) Recordings(ctx context.Context, kind forestall.Kind, since time.Time) ([]NodeRecording, error) {
-	slow := &Client{c.base, &http.Client{Timeout: time.Minute}} // peers that are away are waited for
+	slow := c.within(time.Minute) // peers that are away are waited for
 	return get[[]NodeRecording](ctx, slow, "/v1/telemetry?kind="+kind.String()+"&since="+url.QueryEscape(since.UTC().Format(time.RFC3339)))
 }
 
@@ -131,7 +131,7 @@ func (c *Client) Recording(ctx context.Context, w io.Writer, node, file string, 
 		}
 		return fmt.Errorf("fetch %s of %s: %w", file, node, err)
 	}
-	resp, err := (&http.Client{}).Do(req)
+	resp, err := c.within(0).http.Do(req)
 	if err != nil {
 		return failed(err)
 	}

@@ -141,7 +141,8 @@ type DriftConfig struct {
 
 // APIConfig says where the HTTP API listens.
 type APIConfig struct {
-	Address string `toml:"address"`
+	Address string          `toml:"address"` // of this machine's loopback
+	Remote  RemoteAPIConfig `toml:"remote"`
 }
 
 // WorkloadConfig declares a workload to keep alive.

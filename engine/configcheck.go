@@ -133,6 +133,7 @@ func (c Config) Validate() error {
 	if err := checkLoopback(c.API.Address); err != nil {
 		bad("api.address", "%v", err)
 	}
+	c.API.Remote.check(bad)
 
 	seen, stateDirs := map[string]bool{}, map[string]string{}
 	for _, wc := range c.Workloads {
@@ -182,7 +183,7 @@ func checkLoopback(address string) error {
 		return fmt.Errorf("%q is not HOST:PORT with a port up to 65535", address)
 	}
 	if !isLoopback(host) {
-		return fmt.Errorf("%q is not a loopback address; the API has no authentication yet and listens on 127.0.0.1 or [::1] only", address)
+		return fmt.Errorf("%q is not a loopback address, and nobody is asked there who they are; [api.remote] is for other hosts", address)
 	}
 	return nil
 }

@@ -27,6 +27,14 @@ func (c Config) CheckFiles() error {
 	readable("tls.ca", c.TLS.CA)
 	readable("tls.cert", c.TLS.Cert)
 	readable("tls.key", c.TLS.Key)
+	if remote := c.API.Remote; remote.Address != "" {
+		readable("api.remote.tls.cert", remote.TLS.Cert)
+		readable("api.remote.tls.key", remote.TLS.Key)
+		readable("api.remote.tls.client_ca", remote.TLS.ClientCA)
+		if err := remote.Auth.check(); err != nil {
+			errs = append(errs, fmt.Errorf("api.remote.auth: %w", err))
+		}
+	}
 	for i, t := range c.Features.Targets {
 		key := fmt.Sprintf("features.target[%d]", i)
 		readable(key+".tls.ca", t.TLS.CA)

@@ -336,7 +336,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			<-ended
 		})
 	}
-	e.log.Info("engine runs", "version", e.version, "api", e.api.URL(), "peers", e.address, "profile", e.cfg.Cluster.Profile,
+	e.log.Info("engine runs", "version", e.version, "api", e.api.URL(), "remote_api", e.api.RemoteURL(), "peers", e.address, "profile", e.cfg.Cluster.Profile,
 		"data", e.cfg.Engine.DataDir, "checkpoints", e.cfg.FaultTolerance.CheckpointStorage)
 	if err := group.Run(); err != nil {
 		e.log.Error("engine ends", "error", err)

@@ -238,9 +238,13 @@ func (e *Engine) seeds() (seeds []string) {
 	return seeds
 }
 
-func (e *Engine) openAPI() (err error) {
+func (e *Engine) openAPI() error {
+	remote, err := e.cfg.API.Remote.open(e.log)
+	if err != nil {
+		return err
+	}
 	e.api, err = api.New(api.Config{
-		Address: e.cfg.API.Address, Version: e.version, Registry: e.registry, Ready: e.ready, Logger: e.log, Now: e.now,
+		Address: e.cfg.API.Address, Remote: remote, Version: e.version, Registry: e.registry, Ready: e.ready, Logger: e.log, Now: e.now,
 	}, view{e}.backend())
 	if err != nil {
 		return err

@@ -3,19 +3,17 @@ package engine
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/features"
+	"github.com/stratoswarm/forestall/internal/certs"
 )
 
 // RemoteWriteConfig lets Prometheus servers send telemetry here.
@@ -33,6 +31,22 @@ type ServerTLSConfig struct {
 	Cert     string `toml:"cert,omitempty"`
 	Key      string `toml:"key,omitempty"`
 	ClientCA string `toml:"client_ca,omitempty"` // clients need a certificate that it signs
+}
+
+func (c ServerTLSConfig) files() certs.Files {
+	return certs.Files{CA: c.ClientCA, Cert: c.Cert, Key: c.Key}
+}
+
+// check looks at the section tls of another one.
+func (c ServerTLSConfig) check(key string, bad func(key, format string, args ...any)) {
+	if (c.Cert == "") != (c.Key == "") || c.ClientCA != "" && c.Cert == "" {
+		bad(key+".tls", "cert and key are given together, and client_ca with them")
+	}
+	for field, name := range map[string]string{".tls.cert": c.Cert, ".tls.key": c.Key, ".tls.client_ca": c.ClientCA} {
+		if name != "" && !filepath.IsAbs(name) {
+			bad(key+field, "%q is not an absolute path", name)
+		}
+	}
 }
 
 func defaultRemoteWrite() RemoteWriteConfig {
@@ -59,15 +73,11 @@ func (c RemoteWriteConfig) check(mappings *features.Mappings, bad func(key, form
 	if c.MaxRequest.N == 0 || c.MaxRequest.N > 32<<20 {
 		bad(key+".max_request", "%s is not between 1B and 32MiB", c.MaxRequest)
 	}
-	if (c.TLS.Cert == "") != (c.TLS.Key == "") || c.TLS.ClientCA != "" && c.TLS.Cert == "" {
-		bad(key+".tls", "cert and key are given together, and client_ca with them")
-	}
+	c.TLS.check(key, bad)
 	if err := c.secrets().Validate(); err != nil {
 		bad(key+".auth", "%v", err)
 	}
-	for field, name := range map[string]string{
-		".tls.cert": c.TLS.Cert, ".tls.key": c.TLS.Key, ".tls.client_ca": c.TLS.ClientCA, ".auth.bearer_file": c.Auth.BearerFile, ".auth.password_file": c.Auth.PasswordFile,
-	} {
+	for field, name := range map[string]string{".auth.bearer_file": c.Auth.BearerFile, ".auth.password_file": c.Auth.PasswordFile} {
 		if name != "" && !filepath.IsAbs(name) {
 			bad(key+field, "%q is not an absolute path", name)
 		}
@@ -128,33 +138,14 @@ func openRemoteWrite(c FeaturesConfig, mappings *features.Mappings, newest featu
 		return nil, err
 	}
 	if rw.TLS.Cert != "" {
-		config, err := rw.TLS.config()
+		source, err := certs.Open(rw.TLS.files(), nil, log)
 		if err != nil {
 			r.listener.Close()
 			return nil, err
 		}
-		r.listener = tls.NewListener(r.listener, config)
+		r.listener = tls.NewListener(r.listener, source.Server(rw.TLS.ClientCA != ""))
 	}
 	return r, nil
-}
-
-func (c ServerTLSConfig) config() (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s with key %s: %w", c.Cert, c.Key, err)
-	}
-	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-	if c.ClientCA != "" {
-		pem, err := os.ReadFile(c.ClientCA)
-		if err != nil {
-			return nil, err
-		}
-		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-		if !config.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no PEM certificate", c.ClientCA)
-		}
-	}
-	return config, nil
 }
 
 // admitted lets requests through that show the secret.

@@ -174,7 +174,7 @@ func unknown(risks []forestall.Risk, note string) []forestall.Risk {
 // self describes this node for the ledger.
 func (e *Engine) self() migrate.Join {
 	return migrate.Join{
-		Name: e.name, Address: e.address, API: e.api.URL(), Zone: e.cfg.Engine.Zone,
+		Name: e.name, Address: e.address, API: e.apiURL(), Zone: e.cfg.Engine.Zone,
 		GPUs: e.gpuCount, MemoryBytes: hostMemory(), GPUModel: e.gpuModel, GPUDriver: e.gpuDriver,
 	}
 }

@@ -161,7 +161,7 @@ async function showDetail(now) {
   detailOf = selected;
   let full;
   try {
-    const answer = await fetch("/v1/risk/" + r.component);
+    const answer = await fetch(location.origin + "/v1/risk/" + r.component);
     if (!answer.ok) throw new Error(answer.statusText);
     full = await answer.json();
   } catch {

@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -16,6 +19,7 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
+	"github.com/stratoswarm/forestall/features"
 )
 
 // globals is what every command is given.
@@ -76,15 +80,45 @@ const exitDegraded = exitCode(3)
 
 // apiFlag says which engine a command talks to.
 type apiFlag struct {
-	API string `name:"api" default:"http://127.0.0.1:7070" env:"FORESTALL_API" placeholder:"URL" help:"Base URL of the engine's API (${default})."`
+	API   string `name:"api" default:"http://127.0.0.1:7070" env:"FORESTALL_API" placeholder:"URL" help:"Base URL of the engine's API (${default})."`
+	CA    string `name:"api-ca" env:"FORESTALL_API_CA" placeholder:"FILE" help:"CA of an https URL, PEM, instead of the system's."`
+	Token string `name:"api-token-file" env:"FORESTALL_API_TOKEN_FILE" placeholder:"FILE" help:"File with the token that the engine asks callers of other hosts for."`
+	Cert  string `name:"api-cert" env:"FORESTALL_API_CERT" placeholder:"FILE" help:"Client certificate to show, PEM."`
+	Key   string `name:"api-key" env:"FORESTALL_API_KEY" placeholder:"FILE" help:"Its key, PEM."`
 }
 
 func (f apiFlag) client() *api.Client {
 	if f.API != "" && !strings.Contains(f.API, "://") {
 		f.API = "http://" + f.API
 	}
-	return api.NewClient(f.API)
+	c := api.NewClient(f.API)
+	if f.CA == "" && f.Token == "" && f.Cert == "" && f.Key == "" {
+		return c
+	}
+	h, err := f.secretly()
+	if err != nil {
+		h = &http.Client{Transport: refusal{err}}
+	}
+	return c.Over(h)
 }
+
+// secretly returns what carries the certificates and the token.
+func (f apiFlag) secretly() (*http.Client, error) {
+	if u, err := url.Parse(f.API); err == nil && f.Token != "" && u.Scheme != "https" && !isLoopback(u.Hostname()) {
+		return nil, fmt.Errorf("a token is not sent to %s in the clear: give an https URL", f.API)
+	}
+	return features.NewHTTPClient(features.HTTPConfig{CAFile: f.CA, CertFile: f.Cert, KeyFile: f.Key, BearerFile: f.Token})
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// refusal answers every request with an error.
+type refusal struct{ error }
+
+func (r refusal) RoundTrip(*http.Request) (*http.Response, error) { return nil, r.error }
 
 // clientFlags are the flags of every command that prints an engine's answer.
 type clientFlags struct {
