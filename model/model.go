@@ -10,7 +10,6 @@ import (
 	"math"
 	"os"
 	"path"
-	"path/filepath"
 )
 
 // The files of a model's directory.
@@ -37,31 +36,65 @@ func Load(dir string) (*Model, error) {
 
 // LoadFS is [Load] for a directory of a file system.
 func LoadFS(fsys fs.FS, dir string) (*Model, error) {
-	text, err := ReadFile(fsys, path.Join(dir, TreesFile))
-	if errors.Is(err, ErrFormat) {
-		return nil, fmt.Errorf("%s: %w", TreesFile, err)
-	} else if err != nil {
-		return nil, err
-	}
-	f, err := open(fsys, path.Join(dir, CardFile), maxCardBytes, ErrCard)
-	if errors.Is(err, ErrCard) {
-		return nil, fmt.Errorf("%s: %w", CardFile, err)
-	} else if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read
-	card, err := ReadCard(f)
+	text, card, err := readPair(fsys, dir)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", CardFile, err)
-	}
-	if card.TreesSHA256 == "" {
-		return nil, fmt.Errorf("%s: %w: trees_sha256 is empty", CardFile, ErrCard)
+		return nil, err
 	}
 	m, err := New(text, card)
 	if errors.Is(err, ErrFormat) {
 		return nil, fmt.Errorf("%s: %w", TreesFile, err)
 	}
 	return m, err
+}
+
+// ReadPair reads the text of the trees and the card of a model's directory, as [Load]
+// does, which also checks them against each other.
+func ReadPair(dir string) (text []byte, card Card, err error) {
+	if text, card, err = readPair(os.DirFS(dir), "."); err != nil {
+		err = fmt.Errorf("load model %s: %w", dir, err)
+	}
+	return text, card, err
+}
+
+// readPair is [ReadPair] for a directory of a file system. Where the two do not belong
+// together a [Save] was killed between them, and the card that it left is the one; or
+// it came between the two that were read, which then are read again.
+func readPair(fsys fs.FS, dir string) (text []byte, card Card, err error) {
+	for range 4 {
+		text, err = ReadFile(fsys, path.Join(dir, TreesFile))
+		if errors.Is(err, ErrFormat) {
+			return nil, card, fmt.Errorf("%s: %w", TreesFile, err)
+		} else if err != nil {
+			return nil, card, err
+		}
+		sum := Digest(text)
+		card, err = readCard(fsys, dir, CardFile)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && card.TreesSHA256 == sum {
+			break
+		}
+		if next, bad := readCard(fsys, dir, nextCardFile); bad == nil && next.TreesSHA256 == sum {
+			return text, next, nil
+		}
+	}
+	return text, card, err // where they differ New says how
+}
+
+func readCard(fsys fs.FS, dir, name string) (Card, error) {
+	f, err := open(fsys, path.Join(dir, name), maxCardBytes, ErrCard)
+	if errors.Is(err, ErrCard) {
+		return Card{}, fmt.Errorf("%s: %w", name, err)
+	} else if err != nil {
+		return Card{}, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	card, err := ReadCard(f)
+	if err == nil && card.TreesSHA256 == "" {
+		err = fmt.Errorf("%w: trees_sha256 is empty", ErrCard)
+	}
+	if err != nil {
+		return Card{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return card, nil
 }
 
 // ReadFile is fs.ReadFile for the text of a model, of which it reads no more than
@@ -195,81 +228,4 @@ func (m *Model) probability(raw float64) (float64, error) {
 		return 0, fmt.Errorf("the probability of raw score %v is not a number", raw)
 	}
 	return p, nil
-}
-
-// Save writes a model's text and card to a directory, which it creates. It
-// first checks them as [New] does, and puts the trees' SHA-256 in the card. A
-// model that is there already stays until both files are written; each is then
-// replaced whole, the card last, so that after a crash between the two Load
-// refuses the pair by its SHA-256 and never mixes them.
-func Save(dir string, text []byte, card Card) error {
-	card.TreesSHA256 = ""
-	m, err := New(text, card)
-	if err != nil {
-		return fmt.Errorf("save model %s: %w", dir, err)
-	}
-	encoded, err := m.Card.encode()
-	if err != nil {
-		return fmt.Errorf("save model %s: %w", dir, err)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("save model: %w", err)
-	}
-	// A full disk is met before the old model is touched.
-	trees, err := writeBeside(filepath.Join(dir, TreesFile), text)
-	if err != nil {
-		return fmt.Errorf("save model: %w", err)
-	}
-	defer os.Remove(trees) // gone by then, where all went well
-	about, err := writeBeside(filepath.Join(dir, CardFile), encoded)
-	if err != nil {
-		return fmt.Errorf("save model: %w", err)
-	}
-	defer os.Remove(about)
-	if err := rename(trees, filepath.Join(dir, TreesFile)); err != nil {
-		return fmt.Errorf("save model: %w", err)
-	}
-	if err := rename(about, filepath.Join(dir, CardFile)); err != nil {
-		return fmt.Errorf("save model: %w", err)
-	}
-	return nil
-}
-
-// ReplaceFile writes a file so that after a crash its name holds the old content
-// or the new, whole.
-func ReplaceFile(name string, content []byte) error {
-	temporary, err := writeBeside(name, content)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temporary) // gone by then, where all went well
-	return rename(temporary, name)
-}
-
-// writeBeside writes what is to become the content of a file into a new one
-// beside it, durably, and returns its name. Where that fails nothing is left.
-func writeBeside(name string, content []byte) (temporary string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		os.Remove(f.Name())
-		return "", err
-	}
-	return f.Name(), nil
-}
-
-// rename gives a file its name, durably.
-func rename(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(to))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -1,9 +1,8 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/api"
@@ -67,13 +66,15 @@ func (c modelProposeCmd) Run(g *globals) error {
 // proposeModel adds a model's files to what is said of it and sends all to an
 // engine.
 func proposeModel(g *globals, f apiFlag, dir string, files api.ModelFiles) error {
-	for name, to := range map[string]*string{model.CardFile: &files.Card, model.TreesFile: &files.Trees} {
-		b, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			return err
-		}
-		*to = string(b)
+	text, card, err := model.ReadPair(dir)
+	if err != nil {
+		return err
 	}
+	about, err := json.Marshal(card)
+	if err != nil {
+		return err
+	}
+	files.Trees, files.Card = string(text), string(about)
 	ref, err := f.client().ProposeModel(g.ctx, files)
 	if err != nil {
 		return err

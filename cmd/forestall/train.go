@@ -211,7 +211,7 @@ func (c *trainCmd) Run(g *globals) error {
 	if uncalibrated != nil {
 		return fmt.Errorf("the model is written, but --calibrate could not be done, and its probabilities are those of the trees: %w", uncalibrated)
 	}
-	return c.report(g, in)
+	return c.report(g, in, text, card)
 }
 
 // unlessInterrupted returns an error, in plain words where it is only that the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/stratoswarm/forestall/model"
 	"github.com/stratoswarm/forestall/train"
 	"github.com/stratoswarm/forestall/train/table"
 )
@@ -40,7 +41,7 @@ func (c *trainCmd) judgedByHoldout(split *train.Split) bool {
 }
 
 // report judges the model that was written.
-func (c *trainCmd) report(g *globals, in *trainInput) error {
+func (c *trainCmd) report(g *globals, in *trainInput, text []byte, card model.Card) error {
 	if c.Report == "" {
 		return nil
 	}
@@ -52,7 +53,7 @@ func (c *trainCmd) report(g *globals, in *trainInput) error {
 	if err != nil {
 		return err
 	}
-	m, err := loadModel(e.Model)
+	m, err := model.New(text, card) // not from --out, where another training may have written since
 	if err != nil {
 		return err
 	}
