@@ -104,6 +104,13 @@ func (s *Segment) read(t *table.Table) (err error) {
 	if len(s.Metrics) > maxMetrics {
 		return fmt.Errorf("%d metrics; at most %d are read", len(s.Metrics), maxMetrics)
 	}
+	return s.selectFrom(t)
+}
+
+// selectFrom has t read the time in milliseconds, the component's number and the
+// metrics.
+func (s *Segment) selectFrom(t *table.Table) error {
+	t.Times(float64(24*time.Hour/time.Millisecond), ColumnTime)
 	return t.Select(append([]string{ColumnTime, ColumnIndex}, s.Metrics...))
 }
 
@@ -139,7 +146,7 @@ func (s *Segment) scan(ctx context.Context, visit func(ms int64, c forestall.Com
 		return err
 	}
 	defer t.Close()
-	if err := t.Select(append([]string{ColumnTime, ColumnIndex}, s.Metrics...)); err != nil {
+	if err := s.selectFrom(t); err != nil {
 		return err
 	}
 	from, to := float64(s.From.UnixMilli()), float64(s.To.UnixMilli())

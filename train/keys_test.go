@@ -52,7 +52,7 @@ func TestReadTextTimes(t *testing.T) {
 			t.Errorf("unit %q: of a subset %+v", name, sub.Unit)
 		}
 	}
-	if _, err := ReadKeys(t.Context(), path, "at", "", ParseTimeUnit("cycles")); err == nil || err.Error() != path+": the times are text, which can be read in units of the clock, from ns to weeks, and not in cycles" {
+	if _, err := ReadKeys(t.Context(), path, "at", "", ParseTimeUnit("cycles")); err == nil || err.Error() != path+": the times are text or timestamps, which can be read in units of the clock, from ns to weeks, and not in cycles" {
 		t.Errorf("in cycles: %v", err)
 	}
 }
@@ -62,7 +62,7 @@ func TestTextTimes(t *testing.T) {
 	for rows, want := range map[string]string{
 		"1970-01-02,1970-01-03\n1970-01-02,\n": "",
 		"1970-01-02,\n":                        "",
-		"1970-01-02,\n1970-01-02,5\n":          ": the times of column at are text, and those of column ends are numbers",
+		"1970-01-02,\n1970-01-02,5\n":          ": the times of column at are text or timestamps, and those of column ends are numbers",
 	} {
 		path := tabletest.Write(t, "t.csv", []byte("at,ends\n"+rows))
 		in, err := table.Open(path)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
@@ -99,6 +100,51 @@ func TestBadParquetTables(t *testing.T) {
 		tc.spec.Objective = Binary
 		if _, err := ReadDataset(context.Background(), tc.path, tc.spec); err == nil || err.Error() != tc.path+tc.want {
 			t.Errorf("error %v\nwant  %s", err, tc.path+tc.want)
+		}
+	}
+}
+
+// TestTypedTimestamps: timestamps and dates are times, and neither features nor labels.
+func TestTypedTimestamps(t *testing.T) {
+	type row struct {
+		At    int64   `parquet:"at,timestamp(microsecond)"`
+		Day   int32   `parquet:"day,date"`
+		X     float64 `parquet:"x"`
+		Fails bool    `parquet:"fails"`
+	}
+	rows := make([]row, 100)
+	for i := range rows {
+		rows[i] = row{At: int64(i) * 1_800_000_000, Day: int32(i / 48), X: float64(i), Fails: i%3 == 0}
+	}
+	path := writeParquet(t, rows)
+	for _, c := range []struct {
+		column, unit string
+		last         float64
+		said         string
+	}{
+		{"at", NoTimeUnit, 49.5, "1970-01-03T01:30:00Z"},
+		{"at", "minutes", 2970, "1970-01-03T01:30:00Z"},
+		{"day", "days", 2, "1970-01-03T00:00:00Z"},
+		{"day", NoTimeUnit, 48, "1970-01-03T00:00:00Z"},
+	} {
+		k, err := ReadKeys(t.Context(), path, c.column, "", ParseTimeUnit(c.unit))
+		if err != nil || len(k.Time) != 100 || k.Time[99] != c.last || k.Unit.Time(k.Time[99]) != c.said {
+			t.Errorf("%s in %s: %v, %v", c.column, c.unit, k.Time[max(0, len(k.Time)-1):], err)
+		}
+		if text, err := TimesAreText(t.Context(), path, c.column); !text || err != nil {
+			t.Errorf("%s: as text %v, %v", c.column, text, err)
+		}
+	}
+	if text, err := TimesAreText(t.Context(), path, "x"); text || err != nil {
+		t.Errorf("numbers: as text %v, %v", text, err)
+	}
+	for want, spec := range map[string]Spec{
+		`: column "at" holds timestamps or dates; they can be read as the times of rows, and a number is needed. If it is no feature, leave it out with --drop at`:   {Label: "fails", Drop: []string{"day"}, Objective: Binary},
+		`: column "day" holds timestamps or dates; they can be read as the times of rows, and a number is needed`:                                                    {Label: "day", Drop: []string{"at"}, Objective: L2},
+		`: column "at" holds timestamps or dates; they can be read as the times of rows, and a number is needed. Write categories as codes, whole numbers from 0 to`: {Label: "fails", Drop: []string{"day"}, Categorical: []string{"at"}, Objective: Binary},
+	} {
+		if _, err := ReadDataset(t.Context(), path, spec); err == nil || !strings.HasPrefix(err.Error(), path+want) {
+			t.Errorf("error %v, want %s", err, want)
 		}
 	}
 }

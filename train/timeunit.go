@@ -1,6 +1,8 @@
 package train
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -14,7 +16,7 @@ import (
 type TimeUnit struct {
 	Name   string  // as it was given
 	PerDay float64 // how many are a day; 0: not a unit of the clock, such as cycles
-	Text   bool    // the table has its times as text, and they are counted from 1970 on
+	Text   bool    // the table has its times as text or by type, and they are counted from 1970 on
 }
 
 // NoTimeUnit is the name of the unit where none is told.
@@ -68,8 +70,8 @@ func (u TimeUnit) Time(v float64) string {
 	return time.Unix(int64(whole), int64(math.Round(part*1e3)*1e6)).UTC().Format("2006-01-02T15:04:05.999Z07:00")
 }
 
-// TextTimes has columns of a table, "" for none, read as times, which may be text: see
-// [table.Table.Times]. Text is in the unit, in hours if none is told. It is called
+// TextTimes has columns of a table, "" for none, read as times, which may be text or, in
+// Parquet, timestamps: see [table.Table.Times]. Both are in the unit, in hours if none is told. It is called
 // before the table is read; known is called after that and returns the unit that the
 // times are in.
 func TextTimes(t *table.Table, u TimeUnit, columns ...string) (known func() (TimeUnit, error)) {
@@ -92,11 +94,34 @@ func TextTimes(t *table.Table, u TimeUnit, columns ...string) (known func() (Tim
 		case text == "":
 			return u, nil
 		case number != "":
-			return u, fmt.Errorf("%s: the times of column %s are text, and those of column %s are numbers", t.Path(), text, number)
+			return u, fmt.Errorf("%s: the times of column %s are text or timestamps, and those of column %s are numbers", t.Path(), text, number)
 		case u.PerDay == 0 && u.Name != NoTimeUnit && u.Name != "":
-			return u, fmt.Errorf("%s: the times are text, which can be read in units of the clock, from ns to weeks, and not in %s", t.Path(), u.Name)
+			return u, fmt.Errorf("%s: the times are text or timestamps, which can be read in units of the clock, from ns to weeks, and not in %s", t.Path(), u.Name)
 		}
 		clock.Text = true
 		return clock, nil
 	}
+}
+
+// errFirstRows ends a reading that needs no more.
+var errFirstRows = errors.New("no more rows are needed")
+
+// TimesAreText reports whether a column of a table holds times as text or by its type,
+// not as numbers. It reads the first rows.
+func TimesAreText(ctx context.Context, path, column string) (bool, error) {
+	t, err := table.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer t.Close()
+	t.Times(1, column)
+	if err := t.Select([]string{column}); err != nil {
+		return false, err
+	}
+	err = t.Read(ctx, table.Reading{Threads: 1, Do: func(*table.Block) error { return errFirstRows }})
+	if errors.Is(err, errFirstRows) {
+		err = nil
+	}
+	text, _ := t.TimesAre(column)
+	return text, err
 }

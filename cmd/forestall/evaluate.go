@@ -17,10 +17,10 @@ type evaluateCmd struct {
 	Table     string    `required:"" placeholder:"FILE" help:"Table to measure on, CSV or Parquet; rows that were not used for training."`
 	Label     string    `required:"" placeholder:"COL" help:"Column with what came to pass: 0 or 1."`
 	Group     string    `placeholder:"COL" help:"Column with the component, a name or a number. Intervals then come from drawing whole components."`
-	Time      string    `placeholder:"COL" help:"Column with the time of the row, a number or text such as 2026-11-26T15:04:05Z; with --group alarms are judged."`
-	TimeUnit  string    `default:"units" placeholder:"UNIT" help:"Unit of the times. Units of the clock from ns to weeks are known, and alarms are then counted for each 1,000 component-days; with any other unit, such as cycles, for each 1,000 of it. Times that are text are in hours unless told."`
+	Time      string    `placeholder:"COL" help:"Column with the time of the row, a number, text such as 2026-11-26T15:04:05Z or, in Parquet, a timestamp; with --group alarms are judged."`
+	TimeUnit  string    `default:"units" placeholder:"UNIT" help:"Unit of the times. Units of the clock from ns to weeks are known, and alarms are then counted for each 1,000 component-days; with any other unit, such as cycles, for each 1,000 of it. Times that are text or timestamps are in hours unless told."`
 	EventTime string    `placeholder:"COL" help:"Column with the time of the incident that the row announces; without it an incident happens at the last of a run of positive rows."`
-	Lead      float64   `default:"0" placeholder:"TIME" help:"Time, in the unit of --time, that an alarm must leave; with less it is late and catches nothing."`
+	Lead      timeSpan  `placeholder:"TIME" help:"Time that an alarm must leave, a number in the unit of --time or one with its unit, such as 2h; with less it is late and catches nothing."`
 	Budget    []float64 `default:"0.1,1,10" placeholder:"N" help:"False alarms to accept for each 1,000 component-days (${default}); the threshold of each is chosen on this table."`
 	Threshold []float64 `placeholder:"P" help:"Probabilities from which to alarm, chosen on another table."`
 	Against   string    `placeholder:"DIR" help:"Another model to compare with on the same rows, by a paired bootstrap."`
@@ -44,6 +44,9 @@ func (evaluateCmd) Help() string {
 
 func (c *evaluateCmd) Run(g *globals) error {
 	if err := c.check(); err != nil {
+		return err
+	}
+	if err := checkSpans(g.ctx, c.Table, c.Time, c.TimeUnit, flagSpan{"--lead", &c.Lead}); err != nil {
 		return err
 	}
 	m, err := loadModel(c.Model)
@@ -79,11 +82,14 @@ func (c *evaluateCmd) check() error {
 	}{
 		{c.Time != "" && c.Group == "", "--time needs --group: times are those of a component"},
 		{c.EventTime != "" && c.Time == "", "--event-time needs --group and --time"},
-		{c.Lead != 0 && c.Time == "", "--lead needs --group and --time"},
+		{c.Lead.n != 0 && c.Time == "", "--lead needs --group and --time"},
 	} {
 		if f.wrong {
 			return errors.New(f.text)
 		}
+	}
+	if err := settleSpans(c.TimeUnit, flagSpan{"--lead", &c.Lead}); err != nil {
+		return err
 	}
 	opt := c.options()
 	if err := opt.Validate(); err != nil {
@@ -98,7 +104,7 @@ func (c *evaluateCmd) options() train.EvaluateOptions {
 		detail = examplesShown
 	}
 	return train.EvaluateOptions{
-		Detail: detail, Budgets: c.Budget, Thresholds: c.Threshold, Unit: c.unit(), Lead: c.Lead,
+		Detail: detail, Budgets: c.Budget, Thresholds: c.Threshold, Unit: c.unit(), Lead: c.Lead.n,
 		Bootstrap: c.Bootstrap, Seed: c.Seed, Threads: c.Threads,
 	}
 }

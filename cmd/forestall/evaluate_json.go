@@ -58,7 +58,7 @@ func (r *evaluated) json(w io.Writer) error {
 	}
 	timed := e.Rate != ""
 	if timed {
-		out["time_unit"], out["rate_unit"], out["lead"] = r.cmd.TimeUnit, e.Rate, number(r.cmd.Lead)
+		out["time_unit"], out["rate_unit"], out["lead"] = r.cmd.TimeUnit, e.Rate, number(r.cmd.Lead.n)
 		out["incidents"], out["exposure"] = e.Incidents, number(e.Exposure)
 	}
 	var alarms []figures

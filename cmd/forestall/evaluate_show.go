@@ -93,7 +93,7 @@ func (r *evaluated) showAlarms(v view) {
 			budget, chosen = fmt.Sprint(a.Budget), true
 		}
 		late := ""
-		if r.cmd.Lead > 0 || a.LateIncidents > 0 {
+		if r.cmd.Lead.n > 0 || a.LateIncidents > 0 {
 			late = fmt.Sprint(a.LateIncidents)
 		}
 		t.add(
@@ -110,8 +110,8 @@ func (r *evaluated) showAlarms(v view) {
 		last := e.Alarms[len(e.Alarms)-1]
 		fmt.Fprintf(v.out, "Of %s that failed, %d had an incident caught at the last line's threshold.\n", textCount(last.FailingComponents, "component"), last.CaughtComponents)
 	}
-	if r.cmd.Lead > 0 {
-		fmt.Fprintf(v.out, "An alarm with less than %g %s left is late.\n", r.cmd.Lead, unit)
+	if r.cmd.Lead.n > 0 {
+		fmt.Fprintf(v.out, "An alarm with less than %g %s left is late.\n", r.cmd.Lead.n, unit)
 	}
 	if chosen {
 		fmt.Fprintln(v.out, "The thresholds of the budgets were chosen on this very table, which flatters them a little; --threshold takes one that was chosen elsewhere.")

@@ -79,7 +79,7 @@ func (r *evaluated) report(g *globals) error {
 			Path: c.Table, SHA256: r.digest, Label: c.Label, Group: c.Group, Time: c.Time, EventTime: c.EventTime,
 			FirstTime: r.first, LastTime: r.last,
 		},
-		Unit: c.unit(), Lead: c.Lead, Evaluation: r.e, Notes: r.notes(),
+		Unit: c.unit(), Lead: c.Lead.n, Evaluation: r.e, Notes: r.notes(),
 	}
 	if r.paired != nil {
 		p.Against = &report.Against{Model: c.Against, Paired: *r.paired}

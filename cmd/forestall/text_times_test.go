@@ -50,13 +50,13 @@ func TestTextTimes(t *testing.T) {
 	for i, of := range []func(*testing.T, string) string{func(_ *testing.T, table string) string { return table }, asText} {
 		dir := filepath.Join(t.TempDir(), "m")
 		said[i] = runs(t, "train", "--table", of(t, table), "--label", "fails", "--drop", "note,at", "--group", "unit", "--time", "hour", "--out", dir, "--trees", "20", "--min-leaf", "5",
-			"--holdout", "20%", "--embargo", "2", "--half-life", "48", "--calibrate", "10%", "--report", page, "--time-unit", []string{"hours", "units"}[i])
+			"--holdout", "20%", "--embargo", []string{"2", "2h"}[i], "--half-life", []string{"48", "2d"}[i], "--calibrate", "10%", "--report", page, "--time-unit", []string{"hours", "units"}[i])
 		text, err := os.ReadFile(filepath.Join(dir, model.TreesFile))
 		if err != nil {
 			t.Fatal(err)
 		}
 		models[i] = string(text)
-		measured[i] = runs(t, "evaluate", "--model", dir, "--table", of(t, test), "--label", "fails", "--group", "unit", "--time", "hour", "--event-time", "at", "--lead", "2", "--json",
+		measured[i] = runs(t, "evaluate", "--model", dir, "--table", of(t, test), "--label", "fails", "--group", "unit", "--time", "hour", "--event-time", "at", "--lead", []string{"2", "120min"}[i], "--json",
 			"--time-unit", []string{"hours", "units"}[i])
 	}
 	if models[0] != models[1] || measured[0] != measured[1] {
@@ -88,6 +88,54 @@ func TestTextTimes(t *testing.T) {
 	if out := runs(t, append(explain, "--json")...); !strings.Contains(out, `"hour": "2026-01-01T02:00:00Z"`) {
 		t.Errorf("explain says\n%s", out)
 	}
-	fails(t, text+": the times are text, which can be read in units of the clock, from ns to weeks, and not in cycles",
+	fails(t, text+": the times are text or timestamps, which can be read in units of the clock, from ns to weeks, and not in cycles",
 		"train", "--table", text, "--label", "fails", "--drop", "note,at", "--group", "unit", "--time", "hour", "--out", t.TempDir(), "--holdout", "20%", "--time-unit", "cycles")
+}
+
+// A length of time is as long as it says: with its unit, or in that of --time-unit.
+// Where neither tells, it is refused.
+func TestTimeSpans(t *testing.T) {
+	table := plainTable(t, "t.csv", 30, 5)
+	text := asText(t, table)
+	flags := func(table string, more ...string) []string {
+		return append([]string{"train", "--table", table, "--label", "fails", "--drop", "note,at,unit", "--time", "hour", "--holdout", "20%", "--trees", "3", "--out", filepath.Join(t.TempDir(), "m")}, more...)
+	}
+	for _, c := range []struct {
+		table string
+		flags []string
+		says  string
+	}{
+		{table, []string{"--embargo", "10"}, "embargo 10:"},
+		{table, []string{"--embargo", "10", "--time-unit", "hours"}, "embargo 10 h:"},
+		{table, []string{"--embargo", "1h30m", "--time-unit", "hours"}, "embargo 1 h 30 min:"},
+		{table, []string{"--embargo", "0.5 days", "--time-unit", "hours"}, "embargo 12 h:"},
+		{table, []string{"--embargo", "420s", "--time-unit", "min"}, "embargo 7 min:"},
+		{text, []string{"--embargo", "12h"}, "embargo 12 h:"},
+		{text, []string{"--embargo", "0.5", "--time-unit", "days"}, "embargo 12 h:"},
+		{text, []string{"--embargo", "0"}, "no embargo:"},
+	} {
+		if out := runs(t, flags(c.table, c.flags...)...); !strings.Contains(out, c.says) {
+			t.Errorf("%v: training says\n%s\nwithout %q", c.flags, out, c.says)
+		}
+	}
+	for _, c := range []struct {
+		says  string
+		table string
+		flags []string
+	}{
+		{"--embargo 10: the times of column hour are text or timestamps, so say of what: write it with its unit, such as 10d, or tell the unit with --time-unit", text, []string{"--embargo", "10"}},
+		{"--half-life 30: the times of column hour are text", text, []string{"--embargo", "10h", "--half-life", "30"}},
+		{"--embargo 10h: the times of column hour are numbers, so tell their unit with --time-unit, or write a number", table, []string{"--embargo", "10h"}},
+		{"--embargo 10h: --time-unit is cycles, which is no unit of the clock; write a number of them", table, []string{"--embargo", "10h", "--time-unit", "cycles"}},
+	} {
+		fails(t, c.says, flags(c.table, c.flags...)...)
+	}
+	if _, stderr := forestallRun(t, 2, flags(table, "--embargo", "soon")...); !strings.Contains(stderr, `--embargo: "soon" is no length of time: write a number in the unit of the times, or one with its unit, such as 10d, 36h or 1h30m`) {
+		t.Errorf("it says %q", stderr)
+	}
+	dir := filepath.Join(t.TempDir(), "m")
+	runs(t, append(flags(table)[:len(flags(table))-1], dir)...)
+	evaluate := []string{"evaluate", "--model", dir, "--label", "fails", "--group", "unit", "--time", "hour"}
+	fails(t, "--lead 2: the times of column hour are text or timestamps", append(evaluate, "--table", text, "--lead", "2")...)
+	fails(t, "--lead 2h: the times of column hour are numbers", append(evaluate, "--table", table, "--lead", "2h")...)
 }

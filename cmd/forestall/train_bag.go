@@ -12,13 +12,13 @@ import (
 
 // bagFlags say on which rows a model is trained, and by how many members.
 type bagFlags struct {
-	Members         int     `group:"Rows trained on" default:"1" placeholder:"N" help:"Train N models, each without a part of the components of --group (bagging). The model's score is the mean of theirs; --trees is of each of them."`
-	SampleNegatives float64 `group:"Rows trained on" default:"1" placeholder:"SHARE" help:"Share of the negative rows that is trained on, drawn at random; each counts for those left out. All positive rows are trained on."`
-	HalfLife        float64 `group:"Rows trained on" placeholder:"N" help:"The weight of a row halves with each N of --time that it is older than the newest, in its unit (of --telemetry: hours). By default all count the same."`
+	Members         int      `group:"Rows trained on" default:"1" placeholder:"N" help:"Train N models, each without a part of the components of --group (bagging). The model's score is the mean of theirs; --trees is of each of them."`
+	SampleNegatives float64  `group:"Rows trained on" default:"1" placeholder:"SHARE" help:"Share of the negative rows that is trained on, drawn at random; each counts for those left out. All positive rows are trained on."`
+	HalfLife        timeSpan `group:"Rows trained on" placeholder:"TIME" help:"The weight of a row halves with each such time that it is older than the newest: a number in the unit of --time (of --telemetry: hours), or one with its unit, such as 180d. By default all count the same."`
 }
 
 func (f *bagFlags) bag() train.Bag {
-	return train.Bag{Members: f.Members, Negatives: f.SampleNegatives, HalfLife: f.HalfLife}
+	return train.Bag{Members: f.Members, Negatives: f.SampleNegatives, HalfLife: f.HalfLife.n}
 }
 
 // sampling is the bag without members: they would multiply the time of a search,
@@ -38,7 +38,7 @@ func (c *trainCmd) checkBag() error {
 		return errors.New("--sample-negatives is 0; it must be above 0 and at most 1")
 	case c.Members > 1 && c.Group == "":
 		return fmt.Errorf("--members %d: each leaves out a part of the components; --group names their column", c.Members)
-	case c.HalfLife > 0 && c.Time == "":
+	case c.HalfLife.n > 0 && c.Time == "":
 		return errors.New("--half-life needs --time, the column with the time")
 	case c.Objective != string(train.Binary) && c.SampleNegatives < 1:
 		return fmt.Errorf("--sample-negatives is for a label 0 or 1, which objective %s has not", c.Objective)
@@ -146,8 +146,8 @@ func (c *trainCmd) bagNote(r *train.Result) string {
 	if c.SampleNegatives < 1 {
 		fmt.Fprintf(&b, "; on %s of the negative rows", share(c.SampleNegatives))
 	}
-	if c.HalfLife > 0 {
-		fmt.Fprintf(&b, "; weights halve every %s", c.textSpan(c.HalfLife))
+	if c.HalfLife.n > 0 {
+		fmt.Fprintf(&b, "; weights halve every %s", c.textSpan(c.HalfLife.n))
 	}
 	return b.String()
 }

@@ -21,7 +21,7 @@ type calibrateFlags struct {
 
 	CalibrateLabel string `group:"Calibration" placeholder:"COL" help:"Column that the probabilities are of where it is another than --label, such as a failure within 30 days while --label is within 14, whose outcome is known of newer rows. A row without a value is left out of the fit."`
 
-	Recalibrate float64 `group:"Calibration" placeholder:"N" help:"Prequential: multiply the odds by the failures seen / expected in the highest hundredth of each test window, of the rows at most N of --time older than the newest, for rates drift."`
+	Recalibrate timeSpan `group:"Calibration" placeholder:"TIME" help:"Prequential: multiply the odds by the failures seen / expected in the highest hundredth of each test window, of the rows at most this time older than the newest, for rates drift."`
 }
 
 // calibrateNone says that --calibrate is to do nothing; with --telemetry it does
@@ -95,7 +95,7 @@ func (c *trainCmd) hold(in *trainInput) error {
 		return err
 	}
 	d, k := in.table, in.keys
-	by := train.Split{Kind: train.ByTime, Embargo: c.Embargo, Seed: c.Seed}
+	by := train.Split{Kind: train.ByTime, Embargo: c.Embargo.n, Seed: c.Seed}
 	if in.wholeComponents(c) {
 		by.Kind = train.ByGroup
 	}

@@ -45,6 +45,9 @@ func (c *trainCmd) check() (*train.Split, error) {
 	if c.Label == "" {
 		return nil, errors.New("--table needs --label, the column to predict")
 	}
+	if err := settleSpans(c.TimeUnit, c.spans()...); err != nil {
+		return nil, err
+	}
 	if err := errors.Join(c.checkSearch(), c.checkBag()); err != nil {
 		return nil, err
 	}
@@ -62,7 +65,7 @@ func (c *trainCmd) check() (*train.Split, error) {
 		return nil, errors.New("a search needs rows that judge it: --time or --group holds some out, --valid reads some")
 	case split == nil && c.Valid == "" && c.EarlyStopping > 0:
 		return nil, errors.New("--early-stopping needs rows that judge: --valid reads some, --holdout or --folds holds some out")
-	case split == nil && c.Embargo != 0 && (!strings.HasSuffix(c.Calibrate, "%") || c.outOfBag()):
+	case split == nil && c.Embargo.n != 0 && (!strings.HasSuffix(c.Calibrate, "%") || c.outOfBag()):
 		return nil, errors.New("--embargo needs rows held out: give --holdout, --train-window and --test-window, or --calibrate with a share")
 	}
 	if err := c.checkReport(split); err != nil {
@@ -86,6 +89,9 @@ func (c *trainCmd) read(g *globals, progress *trainProgress, split *train.Split,
 	if err := spec.Validate(); err != nil {
 		return nil, flagError(err)
 	}
+	if err := checkSpans(g.ctx, c.Table, c.Time, c.TimeUnit, c.spans()...); err != nil {
+		return nil, err
+	}
 	if in.table, err = train.ReadDataset(g.ctx, c.Table, spec); err != nil {
 		return nil, err
 	}
@@ -105,7 +111,7 @@ func (c *trainCmd) read(g *globals, progress *trainProgress, split *train.Split,
 	if err != nil {
 		return nil, err
 	}
-	if split != nil || share != 0 || c.Members > 1 || c.HalfLife > 0 {
+	if split != nil || share != 0 || c.Members > 1 || c.HalfLife.n > 0 {
 		if in.keys, err = c.keys(g.ctx, c.Table, in.table); err != nil {
 			return nil, err
 		}

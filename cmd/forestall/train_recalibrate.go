@@ -20,10 +20,10 @@ type recalibration struct {
 // checkRecalibrate finds out before anything is read what the flag lacks.
 func (c *trainCmd) checkRecalibrate(split *train.Split) error {
 	switch {
-	case c.Recalibrate == 0:
+	case c.Recalibrate.n == 0:
 		return nil
-	case !(c.Recalibrate > 0) || math.IsInf(c.Recalibrate, 0):
-		return fmt.Errorf("--recalibrate is %v; it must be finite and above 0", c.Recalibrate)
+	case !(c.Recalibrate.n > 0) || math.IsInf(c.Recalibrate.n, 0):
+		return fmt.Errorf("--recalibrate is %v; it must be finite and above 0", c.Recalibrate.n)
 	case train.Objective(c.Objective) != train.Binary:
 		return fmt.Errorf("--recalibrate is for probabilities, which objective %s has not", c.Objective)
 	case split == nil || split.Kind != train.Prequential:
@@ -39,7 +39,7 @@ func (c *trainCmd) checkRecalibrate(split *train.Split) error {
 // recalibrates has the folds tell what came of their probabilities, as the model
 // that is written would have given them; nil where that is not asked for.
 func (c *trainCmd) recalibrates(in *trainInput, cv *train.CrossValidation) *recalibration {
-	if c.Recalibrate == 0 {
+	if c.Recalibrate.n == 0 {
 		return nil
 	}
 	r := &recalibration{now: math.Inf(-1)}
@@ -75,7 +75,7 @@ func (c *trainCmd) recalibrates(in *trainInput, cv *train.CrossValidation) *reca
 			}
 		}
 		// When the window began, no more was known than this.
-		factor := train.Recalibrate(r.peaks, begin-c.Recalibrate, begin-in.split.Embargo).Factor()
+		factor := train.Recalibrate(r.peaks, begin-c.Recalibrate.n, begin-in.split.Embargo).Factor()
 		peaks := train.Peaks(probability, label, times)
 		for _, p := range peaks {
 			r.corrected += model.TimesOdds(p.Probability, factor)
@@ -91,7 +91,7 @@ func (r *recalibration) correct(c *trainCmd, card *model.Card) {
 	if r == nil {
 		return
 	}
-	newest := train.Recalibrate(r.peaks, r.now-c.Recalibrate, r.now)
+	newest := train.Recalibrate(r.peaks, r.now-c.Recalibrate.n, r.now)
 	card.Calibration = card.Calibration.TimesOdds(newest.Factor())
 	card.Recalibrated = &newest
 }
@@ -105,5 +105,5 @@ func (r *recalibration) tell(g *globals, c *trainCmd, card *model.Card) {
 	newest := card.Recalibrated
 	fmt.Fprintf(g.out, "Of the highest hundredth of each window's probabilities %.0f failed; %.1f were expected, %.1f with each window corrected by those before it.\n", all.Observed, all.Expected, r.corrected)
 	fmt.Fprintf(g.out, "The odds are multiplied by %.3f: in the last %s %.0f failed, %.1f were expected, and %.0f as expected are added to both.\n",
-		newest.Factor(), c.textSpan(c.Recalibrate), newest.Observed, newest.Expected, newest.Prior)
+		newest.Factor(), c.textSpan(c.Recalibrate.n), newest.Observed, newest.Expected, newest.Prior)
 }

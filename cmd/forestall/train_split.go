@@ -15,14 +15,14 @@ import (
 
 // splitFlags say which rows train and which judge.
 type splitFlags struct {
-	Time        string   `group:"Rows held out" placeholder:"COL" help:"Column with the time of the row, a number, or text such as 2026-11-26T15:04:05Z, which is read in --time-unit, hours unless told. It is no feature unless --keep names it."`
+	Time        string   `group:"Rows held out" placeholder:"COL" help:"Column with the time of the row, a number, or text such as 2026-11-26T15:04:05Z, or, in Parquet, timestamps or dates; both are read in --time-unit, hours unless told. It is no feature unless --keep names it."`
 	Group       string   `group:"Rows held out" placeholder:"COL" help:"Column with the component, a name or a number. It is no feature unless --keep names it."`
 	Keep        []string `group:"Rows held out" placeholder:"COL,.." help:"Columns that are features although --time or --group names them."`
 	Split       string   `group:"Rows held out" placeholder:"KIND" default:"" enum:",time,prequential,group" help:"How rows are held out: time (the last ones), prequential (a window of time after each training window, rolling), group (each component once). By default what the flags below tell, with --search time or else group."`
 	Holdout     share    `group:"Rows held out" placeholder:"SHARE" help:"Split by time: share of the rows, the last, that judge, such as 20%."`
-	Embargo     float64  `group:"Rows held out" placeholder:"N" help:"Time before the rows that judge which is left out of the training, in the unit of --time: at least lead and horizon of the label."`
-	TrainWindow float64  `group:"Rows held out" placeholder:"N" help:"Prequential: time that each fold trains on."`
-	TestWindow  float64  `group:"Rows held out" placeholder:"N" help:"Prequential: time after it that judges."`
+	Embargo     timeSpan `group:"Rows held out" placeholder:"TIME" help:"Time before the rows that judge which is left out of the training, at least lead and horizon of the label: a number in the unit of --time, or one with its unit, such as 10d or 36h."`
+	TrainWindow timeSpan `group:"Rows held out" placeholder:"TIME" help:"Prequential: time that each fold trains on."`
+	TestWindow  timeSpan `group:"Rows held out" placeholder:"TIME" help:"Prequential: time after it that judges."`
 	Folds       int      `group:"Rows held out" placeholder:"K" help:"Split by group: folds of whole components, 5 unless told."`
 }
 
@@ -59,7 +59,7 @@ func (f *splitFlags) kind(search bool) train.SplitKind {
 		return train.SplitKind(f.Split)
 	case f.Holdout != 0:
 		return train.ByTime
-	case f.TrainWindow != 0 || f.TestWindow != 0:
+	case f.TrainWindow.n != 0 || f.TestWindow.n != 0:
 		return train.Prequential
 	case f.Folds != 0:
 		return train.ByGroup
@@ -74,8 +74,8 @@ func (f *splitFlags) kind(search bool) train.SplitKind {
 // split returns the split that the flags mean, nil for none.
 func (f *splitFlags) split(seed uint64, search bool) (*train.Split, error) {
 	s := &train.Split{
-		Kind: f.kind(search), Holdout: float64(f.Holdout), Embargo: f.Embargo,
-		TrainWindow: f.TrainWindow, TestWindow: f.TestWindow, Folds: f.Folds, Seed: seed,
+		Kind: f.kind(search), Holdout: float64(f.Holdout), Embargo: f.Embargo.n,
+		TrainWindow: f.TrainWindow.n, TestWindow: f.TestWindow.n, Folds: f.Folds, Seed: seed,
 	}
 	if f.Holdout == 0 && s.Kind == train.ByTime {
 		s.Holdout = defaultHoldout
@@ -89,8 +89,8 @@ func (f *splitFlags) split(seed uint64, search bool) (*train.Split, error) {
 		of   train.SplitKind
 	}{
 		{"--holdout", f.Holdout != 0, train.ByTime},
-		{"--train-window", f.TrainWindow != 0, train.Prequential},
-		{"--test-window", f.TestWindow != 0, train.Prequential},
+		{"--train-window", f.TrainWindow.n != 0, train.Prequential},
+		{"--test-window", f.TestWindow.n != 0, train.Prequential},
 		{"--folds", f.Folds != 0, train.ByGroup},
 	} {
 		if flag.set && flag.of != s.Kind {
@@ -98,9 +98,9 @@ func (f *splitFlags) split(seed uint64, search bool) (*train.Split, error) {
 		}
 	}
 	switch {
-	case f.Embargo != 0 && f.Time == "":
+	case f.Embargo.n != 0 && f.Time == "":
 		return nil, errors.New("--embargo needs --time")
-	case f.Embargo != 0 && s.Kind == train.ByGroup:
+	case f.Embargo.n != 0 && s.Kind == train.ByGroup:
 		return nil, errors.New("--embargo is for rows held out by time, and this split is by group")
 	case s.Kind == train.ByGroup && f.Group == "":
 		return nil, errors.New("a split by group needs --group, the column with the component")
@@ -129,6 +129,17 @@ func (f *splitFlags) drop() (names []string) {
 		}
 	}
 	return names
+}
+
+// spans returns the flags that are lengths of --time.
+func (c *trainCmd) spans() []flagSpan {
+	return []flagSpan{
+		{"--embargo", &c.Embargo},
+		{"--train-window", &c.TrainWindow},
+		{"--test-window", &c.TestWindow},
+		{"--half-life", &c.HalfLife},
+		{"--recalibrate", &c.Recalibrate},
+	}
 }
 
 // keys reads the columns of the flags that place the rows of a table.

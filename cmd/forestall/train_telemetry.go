@@ -129,8 +129,8 @@ func (c *trainCmd) prepareTelemetry() (done func(), err error) {
 	}
 	c.Label, c.Time, c.Group, c.TimeUnit = columnLabel, columnHour, recording.ColumnComponent, "hours"
 	c.Drop = append(c.Drop, recording.ColumnTime, recording.ColumnIndex, columnEvent)
-	if c.Embargo == 0 && c.kind(c.searching()) != train.ByGroup {
-		c.Embargo = (c.Lead + c.Horizon).Hours()
+	if c.Embargo.n == 0 && c.kind(c.searching()) != train.ByGroup {
+		c.Embargo.n = (c.Lead + c.Horizon).Hours()
 	}
 	if c.kind(false) == "" && c.Valid == "" && !c.searching() {
 		if err := c.Holdout.UnmarshalText([]byte(defaultHeld)); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/format"
@@ -21,9 +22,9 @@ const (
 
 // parquetFile is a Parquet file. Its columns of numbers at the top level can be
 // read: booleans, 32 and 64 bit integers with or without a sign, floats and
-// doubles; dates and times are the numbers that they are stored as. The column
-// of text, and those of times, may hold text. Others are errors only when they are
-// selected.
+// doubles; times of day are the numbers that they are stored as. The column
+// of text may hold text, those of times text, timestamps or dates. Others are errors
+// only when they are selected.
 //
 // The metadata is decoded by a library, the pages by this package: it reads them
 // straight into columns of float64, a few thousand rows at a time, and takes
@@ -53,8 +54,9 @@ type parquetColumn struct {
 	kind     format.Type
 	optional bool
 	unsigned bool
-	why      string // it cannot be read as numbers; "": it can
-	text     bool   // it can be read as text whatever why says
+	tick     time.Duration // the unit of a timestamp or a date; 0: it is neither
+	why      string        // it cannot be read as numbers; "": it can
+	text     bool          // it can be read as text whatever why says
 }
 
 func openParquet(src *source) (rowFormat, error) {
@@ -146,6 +148,7 @@ func columnOf(e *format.SchemaElement) parquetColumn {
 	_, decimal := e.LogicalType.Value.(*format.DecimalType)
 	whole, _ := e.LogicalType.Value.(*format.IntType)
 	c.unsigned = whole != nil && !whole.IsSigned || old >= deprecated.Uint8 && old <= deprecated.Uint64
+	c.tick = tickOf(e, old)
 	switch {
 	case !e.Type.Valid:
 		c.why = "is nested"
@@ -153,8 +156,9 @@ func columnOf(e *format.SchemaElement) parquetColumn {
 		c.why = "is a list"
 	case decimal || old == deprecated.Decimal:
 		c.why = "is a decimal, which is not supported; write it as a double"
-	case c.kind == format.Int96:
-		c.why = "is of type INT96, which is not supported; write times as INT64"
+	case c.tick > 0:
+		c.why = "holds timestamps or dates; they can be read as the times of rows, and a number is needed"
+		c.text = c.kind != format.Int96
 	case c.kind == format.ByteArray:
 		c.why, c.text = "holds text or bytes; a number is needed", true
 	case c.kind == format.FixedLenByteArray:
@@ -163,6 +167,31 @@ func columnOf(e *format.SchemaElement) parquetColumn {
 		c.why = fmt.Sprintf("is of unknown type %d", c.kind)
 	}
 	return c
+}
+
+// tickOf returns the unit of a timestamp or a date, 0 of what is neither. INT96 is for
+// timestamps only.
+func tickOf(e *format.SchemaElement, old deprecated.ConvertedType) time.Duration {
+	_, date := e.LogicalType.Value.(*format.DateType)
+	stamp, _ := e.LogicalType.Value.(*format.TimestampType)
+	switch e.Type.V {
+	case format.Int96:
+		return time.Nanosecond
+	case format.Int32:
+		if date || old == deprecated.Date {
+			return 24 * time.Hour
+		}
+	case format.Int64:
+		switch {
+		case stamp != nil && stamp.Unit.Value != nil:
+			return stamp.Unit.Value.Duration()
+		case old == deprecated.TimestampMillis:
+			return time.Millisecond
+		case old == deprecated.TimestampMicros:
+			return time.Microsecond
+		}
+	}
+	return 0
 }
 
 // checkGroups counts the rows. What the file says of their number as a whole is
@@ -194,7 +223,7 @@ func (p *parquetFile) use(target []int, text int, times []*timeColumn) error {
 		if t < 0 {
 			continue
 		}
-		if c := &p.cols[i]; c.why != "" && (!c.text || timeAt(times, i) == nil) {
+		if c := &p.cols[i]; c.why != "" && (!c.text && c.tick == 0 || timeAt(times, i) == nil) {
 			return &NotNumber{c.name, fmt.Sprintf("column %q %s", c.name, c.why)}
 		}
 		width++
@@ -205,9 +234,14 @@ func (p *parquetFile) use(target []int, text int, times []*timeColumn) error {
 			continue
 		}
 		p.cursors[t] = newCursor(p, i)
-		if at := timeAt(times, i); at != nil && p.cols[i].text {
+		switch at := timeAt(times, i); {
+		case at == nil:
+		case p.cols[i].tick > 0:
 			p.cursors[t].times = at
-		} else if at != nil {
+			at.texts.Store(true)
+		case p.cols[i].text:
+			p.cursors[t].times = at
+		default:
 			at.numbers.Store(true)
 		}
 	}

@@ -82,8 +82,6 @@ func (r *record) numbers() (names []string, values []float64) {
 	} else {
 		add("optbool", truth(*r.OptBool))
 	}
-	add("day", float64(r.Day))
-	add("at", float64(r.At))
 	add("split", r.Split)
 	add("nothing", nan)
 	return names, values
@@ -245,6 +243,8 @@ func TestParquetRefuses(t *testing.T) {
 		"price":    `column "price" is a decimal, which is not supported; write it as a double`,
 		"readings": `column "readings" is nested`,
 		"nested":   `column "nested" is nested`,
+		"at":       `column "at" holds timestamps or dates; they can be read as the times of rows, and a number is needed`,
+		"day":      `column "day" holds timestamps or dates; they can be`,
 		"none":     `column "none" is missing; the file has bool, int32`,
 	} {
 		if err := table.Select([]string{"last", column}); err == nil || !strings.HasPrefix(err.Error(), path+": "+want) {
@@ -330,12 +330,13 @@ func FuzzParquetValues(f *testing.F) {
 	f.Add(uint8(format.Boolean), uint8(format.RLE), []byte{2, 0, 0, 0, 8, 1})
 	f.Add(uint8(format.Float), uint8(format.ByteStreamSplit), []byte{1, 2, 3, 4, 5, 6, 7, 8})
 	f.Add(uint8(format.Int32), uint8(format.Plain), []byte{1, 2, 3, 4, 5, 6, 7, 8})
+	f.Add(uint8(format.Int96), uint8(format.Plain), []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13})
 	f.Add(uint8(format.ByteArray), uint8(format.Plain), []byte{2, 0, 0, 0, 'a', 'b', 0, 0, 0, 0})
 	f.Add(uint8(format.ByteArray), uint8(format.DeltaLengthByteArray), []byte{128, 1, 4, 1, 4, 'a', 'b'})
 	f.Fuzz(func(t *testing.T, kind, encoding uint8, text []byte) {
 		c := &cursor{parquetColumn: parquetColumn{kind: format.Type(kind % 7)}, dict: []float64{5, 6, 7}}
 		if c.kind == format.Int96 {
-			return
+			c.times = &timeColumn{perDay: 24}
 		}
 		values := func(at int) (out []float64, err error) {
 			if c.kind == format.ByteArray {

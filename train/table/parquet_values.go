@@ -66,8 +66,11 @@ func widthOf(kind format.Type) int {
 
 // leastSize returns the bytes that a value takes at least, 0 for booleans.
 func (c *cursor) leastSize() int {
-	if c.kind == format.ByteArray {
+	switch c.kind {
+	case format.ByteArray:
 		return textHead
+	case format.Int96:
+		return size96
 	}
 	return widthOf(c.kind)
 }
@@ -78,6 +81,8 @@ func (c *cursor) number() func(bits uint64) float64 {
 	switch {
 	case c.words != nil:
 		return c.written
+	case c.times != nil && c.tick > 0:
+		return c.times.ticks(c.tick, c.kind)
 	case c.kind == format.Float:
 		return func(bits uint64) float64 { return float64(math.Float32frombits(uint32(bits))) }
 	case c.kind == format.Double:
@@ -99,6 +104,9 @@ func (c *cursor) plain(text []byte) decoder {
 	}
 	if c.kind == format.ByteArray {
 		return &plainTexts{text, c.said}
+	}
+	if c.kind == format.Int96 {
+		return &plain96{text, c.times}
 	}
 	return &plain{text: text, width: widthOf(c.kind), number: c.number(), double: c.kind == format.Double && c.words == nil}
 }

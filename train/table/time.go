@@ -13,14 +13,14 @@ import (
 type timeColumn struct {
 	place   int         // in the file
 	perDay  float64     // the unit: how many are a day
-	texts   atomic.Bool // some cells were text
+	texts   atomic.Bool // some cells were text, or are timestamps or dates
 	numbers atomic.Bool // some were numbers
 }
 
 // Times has [Table.Read] take text for a time too in some columns, where there are
 // such: RFC 3339, with a blank for the T, without seconds or a zone, which then is UTC,
-// or a date. Their values are since 1970, in a unit of which perDay are a day. It is
-// called before [Table.Select].
+// or a date; and of a Parquet file timestamps and dates. Their values are since 1970, in
+// a unit of which perDay are a day. It is called before [Table.Select].
 func (t *Table) Times(perDay float64, columns ...string) {
 	for _, name := range columns {
 		if at := slices.Index(t.columns, name); at >= 0 && timeAt(t.times, at) == nil {
@@ -37,8 +37,8 @@ func timeAt(times []*timeColumn, place int) *timeColumn {
 	return nil
 }
 
-// TimesAre reports whether cells of a column of [Table.Times] are text, and whether
-// some are numbers. It is called after Read, for which both is an error.
+// TimesAre reports whether cells of a column of [Table.Times] are text or times by
+// their type, and whether some are numbers. It is called after Read, for which both is an error.
 func (t *Table) TimesAre(column string) (text, numbers bool) {
 	if c := timeAt(t.times, slices.Index(t.columns, column)); c != nil {
 		return c.texts.Load(), c.numbers.Load()
@@ -64,6 +64,11 @@ var timeForms = []string{
 
 var errTime = errors.New("is neither a number nor a time such as 2026-11-26T15:04:05Z")
 
+// since returns the value of a time, in seconds and nanoseconds since 1970.
+func (c *timeColumn) since(seconds, nanoseconds int64) float64 {
+	return (float64(seconds) + float64(nanoseconds)/1e9) * c.perDay / 86_400
+}
+
 // parse reads a cell.
 func (c *timeColumn) parse(cell []byte) (float64, error) {
 	cell = bytes.TrimSpace(cell)
@@ -77,7 +82,7 @@ func (c *timeColumn) parse(cell []byte) (float64, error) {
 	for _, form := range timeForms {
 		if t, no := time.Parse(form, string(cell)); no == nil {
 			c.texts.Store(true)
-			return (float64(t.Unix()) + float64(t.Nanosecond())/1e9) * c.perDay / 86_400, nil
+			return c.since(t.Unix(), int64(t.Nanosecond())), nil
 		}
 	}
 	if not := (*NotNumber)(nil); errors.As(err, &not) {

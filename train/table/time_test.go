@@ -7,9 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/stratoswarm/forestall/train/table/tabletest"
 )
@@ -138,6 +142,132 @@ func TestTextTimesParquet(t *testing.T) {
 	} {
 		if _, _, _, _, err := readTimes(path, column, 2); err == nil || err.Error() != path+want {
 			t.Errorf("error %v\nwant %s%s", err, path, want)
+		}
+	}
+}
+
+// TestTypedTimes: timestamps and dates by a column's type are what the same times are
+// as text, whatever their unit and however they are stored.
+func TestTypedTimes(t *testing.T) {
+	type row struct {
+		Millis  int64            `parquet:"millis,timestamp(millisecond)"`
+		Micros  *int64           `parquet:"micros,optional,timestamp(microsecond)"`
+		Nanos   int64            `parquet:"nanos,timestamp(nanosecond),delta"`
+		Dict    int64            `parquet:"dict,timestamp(millisecond),dict"`
+		Day     int32            `parquet:"day,date"`
+		Wide    deprecated.Int96 `parquet:"wide"`
+		X       float64          `parquet:"x"`
+		TimeDay int32            `parquet:"clock,time(millisecond)"`
+	}
+	wide := func(t time.Time) deprecated.Int96 {
+		day, rest := t.Unix()/86_400, t.Unix()%86_400*1e9+int64(t.Nanosecond())
+		return deprecated.Int96{uint32(rest), uint32(rest >> 32), uint32(day + julian1970)}
+	}
+	rows := make([]row, 40_000)
+	csv, days := []byte("at,x\n"), []byte("at,x\n")
+	for i := range rows {
+		at := time.Date(2026, 11, 26, i%24, i%60, 7, i%4*250_000_000, time.UTC)
+		rows[i] = row{Millis: at.UnixMilli(), Nanos: at.UnixNano(), Dict: at.UnixMilli(), Day: int32(at.Unix() / 86_400), Wide: wide(at), TimeDay: 3}
+		micros := at.UnixMicro()
+		rows[i].Micros = &micros
+		csv = append(csv, at.Format(time.RFC3339Nano)+",0\n"...)
+		days = append(days, at.Format(time.DateOnly)+",0\n"...)
+	}
+	want, _, _, _, err := readTimes(tabletest.Write(t, "t.csv", csv), "at", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantDays, _, _, _, err := readTimes(tabletest.Write(t, "d.csv", days), "at", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := tabletest.Write(t, "t.parquet", parquetOf(t, rows, parquet.MaxRowsPerRowGroup(9000)))
+	for column, want := range map[string][]float64{"millis": want, "micros": want, "nanos": want, "dict": want, "wide": want, "day": wantDays} {
+		at, text, err := readTyped(path, column)
+		if err != nil || !text || len(at) != len(want) {
+			t.Fatalf("%s: %d times, as text %v, %v", column, len(at), text, err)
+		}
+		for i, v := range at {
+			if math.Abs(v-want[i]) > 1e-9 || column != "nanos" && i%4 == 0 && v != want[i] { // whole seconds are exact
+				t.Fatalf("%s: row %d is %v, want %v", column, i, v, want[i])
+			}
+		}
+	}
+	if at, text, err := readTyped(path, "clock"); err != nil || text || at[0] != 3 {
+		t.Errorf("a time of day is %v, as text %v, %v", at[:1], text, err)
+	}
+	for column, want := range map[string]string{"millis": "1795651207000", "day": "20783"} {
+		var said string
+		open, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer open.Close()
+		if err := open.SelectText(nil, column); err != nil {
+			t.Fatal(err)
+		}
+		if err := open.Read(context.Background(), Reading{Threads: 1, Do: func(b *Block) error {
+			if b.First == 0 {
+				said = b.Text(0)
+			}
+			return nil
+		}}); err != nil || said != want {
+			t.Errorf("%s as a component is %q, want %q (%v)", column, said, want, err)
+		}
+	}
+	for column, want := range map[string]string{
+		"wide": `column "wide" holds timestamps or dates; they can be read as the times of rows, and a number is needed`,
+		"day":  `column "day" holds timestamps or dates; they can be read as the times of rows, and a number is needed`,
+	} {
+		if _, err := readRows(path, []string{column}); err == nil || err.Error() != path+": "+want {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
+
+// readTyped returns a column of times in hours.
+func readTyped(path, column string) (at []float64, text bool, err error) {
+	t, err := Open(path)
+	if err != nil {
+		return nil, false, err
+	}
+	defer t.Close()
+	t.Times(24, column)
+	if err := t.Select([]string{column}); err != nil {
+		return nil, false, err
+	}
+	err = t.Read(context.Background(), Reading{Threads: 3, InOrder: true, Do: func(b *Block) error {
+		at = append(at, b.Column(0)...)
+		return nil
+	}})
+	text, _ = t.TimesAre(column)
+	return at, text, err
+}
+
+// TestTimestampsOfOldWriters: what says its unit by a converted type alone is a
+// timestamp too.
+func TestTimestampsOfOldWriters(t *testing.T) {
+	element := func(kind format.Type, old deprecated.ConvertedType) *format.SchemaElement {
+		e := &format.SchemaElement{Name: "at"}
+		e.Type.V, e.Type.Valid = kind, true
+		e.ConvertedType.V, e.ConvertedType.Valid = old, true
+		return e
+	}
+	for _, c := range []struct {
+		kind format.Type
+		old  deprecated.ConvertedType
+		want time.Duration
+	}{
+		{format.Int64, deprecated.TimestampMillis, time.Millisecond},
+		{format.Int64, deprecated.TimestampMicros, time.Microsecond},
+		{format.Int32, deprecated.Date, 24 * time.Hour},
+		{format.Int64, deprecated.Date, 0},
+		{format.Int32, deprecated.TimestampMillis, 0},
+		{format.Int32, deprecated.TimeMillis, 0},
+		{format.Int64, deprecated.Uint64, 0},
+	} {
+		if got := columnOf(element(c.kind, c.old)).tick; got != c.want {
+			t.Errorf("%v, converted type %d: a tick of %v, want %v", c.kind, c.old, got, c.want)
 		}
 	}
 }
