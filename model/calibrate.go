@@ -182,28 +182,28 @@ func FitIsotonic(raw []float64, label []bool) (Calibration, error) {
 	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(raw[i], raw[j]) })
 	type pool struct{ lo, hi, sum, n float64 }
 	var pools []pool
-	add := func(raw, sum float64) {
-		p := pool{raw, raw, sum, 1}
-		for len(pools) > 0 {
-			q := pools[len(pools)-1]
-			// Equal scores belong together whatever their labels are.
-			if q.hi < p.lo && q.sum/q.n < p.sum/p.n {
-				break
+	for first := 0; first < len(order); {
+		// Rows of one score come in together, whatever their labels are.
+		p := pool{lo: raw[order[first]], hi: raw[order[first]]}
+		half := func() { p.sum, p.n = p.sum+0.5, p.n+1 }
+		if first == 0 {
+			half()
+		}
+		for ; first < len(order) && raw[order[first]] == p.lo; first++ {
+			if p.n++; label[order[first]] {
+				p.sum++
 			}
+		}
+		if first == len(order) {
+			half()
+		}
+		for n := len(pools) - 1; n >= 0 && pools[n].sum/pools[n].n >= p.sum/p.n; n-- {
+			q := pools[n]
 			p = pool{q.lo, p.hi, q.sum + p.sum, q.n + p.n}
-			pools = pools[:len(pools)-1]
+			pools = pools[:n]
 		}
 		pools = append(pools, p)
 	}
-	add(raw[order[0]], 0.5)
-	for _, i := range order {
-		if label[i] {
-			add(raw[i], 1)
-		} else {
-			add(raw[i], 0)
-		}
-	}
-	add(raw[order[len(order)-1]], 0.5)
 	c := Calibration{Method: Isotonic}
 	for _, p := range pools {
 		c.Points = append(c.Points, Point{p.lo, p.sum / p.n})

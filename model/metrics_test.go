@@ -1,9 +1,12 @@
 package model
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -53,6 +56,69 @@ func TestIsotonic(t *testing.T) {
 	if err := c.Validate(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestIsotonicTies: rows of one score are one step of the fit in whatever order they
+// come; a failure less among them does not tie them to the scores below.
+func TestIsotonicTies(t *testing.T) {
+	raw := []float64{1, 1, 1, 2, 2, 2, 2, 3}
+	for _, label := range [][]bool{
+		{false, true, false, false, true, true, true, true},
+		{false, false, true, true, true, true, false, true},
+	} {
+		c, err := FitIsotonic(raw, label)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// 1: half, 1 of 3; 2: 3 of 4; 3: 1 and half.
+		want := []Point{{1, 1.5 / 4}, {2, 4.5 / 6}, {3, 4.5 / 6}}
+		if d := cmp.Diff(want, c.Points); d != "" {
+			t.Errorf("labels %v (-want +got):\n%s", label, d)
+		}
+	}
+}
+
+// TestIsotonicIsBest: no rising function that is one number on each score has a
+// smaller squared error: the fit's is that of the min-max formula (Robertson, Wright,
+// Dykstra 1988, theorem 1.4.4).
+func TestIsotonicIsBest(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		raw := rapid.SliceOfN(rapid.Map(rapid.IntRange(0, 8), func(i int) float64 { return float64(i) }), 2, 60).Draw(t, "raw")
+		label := rapid.SliceOfN(rapid.Bool(), len(raw), len(raw)).Draw(t, "label")
+		c, err := FitIsotonic(raw, label)
+		if err != nil {
+			t.Skipf("the drawn labels cannot be fitted: %v", err)
+		}
+		sum, n := map[float64]float64{slices.Min(raw): 0.5}, map[float64]float64{slices.Min(raw): 1}
+		sum[slices.Max(raw)] += 0.5
+		n[slices.Max(raw)]++
+		for i, v := range raw {
+			if n[v]++; label[i] {
+				sum[v]++
+			}
+		}
+		scores := slices.Sorted(maps.Keys(n))
+		mean := func(from, to int) float64 {
+			var s, of float64
+			for _, v := range scores[from : to+1] {
+				s, of = s+sum[v], of+n[v]
+			}
+			return s / of
+		}
+		for i, v := range scores {
+			want := 0.0
+			for from := 0; from <= i; from++ {
+				least := 1.0
+				for to := i; to < len(scores); to++ {
+					least = min(least, mean(from, to))
+				}
+				want = max(want, least)
+			}
+			if got := c.apply(v, 1); math.Abs(got-want) > 1e-12 {
+				t.Fatalf("at score %v it is %v, the best is %v", v, got, want)
+			}
+		}
+	})
 }
 
 // TestIsotonicProperties: the fit is valid, rises, is never sure, and keeps
