@@ -209,7 +209,7 @@ func (c *trainCmd) Run(g *globals) error {
 	}
 	c.tell(g, in, f, &card, read.Sub(started))
 	if uncalibrated != nil {
-		return fmt.Errorf("the model is written, but --calibrate could not be done, and its probabilities are those of the trees: %w", uncalibrated)
+		return fmt.Errorf("the model is written, but --calibrate could not be done, and its probabilities are those of the trees: %s", reason(g.ctx, uncalibrated).Error())
 	}
 	return c.report(g, in, text, card)
 }
@@ -218,7 +218,7 @@ func (c *trainCmd) Run(g *globals) error {
 // context has ended.
 func unlessInterrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
-		return fmt.Errorf("interrupted before there was a model; nothing is written (%w)", err)
+		return errors.New("interrupted before there was a model; nothing is written")
 	}
 	return err
 }

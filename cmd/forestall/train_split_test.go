@@ -244,8 +244,8 @@ func TestTrainInterrupted(t *testing.T) {
 	cancel()
 	dir := filepath.Join(t.TempDir(), "m")
 	err := trainIn(ended, t, &onLine{}, "--table", table, "--label", "fails", "--drop", "note,at,hour", "--group", "unit", "--search", "3", "--out", dir)
-	if err == nil || !strings.Contains(err.Error(), "interrupted before there was a model; nothing is written") {
-		t.Errorf("a training that was interrupted before it began: %v", err)
+	if err == nil || reason(ended, err).Error() != "interrupted before there was a model; nothing is written" {
+		t.Errorf("a training that was interrupted before it began: %v, told as %v", err, reason(ended, err))
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("it left a model")
