@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -130,20 +129,20 @@ func (c RightsConfig) right(r *http.Request) (api.Right, error) {
 	}
 }
 
-// open returns what the API needs to answer other hosts; nil if it does not.
-func (c RemoteAPIConfig) open(log *slog.Logger) (*api.Remote, error) {
+// openRemoteAPI returns what the API needs to answer other hosts; nil if it does not.
+func (e *Engine) openRemoteAPI() (_ *api.Remote, err error) {
+	c := e.cfg.API.Remote
 	if c.Address == "" {
 		return nil, nil
 	}
 	if err := c.Auth.check(); err != nil {
 		return nil, fmt.Errorf("api.remote.auth: %w", err)
 	}
-	source, err := certs.Open(c.TLS.files(), nil, log)
-	if err != nil {
+	if e.apiCertificate, err = certs.Open(c.TLS.files(), nil, e.log); err != nil {
 		return nil, fmt.Errorf("api.remote.tls: %w", err)
 	}
 	onlyCertificates := c.Auth == (RightsConfig{})
-	return &api.Remote{Address: c.Address, TLS: source.Server(onlyCertificates), Admit: c.Auth.right}, nil
+	return &api.Remote{Address: c.Address, TLS: e.apiCertificate.Server(onlyCertificates), Admit: c.Auth.right}, nil
 }
 
 // apiURL is where others are told that this engine's API is.

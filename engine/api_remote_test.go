@@ -3,6 +3,8 @@ package engine
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -172,6 +174,35 @@ func TestRemoteAPI(t *testing.T) {
 	certstest.Replace(t, files.Key, key)
 	certstest.Replace(t, mine.CA, certstest.PEM(fresh))
 	look()
+	status, err := operator.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, note := range status.Notes {
+		if strings.Contains(note, "certificate") {
+			t.Errorf("of a certificate that lasts: %s", note)
+		}
+	}
+	families, err := e.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() == "fault_tolerance_certificate_expiry_timestamp_seconds" {
+			for _, m := range f.GetMetric() {
+				ends[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	block, _ := pem.Decode(cert)
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]float64{"api": float64(leaf.NotAfter.Unix())}; !maps.Equal(ends, want) {
+		t.Errorf("certificates end at %v, want the new one's %v", ends, want)
+	}
 	members := await(t, "the member's address", local.Members, func(l []forestall.Member) bool { return len(l) == 1 })
 	if members[0].API != e.api.RemoteURL() {
 		t.Errorf("others are told that the API is at %q, want %q", members[0].API, e.api.RemoteURL())

@@ -168,6 +168,7 @@ func (v view) notes() []string {
 			notes = append(notes, fmt.Sprintf("node %s gave wrong answers about checkpoints, %d since this engine started, the last %s ago: look for a failing disk there (%.200s)", d.Peer, d.Count, ago.Round(time.Second), d.Why))
 		}
 	}
+	notes = append(notes, v.certificateNotes(v.now())...)
 	notes = append(notes, targetNotes(v.Targets())...)
 	if v.noLease.Load() && !v.alone() {
 		notes = append(notes, "no leader grants leases; workloads here stop when theirs run out")

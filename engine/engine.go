@@ -91,6 +91,8 @@ type Engine struct {
 	client      *http.Client
 	secure      *certs.Peers // by which peers know each other; nil: plaintext, or alone
 
+	apiCertificate *certs.Source // that other hosts are shown; nil: none
+
 	leaderTerm  atomic.Uint64 // in which it leads and its ledger has caught up; 0: it does not lead
 	starts      keyed         // one start of a workload at a time
 	renewing    sync.Map      // runKeys whose renewal is under way

@@ -53,11 +53,16 @@ var (
 )
 
 // Describe implements [prometheus.Collector].
-func (s standing) Describe(ch chan<- *prometheus.Desc) { ch <- ageDesc; ch <- buildDesc }
+func (s standing) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{ageDesc, buildDesc, certificateEnd, certificateStart} {
+		ch <- d
+	}
+}
 
 // Collect implements [prometheus.Collector].
 func (s standing) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(buildDesc, prometheus.GaugeValue, 1, s.version)
+	s.collectCertificates(ch)
 	s.ledger.View(func(state *migrate.State) {
 		for _, name := range state.WorkloadNames() {
 			if w := state.Workloads[name]; w.Running && w.Node == s.name {

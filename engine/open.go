@@ -239,7 +239,7 @@ func (e *Engine) seeds() (seeds []string) {
 }
 
 func (e *Engine) openAPI() error {
-	remote, err := e.cfg.API.Remote.open(e.log)
+	remote, err := e.openRemoteAPI()
 	if err != nil {
 		return err
 	}

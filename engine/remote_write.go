@@ -97,12 +97,13 @@ func (c RemoteWriteConfig) check(mappings *features.Mappings, bad func(key, form
 
 // remoteWrite receives telemetry and pushes it into the windows.
 type remoteWrite struct {
-	writer   *features.RemoteWriter
-	server   *http.Server
-	listener net.Listener
-	forget   time.Duration
-	dropped  dropped
-	log      *slog.Logger
+	writer      *features.RemoteWriter
+	server      *http.Server
+	listener    net.Listener
+	certificate *certs.Source // nil: no TLS
+	forget      time.Duration
+	dropped     dropped
+	log         *slog.Logger
 }
 
 // remoteWritePath is where Prometheus itself receives.
@@ -138,12 +139,11 @@ func openRemoteWrite(c FeaturesConfig, mappings *features.Mappings, newest featu
 		return nil, err
 	}
 	if rw.TLS.Cert != "" {
-		source, err := certs.Open(rw.TLS.files(), nil, log)
-		if err != nil {
+		if r.certificate, err = certs.Open(rw.TLS.files(), nil, log); err != nil {
 			r.listener.Close()
 			return nil, err
 		}
-		r.listener = tls.NewListener(r.listener, source.Server(rw.TLS.ClientCA != ""))
+		r.listener = tls.NewListener(r.listener, r.certificate.Server(rw.TLS.ClientCA != ""))
 	}
 	return r, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -73,6 +74,14 @@ func (c *testCluster) awaitLog(i, from int, words ...string) {
 	}
 }
 
+// doctor runs forestall doctor with the configuration of node i.
+func (c *testCluster) doctor(i int) (int, string) {
+	c.t.Helper()
+	var out, problems bytes.Buffer
+	status := run([]string{"doctor", "--config", c.configs[i]}, &out, &problems)
+	return status, out.String() + problems.String()
+}
+
 func allAlive(l []forestall.Member) bool {
 	return len(l) == testPlan.nodes && !slices.ContainsFunc(l, func(m forestall.Member) bool { return m.State != forestall.MemberAlive })
 }
@@ -95,6 +104,11 @@ func TestE2ERotation(t *testing.T) {
 	c := startCluster(t, patient, withTLS(t, old))
 	before := awaitOn(c, 0, "all workloads with a checkpoint", (*api.Client).Workloads, settled)
 	c.awaitAllAlive()
+	for i := range c.engines {
+		if status, said := c.doctor(i); status != 0 || strings.Count(said, "its engine answers at") != 2 || !strings.Contains(said, "the certificate of \"CN="+demoNodeName(i)) {
+			t.Errorf("doctor on %s: status %d\n%s", demoNodeName(i), status, said)
+		}
+	}
 	everywhere := func(words string, change func(i int)) {
 		for i := range c.engines {
 			from := len(c.log(i))
@@ -141,22 +155,23 @@ func TestE2EStrangersAreRefused(t *testing.T) {
 		name        string
 		change      func(*engine.Config)
 		here, there string
+		doctor      string
 	}{
 		{
 			"another CA", func(*engine.Config) { other.Write(t, filepath.Dir(c.tlsFile(2, "ca.pem")), []string{"n3"}) },
-			"no CA that is trusted here signed it", "remote error: tls: bad certificate",
+			"no CA that is trusted here signed it", "remote error: tls: bad certificate", "node n1: TLS with",
 		},
 		{"another CA, which trusts ours", func(*engine.Config) {
 			other.Write(t, filepath.Dir(c.tlsFile(2, "ca.pem")), []string{"n3"}, ca, other)
-		}, "the other engine refuses this one's certificate", "no CA that is trusted here signed it"},
+		}, "the other engine refuses this one's certificate", "no CA that is trusted here signed it", "node n1: it refuses this node's certificate"},
 		{"no node of the cluster", func(config *engine.Config) {
 			ca.Write(t, filepath.Dir(c.tlsFile(2, "ca.pem")), []string{"n9"})
 			config.Engine.Name = "n9"
 			config.Cluster.Nodes[2] = strings.Replace(config.Cluster.Nodes[2], "n3=", "n9=", 1)
-		}, "the other engine refuses this one's certificate", "cluster.nodes has n1, n2, n3"},
+		}, "the other engine refuses this one's certificate", "cluster.nodes has n1, n2, n3", "node n2: it refuses this node's certificate"},
 		{
 			"no TLS", func(config *engine.Config) { config.TLS.CA, config.TLS.Cert, config.TLS.Key = "", "", "" },
-			"the other node speaks TLS, and this one does not", "it does not speak TLS",
+			"the other node speaks TLS, and this one does not", "it does not speak TLS", "node n1: it speaks TLS only, and this node has no [tls]",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -177,6 +192,9 @@ func TestE2EStrangersAreRefused(t *testing.T) {
 			})
 			if err := c.clients[2].Ready(t.Context()); err == nil {
 				t.Error("the stranger is ready")
+			}
+			if status, said := c.doctor(2); status != int(exitDegraded) || !strings.Contains(said, "bad      "+tc.doctor) {
+				t.Errorf("doctor: status %d, want %q:\n%s", status, tc.doctor, said)
 			}
 		})
 	}

@@ -28,6 +28,8 @@ type cli struct {
 	Engine engineCmd `cmd:"" help:"Run the engine of this node."`
 	Config configCmd `cmd:"" help:"Print the effective configuration, or check a file."`
 
+	Doctor doctorCmd `cmd:"" help:"Say what is wrong on this node: files, certificates, other nodes that do not answer."`
+
 	Status      statusCmd      `cmd:"" group:"Ask an engine" help:"Show the cluster's health in one look."`
 	Risk        riskCmd        `cmd:"" group:"Ask an engine" help:"Show failure probabilities and their reasons."`
 	Fleet       fleetCmd       `cmd:"" group:"Ask an engine" help:"Is the fleet good? One number, its trend, and each node's risk as a whole."`

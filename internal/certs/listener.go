@@ -105,7 +105,7 @@ func (l *Listener) shake(listening context.Context, raw net.Conn) (net.Conn, boo
 		}
 		raw = p
 	}
-	set, name := l.peers.Current(), ""
+	set, name := l.peers.source.Current(), ""
 	conn := tls.Server(raw, &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             l.protocols,

@@ -109,22 +109,22 @@ func chainOf(c *tls.Certificate) (chain []*x509.Certificate, err error) {
 	return chain, nil
 }
 
-// Current returns the certificates in use.
-func (p *Peers) Current() *Set { return p.source.Current() }
+// Source returns the certificates that peers are shown.
+func (p *Peers) Source() *Source { return p.source }
 
 // Run looks at the files and at open connections until ctx ends: a connection
 // whose other end would not be accepted any more is closed.
 func (p *Peers) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	seen := p.Current()
+	seen := p.source.Current()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		set := p.Current()
+		set := p.source.Current()
 		p.recheck(set, set != seen)
 		seen = set
 	}
@@ -203,7 +203,7 @@ func (p *Peers) Client(ctx context.Context, raw net.Conn, node, protocol string)
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	set, name := p.Current(), ""
+	set, name := p.source.Current(), ""
 	c := tls.Client(raw, &tls.Config{
 		MinVersion:           tls.VersionTLS13,
 		NextProtos:           []string{protocol},

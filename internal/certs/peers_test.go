@@ -256,7 +256,7 @@ func TestRotation(t *testing.T) {
 		both()
 	}
 	for _, n := range all {
-		n.Recheck(n.Current(), true)
+		n.Recheck(n.Source().Current(), true)
 	}
 	for _, c := range lasting {
 		if err := echo(c); err != nil {
@@ -268,7 +268,7 @@ func TestRotation(t *testing.T) {
 		both()
 	}
 	for _, n := range all {
-		n.Recheck(n.Current(), true)
+		n.Recheck(n.Source().Current(), true)
 	}
 	for _, c := range lasting {
 		if err := echo(c); err == nil {

@@ -57,11 +57,16 @@ func (f Files) Read() (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Pool = x509.NewCertPool()
-	for _, c := range s.CA {
-		s.Pool.AddCert(c)
-	}
+	s.Pool = s.pool()
 	return s, nil
+}
+
+func (s *Set) pool() *x509.CertPool {
+	p := x509.NewCertPool()
+	for _, c := range s.CA {
+		p.AddCert(c)
+	}
+	return p
 }
 
 // readCertificates reads every certificate of a PEM file. One that cannot be read
@@ -183,6 +188,14 @@ func (s *Source) Current() *Set {
 func (s *Set) equal(o *Set) bool {
 	return slices.EqualFunc(s.Certificate.Certificate, o.Certificate.Certificate, bytes.Equal) &&
 		slices.EqualFunc(s.CA, o.CA, (*x509.Certificate).Equal)
+}
+
+// Trouble says why what the files hold is not used; "" if it is.
+func (s *Source) Trouble() string {
+	s.Current()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.trouble
 }
 
 // Server returns the configuration of a server that shows what the files hold now.

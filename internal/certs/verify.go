@@ -35,9 +35,9 @@ func (s *Set) verify(chain []*x509.Certificate, use x509.ExtKeyUsage, now time.T
 	case err == nil:
 		return nil
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && now.After(invalid.Cert.NotAfter):
-		reason = "it, or a certificate above it, expired at " + invalid.Cert.NotAfter.UTC().Format(time.RFC3339)
+		reason = "it, or a certificate above it, expired at " + utc(invalid.Cert.NotAfter)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		reason = "it is not valid before " + invalid.Cert.NotBefore.UTC().Format(time.RFC3339) + "; look at the clocks"
+		reason = "it is not valid before " + utc(invalid.Cert.NotBefore) + "; look at the clocks"
 	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
 		reason = "it is not made for this use: engines need both serverAuth and clientAuth, or no extended key usage"
 	case errors.As(err, &unknown):

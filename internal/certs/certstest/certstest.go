@@ -27,14 +27,17 @@ type CA struct {
 
 var serial atomic.Int64
 
-// NewCA makes a CA of that name.
-func NewCA(t testing.TB, name string) *CA {
+// NewCA makes a CA of that name. change, if given, has the last word.
+func NewCA(t testing.TB, name string, change ...func(*x509.Certificate)) *CA {
 	t.Helper()
-	c := &CA{}
-	_, c.Cert, c.key = sign(t, &x509.Certificate{
+	c, template := &CA{}, &x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}, nil, nil)
+	}
+	for _, f := range change {
+		f(template)
+	}
+	_, c.Cert, c.key = sign(t, template, nil, nil)
 	return c
 }
 
