@@ -47,7 +47,7 @@ type aside struct {
 	name  string // of the file, in the tree
 	from  string // where it is
 	path  string // of the copy
-	info  fs.FileInfo
+	seen  seen
 	size  int64
 	sums  []xxh3.Uint128 // by page, what base and copy together have
 	known int            // pages that have one
@@ -60,19 +60,20 @@ type aside struct {
 	mapping  []byte // the file, from Precopy to Freeze
 	mappedAs ident
 
-	rested  bool // the copy is complete, and writes since have moved the file's times
-	ident   ident
-	modTime time.Time
+	rested bool // the copy is complete, and writes since have moved the file's times
+	ident  ident
+	mtime  int64
 }
 
 // asideOf returns the aside of a file that changed; nil when there are too many
 // pages: such a file is copied whole.
 func (s *Staged) asideOf(c *content) *aside {
-	name, size := s.plan.m.entries[c.entry].path, c.info.Size()
+	name, size := s.plan.m.entries[c.entry].path, c.seen.size
 	a, had := s.asides[name], 0
 	if a == nil {
-		a = &aside{name: name, from: c.path, path: s.nextCopy(), info: c.info}
-		if k, ok := s.known[name]; ok && len(s.prev[name].extents) > 0 && s.prev[name].size == k.size {
+		a = &aside{name: name, from: c.path, path: s.nextCopy(), seen: c.seen}
+		was := s.prev.file(name)
+		if k, ok := s.known[name]; ok && len(was.extents) > 0 && was.size == k.size {
 			a.sums, a.known, a.based = slices.Clone(k.pages), len(k.pages), true
 			a.dirty = make([]bool, len(k.pages))
 		}
@@ -122,8 +123,8 @@ func resized[T any](s []T, n int) []T {
 }
 
 // still reports whether the file is what it was when it was copied.
-func (a *aside) still(fi fs.FileInfo) bool {
-	return a.rested && fi.Size() == a.size && fi.ModTime().Equal(a.modTime) && identOf(fi) == a.ident
+func (a *aside) still(l seen) bool {
+	return a.rested && l.size == a.size && l.mtime == a.mtime && l.ident == a.ident
 }
 
 // copyPages brings asides up to date. held: the workload stands still, and a file
@@ -207,7 +208,7 @@ func (a *aside) settle(now time.Time, t trust) {
 	if err != nil {
 		return
 	}
-	a.ident, a.modTime = identOf(fi), fi.ModTime()
+	a.ident, a.mtime = identOf(fi), fi.ModTime().UnixNano()
 	a.rested = t.of(a.ident) && a.ident.ctime < before.UnixNano() && fi.Size() == a.size
 }
 
@@ -224,7 +225,7 @@ func (s *Staged) inPlace(a *aside) bool {
 			n++
 		}
 	}
-	was := s.prev[a.name].size
+	was := s.prev.file(a.name).size
 	common := int(min(a.size, was)/pageSize) - 1
 	return n*4 <= len(a.dirty) && (a.size == was || common >= 0 && !a.dirty[common])
 }
@@ -238,11 +239,11 @@ func (s *Staged) lookIn(ctx context.Context, c *content) error {
 	if fi.Size() < fromPages {
 		return nil
 	}
-	a := s.asideOf(&content{entry: c.entry, path: c.path, info: fi})
+	a := s.asideOf(&content{entry: c.entry, path: c.path, seen: seenAs(fi)})
 	if a == nil {
 		return nil
 	}
-	a.from, a.path, a.info = c.path, c.path, nil
+	a.from, a.path, a.seen = c.path, c.path, seen{}
 	c.aside = a
 	return s.copyPages(ctx, []*aside{a}, s.d.opt.Workers, true)
 }
@@ -250,7 +251,7 @@ func (s *Staged) lookIn(ctx context.Context, c *content) error {
 // savePages saves a file as the previous checkpoint's with the dirty pages laid
 // over.
 func (s *Staged) savePages(ctx context.Context, c content) error {
-	a, e, was := c.aside, &s.plan.m.entries[c.entry], s.prev[c.aside.name]
+	a, e, was := c.aside, &s.plan.m.entries[c.entry], s.prev.file(c.aside.name)
 	dirty := a.ranges()
 	f, err := os.Open(a.path)
 	if err != nil && (len(dirty) > 0 || !errors.Is(err, fs.ErrNotExist)) {

@@ -329,7 +329,7 @@ func TestGroupOfAFileThatWasShorter(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := st.plan.todo[0]
-	c.info = must[os.FileInfo](t)(os.Stat(path))
+	c.seen = seenAs(must[os.FileInfo](t)(os.Stat(path)))
 	st.asideOf(&c)
 	s.write(path, 0, whole)
 	if err := os.Chtimes(path, want["f"].MTime, want["f"].MTime); err != nil {

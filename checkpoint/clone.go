@@ -33,7 +33,7 @@ func (c *content) copyTo(aside string, clone func(dst, src *os.File) error) erro
 		return err
 	}
 	if clone(dst, src) != nil {
-		err = copyData(dst, src, c.info.Size())
+		err = copyData(dst, src, c.seen.size)
 		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("%w: %s became shorter", ErrChanged, c.path)
 		}
@@ -45,7 +45,7 @@ func (c *content) copyTo(aside string, clone func(dst, src *os.File) error) erro
 	if err != nil {
 		return err
 	}
-	if !c.unchanged(fi) {
+	if !c.seen.unchanged(fi) {
 		return fmt.Errorf("%w: %s was written to; freeze the workload or let its hook write aside and rename", ErrChanged, c.path)
 	}
 	return nil

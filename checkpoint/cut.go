@@ -159,51 +159,104 @@ func (c *cutting) put(i int, piece []extent) error {
 	if err != nil {
 		return c.fail(fmt.Errorf("read state: %w", err))
 	}
-	if !c.content.unchanged(fi) {
+	if !c.content.seen.unchanged(fi) {
 		return c.fail(fmt.Errorf("%w: %s was written to; freeze the workload or let its hook write aside and rename", ErrChanged, c.entry.path))
 	}
 	return nil
+}
+
+// reading is the files of a plan on their way into chunks. Of those that are not
+// begun and of those that are done it keeps nothing, however many there are.
+type reading struct {
+	plan *plan
+	used map[hash]uint64 // see newBase
+
+	mu    sync.Mutex
+	files []*cutting // by place in todo; nil: not begun
+}
+
+// done stands for a file that has its extents.
+var done = new(cutting)
+
+// file returns a file, begun if nobody has yet; nil when it has been read.
+func (r *reading) file(i int) *cutting {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch r.files[i] {
+	case done:
+		return nil
+	case nil:
+		t := r.plan.todo[i]
+		r.files[i] = &cutting{content: t, entry: &r.plan.m.entries[t.entry], base: newBase(t.base, r.used)}
+	}
+	return r.files[i]
+}
+
+// settle gives a file that has been read to its end its extents, unless it was
+// patched: workers may still be filling chunks of its pages.
+func (r *reading) settle(i int, c *cutting) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended || c.busy > 0 || c.err != nil || c.base != nil && c.base.hits > 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.files[i] == c {
+		c.give()
+		r.files[i] = done
+	}
+}
+
+// give gives the file its extents.
+func (c *cutting) give() {
+	for _, piece := range c.pieces {
+		for _, x := range piece {
+			c.entry.extents = appendExtent(c.entry.extents, x)
+		}
+	}
+}
+
+// end closes what is open and gives the files that were not settled their extents.
+func (r *reading) end() {
+	for _, c := range r.files {
+		if c != nil && c != done {
+			c.close()
+			c.give()
+		}
+	}
 }
 
 // readAll fills in the extents of every file in p.todo. Each worker cuts a file
 // of its own as long as there are any, and then helps with those that others
 // have begun.
 func (d *Dir) readAll(ctx context.Context, p *plan) error {
-	files, used := make([]*cutting, len(p.todo)), usedInPart(p)
-	for i, t := range p.todo {
-		files[i] = &cutting{content: t, entry: &p.m.entries[t.entry], base: newBase(t.base, used)}
-	}
-	defer func() {
-		for _, c := range files {
-			c.close()
-		}
-	}()
+	r := &reading{plan: p, used: usedInPart(p), files: make([]*cutting, len(p.todo))}
+	defer r.end()
 	var total int64
 	for _, t := range p.todo {
 		total += p.m.entries[t.entry].size
 	}
-	done := d.progress(StepRead, p.m.workload, total)
-	defer done.end()
+	told := d.progress(StepRead, p.m.workload, total)
+	defer told.end()
 	workers := min(d.opt.Workers, d.chunksOf(p))
-	err := parallel.Do(ctx, workers, workers, func(ctx context.Context, w int) error {
+	return parallel.Do(ctx, workers, workers, func(ctx context.Context, w int) error {
 		buf := d.bufs.Get().(*[]byte)
 		defer d.bufs.Put(buf)
 		patch := patcher{d: d, b: p.batch}
-		for i := range files {
-			if err := d.readFrom(ctx, files[(w*len(files)/workers+i)%len(files)], &patch, buf, done); err != nil {
+		for i := range r.files {
+			i = (w*len(r.files)/workers + i) % len(r.files)
+			c := r.file(i)
+			if c == nil {
+				continue
+			}
+			if err := d.readFrom(ctx, c, &patch, buf, told); err != nil {
 				return err
 			}
+			r.settle(i, c)
 		}
 		return patch.flush()
 	})
-	for _, c := range files {
-		for _, piece := range c.pieces {
-			for _, x := range piece {
-				c.entry.extents = appendExtent(c.entry.extents, x)
-			}
-		}
-	}
-	return err
 }
 
 // chunksOf guesses how many chunks the files to be read have.

@@ -87,7 +87,7 @@ func TestHoles(t *testing.T) {
 	sparse(t, filepath.Join(src, "hollow"), size, map[int64]string{20 << 20: noise(3, 5000)})
 	copied := filepath.Join(t.TempDir(), "copy")
 	from := filepath.Join(src, "amid")
-	c := content{path: from, info: must[os.FileInfo](t)(os.Lstat(from))}
+	c := content{path: from, seen: seenAs(must[os.FileInfo](t)(os.Lstat(from)))}
 	if err := c.copyTo(copied, func(_, _ *os.File) error { return syscall.ENOTSUP }); err != nil {
 		t.Fatal(err)
 	}

@@ -74,10 +74,14 @@ func usedInPart(p *plan) map[hash]uint64 {
 	return used
 }
 
-// newBase returns nil when there is nothing to compare with. used is what all
+// newBase returns nil when there is nothing to compare with, or too little. used is what all
 // files use of chunks.
 func newBase(extents []extent, used map[hash]uint64) *base {
-	if len(extents) == 0 {
+	var size int64
+	for _, x := range extents {
+		size += int64(x.length)
+	}
+	if size < fromPatch {
 		return nil
 	}
 	s := &base{extents: extents, starts: make([]int64, 0, len(extents)+1), worn: make(map[hash]bool), places: make(map[hash]int64)}

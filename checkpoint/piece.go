@@ -138,7 +138,7 @@ func (p *piece) visit(held bool, do func(*piece) error) error {
 		return fmt.Errorf("read state: %w", err)
 	}
 	p.content = p.buf
-	if err := errors.Join(do(p), p.close()); err != nil || !held || p.a.info == nil {
+	if err := errors.Join(do(p), p.close()); err != nil || !held || !p.a.seen.known {
 		return err
 	}
 	fi, err := f.Stat()
@@ -150,7 +150,7 @@ func (p *piece) visit(held bool, do func(*piece) error) error {
 
 // same refuses a file that is not what the scan saw.
 func (a *aside) same(fi fs.FileInfo) error {
-	if !(content{info: a.info}).unchanged(fi) {
+	if !a.seen.unchanged(fi) {
 		return fmt.Errorf("%w: %s was written to; freeze the workload or let its hook write aside and rename", ErrChanged, a.from)
 	}
 	return nil
@@ -183,10 +183,10 @@ func lies(addr uintptr, b []byte) bool {
 // mapped reports whether the file, as the scan saw it, is the one that is mapped,
 // so that it need not be read into a buffer.
 func (a *aside) mapped() bool {
-	if a.mapping == nil || a.info == nil || a.size != int64(len(a.mapping)) {
+	if a.mapping == nil || !a.seen.known || a.size != int64(len(a.mapping)) {
 		return false
 	}
-	now, then := identOf(a.info), a.mappedAs
+	now, then := a.seen.ident, a.mappedAs
 	return now.dev == then.dev && now.ino == then.ino
 }
 

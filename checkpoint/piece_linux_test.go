@@ -51,7 +51,7 @@ func TestMappedFileBecomesShorter(t *testing.T) {
 	st := must[*Staged](t)(d.Precopy(t.Context(), Snapshot{Workload: "w", Source: src}))
 	defer st.Discard()
 	a := st.asides["f"]
-	a.info = must[os.FileInfo](t)(os.Stat(path))
+	a.seen = seenAs(must[os.FileInfo](t)(os.Stat(path)))
 	if !a.mapped() {
 		t.Skip("this file system maps no files")
 	}

@@ -250,7 +250,7 @@ func (d *Dir) baseRegions(ctx context.Context, id string, b *batch) (map[string]
 	if d.opt.Keys != nil && !m.sealed {
 		return nil, fmt.Errorf("base: %w: checkpoint %.12s is not encrypted, and what is saved from now on must not lean on it", ErrNotFound, id)
 	}
-	if err := b.rely.all(ctx, m.hashes()); err != nil {
+	if err := b.rely.all(ctx, m.hashes); err != nil {
 		return nil, err
 	}
 	files := make(map[string]baseFile)

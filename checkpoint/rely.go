@@ -99,10 +99,11 @@ func (r *reliance) look(number uint32) error {
 }
 
 // all asks about many chunks at once, where asking takes reading.
-func (r *reliance) all(ctx context.Context, hashes []hash) error {
+func (r *reliance) all(ctx context.Context, list func() []hash) error {
 	if !r.verify {
 		return nil
 	}
+	hashes := list()
 	return parallel.Do(ctx, r.d.opt.Workers, len(hashes), func(ctx context.Context, i int) error {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -83,7 +83,7 @@ func (d *Dir) plan(ctx context.Context, s Snapshot) (*plan, error) {
 
 // prepare is plan without the scan: it returns where to scan, and the files of
 // the previous checkpoint on which this one may lean.
-func (d *Dir) prepare(ctx context.Context, s Snapshot) (p *plan, source string, prev map[string]entry, err error) {
+func (d *Dir) prepare(ctx context.Context, s Snapshot) (p *plan, source string, prev leanable, err error) {
 	if s.Source == "" {
 		return nil, "", nil, errors.New("the source directory is not given")
 	}
@@ -114,7 +114,7 @@ func (d *Dir) prepare(ctx context.Context, s Snapshot) (p *plan, source string, 
 }
 
 // scan lists the tree at source as of now; still as for the function.
-func (p *plan) scan(ctx context.Context, source string, prev map[string]entry, now time.Time, still bool) (err error) {
+func (p *plan) scan(ctx context.Context, source string, prev leanable, now time.Time, still bool) (err error) {
 	if p.m.entries, p.todo, p.left, err = scan(ctx, source, now, prev, still); err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (d *Dir) admitNew(l *lane, h header) error {
 // reusable returns the files of a checkpoint whose chunks are all in the
 // store, held by b. A checkpoint that cannot be read has none: everything is
 // read again.
-func (d *Dir) reusable(ctx context.Context, id string, b *batch) (map[string]entry, error) {
+func (d *Dir) reusable(ctx context.Context, id string, b *batch) (leanable, error) {
 	m, err := d.holdManifest(id, b.hold)
 	if err != nil {
 		d.opt.Logger.Warn("previous checkpoint cannot serve as a base", "error", err)
@@ -184,24 +184,22 @@ func (d *Dir) reusable(ctx context.Context, id string, b *batch) (map[string]ent
 		d.opt.Logger.Info("everything is read again: the previous checkpoint is not encrypted", "workload", m.workload)
 		return nil, nil
 	}
-	if err := b.rely.all(ctx, m.hashes()); err != nil {
+	if err := b.rely.all(ctx, m.hashes); err != nil {
 		return nil, err
 	}
-	files := make(map[string]entry, len(m.entries))
-next:
-	for _, e := range m.entries {
+	for i, e := range m.entries {
 		for _, x := range e.extents {
-			if ok, err := b.rely.on(x.hash); err != nil {
+			ok, err := b.rely.on(x.hash)
+			if err != nil {
 				return nil, err
-			} else if !ok {
-				continue next
+			}
+			if !ok {
+				m.entries[i].kind = 0
+				break
 			}
 		}
-		if e.kind == kindFile {
-			files[e.path] = e
-		}
 	}
-	return files, nil
+	return m.entries, nil
 }
 
 // execute reads what is to be read and commits.

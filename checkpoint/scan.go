@@ -16,20 +16,55 @@ import (
 
 // content is a file whose bytes must be read.
 type content struct {
-	entry int         // its index among the entries
-	path  string      // where the bytes are
-	info  fs.FileInfo // what the file looked like when scanned; nil for a private copy
-	base  []extent    // what the previous checkpoint has of it
-	aside *aside      // the copy of its pages; nil: path has the bytes
+	entry int      // its index among the entries
+	path  string   // where the bytes are
+	seen  seen     // what the file looked like when scanned; none for a private copy
+	base  []extent // what the previous checkpoint has of it
+	aside *aside   // the copy of its pages; nil: path has the bytes
+}
+
+// seen is what a file looked like: one that is written to looks otherwise, as far as
+// its file system tells.
+type seen struct {
+	known bool
+	mode  fs.FileMode
+	size  int64
+	mtime int64 // ns since 1970
+	ident ident
+}
+
+func seenAs(fi fs.FileInfo) seen {
+	return seen{true, fi.Mode(), fi.Size(), fi.ModTime().UnixNano(), identOf(fi)}
+}
+
+// unchanged reports whether fi shows the file as it was.
+func (s seen) unchanged(fi fs.FileInfo) bool { return !s.known || seenAs(fi) == s }
+
+// leanable are the entries of the previous checkpoint, in order; those on which the
+// next may not lean have no kind.
+type leanable []entry
+
+// file returns a file on which the next checkpoint may lean; none has no kind.
+func (l leanable) file(path string) (none entry) {
+	if len(l) == 0 {
+		return none
+	}
+	below := l[1:] // the root, which may compare to the others in any way
+	i, ok := slices.BinarySearchFunc(below, path, func(e entry, path string) int { return cmp.Compare(e.path, path) })
+	if !ok || below[i].kind != kindFile {
+		return none
+	}
+	return below[i]
 }
 
 // scan lists the tree at source. Files whose ident, size and time are those of
-// prev keep its extents; the others are returned to be read. still has every
+// prev keep its extents; the others are returned to be read, in the order of their
+// paths. still has every
 // directory looked at once more: what is moved from one that is not listed yet into
 // one that is would be in neither.
-func scan(ctx context.Context, source string, now time.Time, prev map[string]entry, still bool) (entries []entry, todo []content, left forestall.LeftOut, err error) {
+func scan(ctx context.Context, source string, now time.Time, prev leanable, still bool) (entries []entry, todo []content, left forestall.LeftOut, err error) {
 	trust := trustIn(source)
-	var infos []fs.FileInfo
+	var dirs []content
 	err = filepath.WalkDir(source, func(p string, de fs.DirEntry, err error) error {
 		if cerr := ctx.Err(); cerr != nil {
 			return cerr
@@ -49,10 +84,22 @@ func scan(ctx context.Context, source string, now time.Time, prev map[string]ent
 		if err != nil {
 			return err
 		}
-		if e.kind == kindFile {
+		switch {
+		case e.kind == kindDir && still:
+			dirs = append(dirs, content{path: p, seen: seenAs(fi)})
+		case e.kind == kindFile:
 			e.ident = trust.ident(fi, now)
+			if e.size == 0 {
+				break
+			}
+			old := prev.file(e.path)
+			if e.ident != (ident{}) && old.ident == e.ident && old.size == e.size && old.mtime == e.mtime {
+				e.extents = old.extents
+			} else {
+				todo = append(todo, content{entry: len(entries), path: p, seen: seenAs(fi), base: old.extents})
+			}
 		}
-		entries, infos = append(entries, e), append(infos, fi)
+		entries = append(entries, e)
 		return nil
 	})
 	if errors.Is(err, fs.ErrNotExist) && len(entries) > 0 {
@@ -61,35 +108,27 @@ func scan(ctx context.Context, source string, now time.Time, prev map[string]ent
 	if err != nil {
 		return nil, nil, left, fmt.Errorf("scan state: %w", err)
 	}
+	for _, c := range dirs {
+		if fi, err := os.Lstat(c.path); err != nil || !c.seen.unchanged(fi) {
+			return nil, nil, left, fmt.Errorf("%w: names in %s came or went; freeze the workload", ErrChanged, c.path)
+		}
+	}
+	sortEntries(entries, todo)
+	return entries, todo, left, nil
+}
+
+// sortEntries brings entries and the files to be read into the order of their
+// paths, every path after the root's, whatever '.' compares to.
+func sortEntries(entries []entry, todo []content) {
+	slices.SortFunc(todo, func(a, b content) int { return cmp.Compare(entries[a.entry].path, entries[b.entry].path) })
+	slices.SortFunc(entries[1:], func(a, b entry) int { return cmp.Compare(a.path, b.path) })
+	n := 0
 	for i, e := range entries {
-		if !still || e.kind != kindDir {
-			continue
-		}
-		path := filepath.Join(source, filepath.FromSlash(e.path))
-		if fi, err := os.Lstat(path); err != nil || !(content{info: infos[i]}).unchanged(fi) {
-			return nil, nil, left, fmt.Errorf("%w: names in %s came or went; freeze the workload", ErrChanged, path)
+		if e.kind == kindFile && e.size > 0 && len(e.extents) == 0 { // the next that is to be read
+			todo[n].entry = i
+			n++
 		}
 	}
-	order := make([]int, len(entries))
-	for i := range order {
-		order[i] = i
-	}
-	// Every path after the root's, whatever '.' compares to.
-	slices.SortFunc(order[1:], func(i, j int) int { return cmp.Compare(entries[i].path, entries[j].path) })
-	sorted := make([]entry, len(entries))
-	for i, from := range order {
-		e := entries[from]
-		if e.kind == kindFile && e.size > 0 {
-			old, ok := prev[e.path]
-			if ok && e.ident != (ident{}) && old.ident == e.ident && old.size == e.size && old.mtime == e.mtime {
-				e.extents = old.extents
-			} else {
-				todo = append(todo, content{entry: i, path: filepath.Join(source, filepath.FromSlash(e.path)), info: infos[from], base: old.extents})
-			}
-		}
-		sorted[i] = e
-	}
-	return sorted, todo, left, nil
 }
 
 // special names what a checkpoint cannot hold and the workload makes anew; ""
@@ -146,12 +185,6 @@ func newEntry(source, p string, fi fs.FileInfo) (e entry, err error) {
 	}
 	e.mode, e.mtime = unixMode(fi.Mode()), fi.ModTime().UnixNano()
 	return e, nil
-}
-
-// unchanged reports whether fi shows the file as the scan saw it.
-func (c content) unchanged(fi fs.FileInfo) bool {
-	return c.info == nil || fi.Mode() == c.info.Mode() && fi.Size() == c.info.Size() &&
-		fi.ModTime().Equal(c.info.ModTime()) && identOf(fi) == identOf(c.info)
 }
 
 // The permission bits of stat(2) and of package fs.

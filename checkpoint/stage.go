@@ -23,8 +23,8 @@ type Staged struct {
 	s      Snapshot
 	plan   *plan
 	source string
-	prev   map[string]entry // files of the previous checkpoint on which this one may lean
-	known  map[string]sums  // of their pages
+	prev   leanable        // files of the previous checkpoint on which this one may lean
+	known  map[string]sums // of their pages
 	trust  trust
 	dir    string
 	clones bool // the file system shares blocks between the source and dir
@@ -102,7 +102,7 @@ func (s *Staged) precopy(ctx context.Context) error {
 		}
 		var todo []*aside
 		for i := range s.plan.todo {
-			if a := s.asideOf(&s.plan.todo[i]); a != nil && !a.still(s.plan.todo[i].info) {
+			if a := s.asideOf(&s.plan.todo[i]); a != nil && !a.still(s.plan.todo[i].seen) {
 				todo = append(todo, a)
 			}
 		}
@@ -177,8 +177,8 @@ func (s *Staged) copyAside(ctx context.Context) error {
 			files = append(files, c)
 		} else if c.aside = s.asideOf(c); c.aside == nil {
 			files = append(files, c)
-		} else if !c.aside.still(c.info) {
-			c.aside.info = c.info
+		} else if !c.aside.still(c.seen) {
+			c.aside.seen = c.seen
 			pages = append(pages, c.aside)
 		}
 	}
@@ -197,7 +197,7 @@ func (s *Staged) copyAside(ctx context.Context) error {
 		if err := files[i].copyTo(names[i], s.d.clone); err != nil {
 			return err
 		}
-		files[i].path, files[i].info = names[i], nil
+		files[i].path, files[i].seen = names[i], seen{}
 		return nil
 	})
 }
@@ -235,7 +235,7 @@ func (s *Staged) save(ctx context.Context) (cp forestall.Checkpoint, err error) 
 			}
 		}
 		if c.aside != nil {
-			c.path, c.info, c.aside.saved = c.aside.path, nil, true
+			c.path, c.seen, c.aside.saved = c.aside.path, seen{}, true
 			if s.inPlace(c.aside) {
 				if err := s.savePages(ctx, c); err != nil {
 					return cp, err
@@ -270,7 +270,7 @@ func (s *Staged) sums() map[string]sums {
 
 // unread reports whether the entry has what the previous checkpoint has.
 func (s *Staged) unread(e entry) bool {
-	was := s.prev[e.path]
+	was := s.prev.file(e.path)
 	return len(was.extents) > 0 && len(e.extents) > 0 && &was.extents[0] == &e.extents[0]
 }
 

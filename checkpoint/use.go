@@ -22,17 +22,33 @@ type place struct {
 // usesOf lists the chunks of the files among entries in the order of their
 // first use.
 func usesOf(entries []entry) (uses []use) {
-	index := make(map[hash]int)
+	index := make(map[hash]int32)
+	total := 0
+	for _, e := range entries {
+		total += len(e.extents)
+		for _, x := range e.extents {
+			if _, ok := index[x.hash]; !ok {
+				index[x.hash] = int32(len(uses))
+				uses = append(uses, use{ref: x.ref})
+			}
+		}
+	}
+	// All places in one piece of memory, those of each chunk one after another.
+	count := make([]int32, len(uses))
+	for _, e := range entries {
+		for _, x := range e.extents {
+			count[index[x.hash]]++
+		}
+	}
+	places := make([]place, total)
+	for i, n := range count {
+		uses[i].places, places = places[:0:n], places[n:]
+	}
 	for i, e := range entries {
 		var at int64
 		for _, x := range e.extents {
-			u, ok := index[x.hash]
-			if !ok {
-				u = len(uses)
-				index[x.hash] = u
-				uses = append(uses, use{ref: x.ref})
-			}
-			uses[u].places = append(uses[u].places, place{i, at, x.offset, x.length})
+			u := &uses[index[x.hash]]
+			u.places = append(u.places, place{i, at, x.offset, x.length})
 			at += int64(x.length)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/stratoswarm/forestall/internal/parallel"
@@ -18,13 +19,13 @@ func (d *Dir) Verify(ctx context.Context, id string) error {
 		return err
 	}
 	defer unpin()
-	file := make(map[hash]string)
-	for _, e := range m.entries {
-		for _, x := range e.extents {
-			if _, ok := file[x.hash]; !ok {
-				file[x.hash] = e.path
+	file := func(h hash) string {
+		for _, e := range m.entries {
+			if slices.ContainsFunc(e.extents, func(x extent) bool { return x.hash == h }) {
+				return e.path
 			}
 		}
+		return ""
 	}
 	var (
 		mu  sync.Mutex
@@ -44,7 +45,7 @@ func (d *Dir) Verify(ctx context.Context, id string) error {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if bad = append(bad, fmt.Errorf("file %q: %w", file[hashes[i]], err)); len(bad) < 8 {
+		if bad = append(bad, fmt.Errorf("file %q: %w", file(hashes[i]), err)); len(bad) < 8 {
 			return nil
 		}
 		return errors.Join(bad...)
