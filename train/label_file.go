@@ -31,6 +31,9 @@ var failureKinds = []forestall.FailureKind{
 // the list, from 1.
 func ReadIncidents(r io.Reader) ([]forestall.Incident, error) {
 	text := bufio.NewReader(r)
+	if mark, err := text.Peek(len(byteOrderMark)); err == nil && string(mark) == byteOrderMark {
+		_, _ = text.Discard(len(mark)) // as spreadsheets write it in front of UTF-8
+	}
 	if first, err := text.Peek(1); err == nil && first[0] == '[' {
 		return incidentList(text)
 	}
@@ -65,8 +68,23 @@ func ReadIncidents(r io.Reader) ([]forestall.Incident, error) {
 	}
 }
 
+const byteOrderMark = "\ufeff"
+
+// oneList decodes a list in JSON, which nothing may follow: of two lists in one file
+// the second would be lost.
+func oneList(r io.Reader, list any) error {
+	d := json.NewDecoder(r)
+	if err := d.Decode(list); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("something follows the list, at byte %d", d.InputOffset())
+	}
+	return nil
+}
+
 func incidentList(r io.Reader) (incidents []forestall.Incident, err error) {
-	if err := json.NewDecoder(r).Decode(&incidents); err != nil {
+	if err := oneList(r, &incidents); err != nil {
 		return nil, fmt.Errorf("read incidents: %w", err)
 	}
 	for i := range incidents {
@@ -86,7 +104,7 @@ func incidentList(r io.Reader) (incidents []forestall.Incident, err error) {
 // nothing; they are left out.
 func ReadInterventions(r io.Reader) (done []forestall.Intervention, err error) {
 	var all []forestall.Migration
-	if err := json.NewDecoder(r).Decode(&all); err != nil {
+	if err := oneList(r, &all); err != nil {
 		return nil, fmt.Errorf("read interventions: %w; a list as `forestall migrations --json` prints it is needed", err)
 	}
 	for i := range all {

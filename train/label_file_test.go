@@ -69,6 +69,7 @@ func TestReadIncidentsErrors(t *testing.T) {
 		{"end before start", head + "node/a,2026-01-01T00:00:00Z,2025-01-01T00:00:00Z,node_crash\n", []string{"(end)", "start"}},
 		{"kind", head + "node/a,2026-01-01T00:00:00Z,,\nnode/b,2026-01-01T00:00:00Z,,fire\n", []string{"line 2", "(kind)", "gpu_failure"}},
 		{"quote", head + "node/a,\"2026,,\n", []string{"line 2"}},
+		{"two lists", "[]\n[]\n", []string{"read incidents: something follows the list, at byte 4"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -76,6 +77,17 @@ func TestReadIncidentsErrors(t *testing.T) {
 			_, err := train.ReadIncidents(strings.NewReader(tt.file))
 			mustMention(t, err, tt.mentions...)
 		})
+	}
+}
+
+// A byte order mark, as spreadsheets write it, is none of a header or a list.
+func TestReadIncidentsMark(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"component,start,end,kind\r\nnode/a,2026-01-01T00:00:00Z,,node_crash\r\n", `[{"component":"node/a","kind":"node_crash","start":"2026-01-01T00:00:00Z"}]`} {
+		got, err := train.ReadIncidents(strings.NewReader("\ufeff" + text))
+		if err != nil || len(got) != 1 || got[0].Component != forestall.Node("a") {
+			t.Errorf("%v, %v", got, err)
+		}
 	}
 }
 
@@ -158,6 +170,9 @@ func TestReadInterventions(t *testing.T) {
 	want := []forestall.Intervention{{Decision: "1", Component: forestall.GPU("n3", 0), Action: forestall.ActionMigrate, Time: time.Date(2026, 1, 31, 12, 0, 5, 0, time.UTC)}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if _, err := train.ReadInterventions(strings.NewReader(text + text)); err == nil || !strings.Contains(err.Error(), "something follows the list") {
+		t.Errorf("two lists: %v", err)
 	}
 	if _, err := train.ReadInterventions(strings.NewReader("component,time")); err == nil || !strings.Contains(err.Error(), "forestall migrations --json") {
 		t.Errorf("no JSON: %v", err)
