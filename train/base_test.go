@@ -158,6 +158,16 @@ func TestContinueRefuses(t *testing.T) {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
+	// From scores that no gradient can follow nothing is learnt.
+	l2 := mustTrain(t, s.dataset(t, Spec{Objective: L2}), p)
+	for i := range l2.Trees[0].Leaves {
+		l2.Trees[0].Leaves[i].Value = -1e30
+	}
+	base = mustBase(t, mustText(t, l2))
+	if err := read("f0,f1,f2,y\n1,2,3,0\n2,3,4,1\n", Spec{Objective: L2}); err == nil || !strings.HasSuffix(err.Error(), "t.csv: row 1: the model to go on from says -1e+30; from at most 1e+18 either way more can be learnt") {
+		t.Errorf("error %v", err)
+	}
+	base = mustBase(t, text)
 	// The table's order does not matter, only the names.
 	if err := read("z,f2,y,f1,f0\n1,2,0,3,4\n1,2,1,3,4\n", Spec{Objective: Binary, Drop: []string{"z"}}); err != nil {
 		t.Error(err)

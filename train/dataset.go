@@ -177,6 +177,9 @@ func (d *Dataset) setStart(first, rows int, column func(f int) []float64) error 
 		if d.start[first+i], err = d.spec.Base.ensemble.Raw(row); err != nil {
 			return err
 		}
+		if v := d.start[first+i]; d.spec.Objective == L2 && math.Abs(v) > maxLabel {
+			return fmt.Errorf("row %d: the model to go on from says %v; from at most %v either way more can be learnt", first+i+1, v, maxLabel)
+		}
 	}
 	return nil
 }

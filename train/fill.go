@@ -56,7 +56,10 @@ func (d *Dataset) fill(ctx context.Context, path string) error {
 				return changed
 			}
 			seen.Add(int64(b.Rows))
-			return d.put(b.First, b.Rows, b.Column)
+			if err := d.put(b.First, b.Rows, b.Column); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			return nil
 		},
 	})
 	if err == nil && int(seen.Load()) != d.rows {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/stratoswarm/forestall/train/table"
@@ -95,7 +96,7 @@ func readDataset(ctx context.Context, path string, spec Spec, sample int) (*Data
 		return nil, err
 	}
 	if err := s.fill(d); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	d.digest, err = t.Digest()
 	return d, err
@@ -186,13 +187,19 @@ func (s *Spec) features(t *table.Table) ([]string, error) {
 	return features, nil
 }
 
-// dropFlag returns the flag that leaves columns out.
+// dropFlag returns the flag that leaves columns out, as a shell takes it.
 func dropFlag(columns ...string) string {
-	var flag []string
+	var names []string
 	for _, name := range columns {
-		flag = append(flag, strings.ReplaceAll(name, ",", `\,`))
+		names = append(names, strings.ReplaceAll(name, ",", `\,`))
 	}
-	return "--drop " + strings.Join(flag, ",")
+	list := strings.Join(names, ",")
+	if strings.ContainsFunc(list, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-+.,:/@%", r)
+	}) {
+		list = "'" + strings.ReplaceAll(list, "'", `'\''`) + "'"
+	}
+	return "--drop " + list
 }
 
 // columns returns what is read of a row: the features, the label, the weight.

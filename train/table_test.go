@@ -33,7 +33,7 @@ var badTables = []struct {
 	{"cut off in a row", "a,b,y\n1,2,0\n1,2,1\n3", Spec{}, ": line 4: the row has 1 cells, the header has 3"},
 	{"quote never closed", "a,b,y\n1,2,0\n1,5\" pipe,1\n1,2,0\n", Spec{Drop: []string{"b"}}, `: line 3, column 3 (y): "1\n1" goes over the end of a line; is a quote never closed?`},
 	{"quote never closed at the end", "a,y,b\n1,1,2\n1,0,5\" pipe\n1,1,2\n", Spec{Drop: []string{"b"}}, ": line 3: the row has 5 cells in 2 lines, the header has 3; is a quote never closed?"},
-	{"name with a comma", "\"a,b\",y\nwarm,1\n", Spec{}, `: line 2, column 1 (a,b): "warm" is not a number; missing is an empty cell, NA or nan. If it is no feature, leave it out with --drop a\,b`},
+	{"name with a comma", "\"a,b\",y\nwarm,1\n", Spec{}, `: line 2, column 1 (a,b): "warm" is not a number; missing is an empty cell, NA or nan. If it is no feature, leave it out with --drop 'a\,b'`},
 	{"label no number", "a,y\n1,0\n2,yes\n", Spec{}, `: line 3, column 2 (y): "yes" is not a number; missing is an empty cell, NA or nan. Write the label as 0 or 1`},
 	{"label to predict no number", "a,y\n1,0\n2,yes\n", Spec{Objective: L2}, `: line 3, column 2 (y): "yes" is not a number; missing is an empty cell, NA or nan`},
 	{"weight no number", "a,w,y\n1,1,0\n2,heavy,1\n", Spec{Weight: "w"}, `: line 3, column 2 (w): "heavy" is not a number; missing is an empty cell, NA or nan`},

@@ -176,7 +176,10 @@ func (t *Table) Missing(column string) error {
 			hint = fmt.Sprintf(". Are its cells separated by %q? Write commas", t.columns[0][i])
 		}
 	}
-	return t.Errorf("column %q is missing; the file has %s%s", column, quoted(t.columns), hint)
+	if slices.ContainsFunc(t.columns, func(name string) bool { return strings.ContainsRune(name, '\r') }) {
+		hint = ". Do its lines end with carriage returns alone? Write line feeds"
+	}
+	return t.Errorf("column %.200q is missing; the file has %s%s", column, quoted(t.columns), hint)
 }
 
 // Select says which columns [Table.Read] reads, in which order. Other columns
@@ -270,7 +273,9 @@ func quoted(names []string) string {
 	}
 	names = slices.Clone(names)
 	for i, name := range names {
-		if strings.ContainsFunc(name, func(r rune) bool { return r == ',' || !strconv.IsPrint(r) || r == utf8.RuneError }) {
+		if r := []rune(name); len(r) > 100 {
+			names[i] = strconv.Quote(string(r[:100])) + "…"
+		} else if strings.ContainsFunc(name, func(r rune) bool { return r == ',' || !strconv.IsPrint(r) || r == utf8.RuneError }) {
 			names[i] = strconv.Quote(name)
 		}
 	}
