@@ -247,7 +247,7 @@ func (b *backtested) lead(a train.Alarm) time.Duration {
 // trainedOn reports whether the model has seen some of the telemetry.
 func (b *backtested) trainedOn() bool {
 	t := b.model.Card.Training
-	return !t.To.IsZero() && t.From.Before(b.replay.to) && !t.To.Before(b.replay.begin)
+	return !t.To.IsZero() && t.From.Before(b.replay.to) && t.To.After(b.replay.begin)
 }
 
 // price is what acting on the alarms of a line would have cost and saved, in
