@@ -35,6 +35,19 @@ type Parcel struct {
 	Release func()
 }
 
+// ReadHeader returns what a manifest file says of its checkpoint, whoever has its
+// keys; its tree is not looked at.
+func ReadHeader(id string, manifest []byte) (forestall.Checkpoint, error) {
+	if manifestID(manifest) != id {
+		return forestall.Checkpoint{}, corrupt("manifest "+id, "the content is not what the name says")
+	}
+	h, _, err := decodeHeader(manifest)
+	if err != nil {
+		return forestall.Checkpoint{}, corrupt("manifest "+id, "%v", err)
+	}
+	return h.checkpoint(id), nil
+}
+
 // Close ends the use of the parcel.
 func (p *Parcel) Close() {
 	if p.Release != nil {

@@ -224,15 +224,12 @@ func (c client) open(ctx context.Context, p Peer, id string) (*Parcel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if manifestID(raw) != id {
-		return nil, corrupt("manifest "+id, "the content is not what the name says")
-	}
-	h, _, err := decodeHeader(raw)
+	cp, err := ReadHeader(id, raw)
 	if err != nil {
-		return nil, corrupt("manifest "+id, "%v", err)
+		return nil, err
 	}
 	return &Parcel{
-		Checkpoint: h.checkpoint(id),
+		Checkpoint: cp,
 		Manifest:   raw,
 		Fetch: func(ctx context.Context, chunks []Hash, deliver func(Hash, []byte) error) error {
 			return parallel.Do(ctx, pushWorkers, len(chunks), func(ctx context.Context, i int) error {

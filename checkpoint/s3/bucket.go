@@ -200,18 +200,31 @@ func (b *bucket) modified(ctx context.Context, key string) (time.Time, error) {
 	return info.LastModified, b.explain("look at", b.prefix+key, err)
 }
 
-// list visits the keys below dir, which ends in a slash: their names without it.
+// pageOfList is how many keys a service gives at once.
+const pageOfList = 1000
+
+// list visits the keys below dir, which ends in a slash: their names without it. Of a
+// service that says after a full page that there is no more it asks whether that is so.
 func (b *bucket) list(ctx context.Context, dir string, visit func(name string, size int64)) error {
 	ctx, more, cancel := b.awaiting(ctx)
 	defer cancel() // ends the listing that an error cuts off
-	for o := range b.client.ListObjects(ctx, b.name, minio.ListObjectsOptions{Prefix: b.prefix + dir, Recursive: true}) {
-		if o.Err != nil {
-			return b.explain("list", b.prefix+dir, cmp.Or(ended(ctx), o.Err))
+	for last := ""; ; {
+		n, from := 0, last
+		for o := range b.client.ListObjects(ctx, b.name, minio.ListObjectsOptions{Prefix: b.prefix + dir, Recursive: true, StartAfter: last}) {
+			if o.Err != nil {
+				return b.explain("list", b.prefix+dir, cmp.Or(ended(ctx), o.Err))
+			}
+			more(0)
+			if from != "" && o.Key <= from {
+				break // it does not know where to go on
+			}
+			n, last = n+1, max(last, o.Key)
+			visit(o.Key[min(len(o.Key), len(b.prefix+dir)):], o.Size)
 		}
-		more(0)
-		visit(o.Key[min(len(o.Key), len(b.prefix+dir)):], o.Size)
+		if err := context.Cause(ctx); err != nil || n == 0 || n%pageOfList > 0 {
+			return err
+		}
 	}
-	return context.Cause(ctx)
 }
 
 // remove deletes an object; one that is not there is removed already.

@@ -59,7 +59,7 @@ func (b *bucket) explain(doing, key string, err error) error {
 		return wrap(ErrDenied, "the service does not know the access key; is it this service's?")
 	case "SignatureDoesNotMatch":
 		return wrap(ErrDenied, "the secret key does not belong to the access key")
-	case "ExpiredToken", "InvalidToken":
+	case "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
 		return wrap(ErrDenied, "the session token has expired or is wrong; get a new one")
 	case "AccessDenied", "AllAccessDisabled":
 		return wrap(ErrDenied, "the key needs GetObject, PutObject, DeleteObject, AbortMultipartUpload, ListMultipartUploadParts, ListBucket and ListBucketMultipartUploads here")

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/stratoswarm/forestall"
+	"github.com/stratoswarm/forestall/checkpoint"
 	"github.com/stratoswarm/forestall/internal/parallel"
 )
 
@@ -68,7 +71,8 @@ type Collected struct {
 // and what a former GC has marked at least the grace period ago, and is garbage
 // still, is removed. A Put does not rely on what is marked, and takes at most
 // half the period; so what it relies on is not removed under it. Of two GCs at
-// once one gives up. Nothing is removed while a catalog or record cannot be read.
+// once one gives up. Nothing is removed while a catalog or record cannot be read, or
+// when a catalog is found that the service did not list.
 func (s *Store) GC(ctx context.Context) (Collected, error) {
 	done, err := s.collect(ctx)
 	if err != nil {
@@ -110,10 +114,14 @@ func (s *Store) collect(ctx context.Context) (done Collected, err error) {
 		}
 		now = now.Add(began.Sub(s.cfg.Now())) // when the catalogs had not been read yet
 	}
-	for _, key := range slices.Sorted(maps.Keys(next.Marked)) {
-		if since := next.Marked[key]; since.IsZero() || now.Sub(since) < s.cfg.Grace {
-			continue
-		}
+	due := slices.DeleteFunc(slices.Sorted(maps.Keys(next.Marked)), func(key string) bool {
+		since := next.Marked[key]
+		return since.IsZero() || now.Sub(since) < s.cfg.Grace
+	})
+	if err := s.unlisted(ctx, due); err != nil {
+		return done, err
+	}
+	for _, key := range due {
 		if err := s.bucket.remove(ctx, key); err != nil {
 			return done, err
 		}
@@ -126,6 +134,43 @@ func (s *Store) collect(ctx context.Context) (done Collected, err error) {
 	}
 	done.Aborted, err = s.bucket.abandoned(ctx, packDir, now.Add(-s.cfg.Grace))
 	return done, err
+}
+
+// unlisted asks the workloads of the records that are to be removed whether they do
+// without: the service may have left a catalog out when it was asked for all.
+func (s *Store) unlisted(ctx context.Context, keys []string) error {
+	catalogs := make(map[string]*catalog)
+	for _, key := range keys {
+		name, ok := strings.CutPrefix(key, recordDir)
+		if !ok {
+			continue
+		}
+		var of forestall.Checkpoint
+		_, err := s.bucket.get(ctx, key, maxObject, func(b []byte) error {
+			r, manifest, err := openRecord(b)
+			if err == nil {
+				of, err = checkpoint.ReadHeader(r.ID, manifest)
+			}
+			return err
+		})
+		if errors.Is(err, errNoObject) || errors.Is(err, errDamaged) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		c := catalogs[of.Workload]
+		if c == nil {
+			if c, _, err = s.loadCatalog(ctx, of.Workload); err != nil {
+				return err
+			}
+			catalogs[of.Workload] = c
+		}
+		if slices.ContainsFunc(c.Checkpoints, func(e entry) bool { return e.Record == name }) {
+			return fmt.Errorf("the service left the catalog of %q out when it listed all: nothing is removed, what it lists cannot be relied on", of.Workload)
+		}
+	}
+	return nil
 }
 
 // Garbage counts what a GC would find, and changes nothing.
