@@ -302,3 +302,24 @@ func TestBagErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestBagLeavesNothing: a half-life that only the newest rows survive, and a sample
+// without a row, say so.
+func TestBagLeavesNothing(t *testing.T) {
+	d, err := NewDataset([]string{"x"}, [][]float64{{1, 2, 3, 4}}, []float64{0, 0, 1, 1}, nil, Spec{Objective: Binary})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		bag  Bag
+		want string
+	}{
+		{Bag{HalfLife: 1e-9}, "1 of the 1 rows that the half-life"},
+		{Bag{Negatives: 1e-6}, "2 of the 2 rows that the half-life"},
+	} {
+		_, err := c.bag.Train(t.Context(), d, nil, Keys{Time: []float64{1, 2, 3, 4}}, DefaultParams(), nil)
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) || !strings.Contains(err.Error(), "both classes are needed") {
+			t.Errorf("%+v: error %v", c.bag, err)
+		}
+	}
+}

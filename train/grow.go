@@ -26,6 +26,8 @@ type grower struct {
 	nodes  []branch
 
 	free    []histogram // not in use
+	made    int         // in all
+	most    int         // in use between splits, at most
 	partial []histogram // of each goroutine but the first that has summed; zero between sums
 	used    []bool      // which of partial took part in a sum
 	found   [2][]split  // the best split of each word, of the two new leaves
@@ -41,7 +43,7 @@ type leaf struct {
 	output     float64 // before shrinkage
 	bounds     bounds
 	parent     int       // its branch; -1: it is the root
-	hist       histogram // nil: it will not be split
+	hist       histogram // nil: it will not be split, or is summed again then
 	best       split
 	refused    []int // features whose best split leaves too few rows on a side
 }
@@ -54,6 +56,11 @@ type branch struct {
 	table       *[256]uint8 // of goesLeft
 	left, right int         // a branch, or leaf ^i
 }
+
+// histogramBytes is how much memory the histograms of a tree's leaves may take. Of very
+// many leaves over very many features those that promise least are summed again when
+// they are split after all. The sums are exact, and so the same.
+const histogramBytes = 1 << 30
 
 var unbounded = bounds{math.Inf(-1), math.Inf(1)}
 
@@ -68,6 +75,7 @@ func newGrower(d *Dataset, p *Params) *grower {
 		leaves:   make([]leaf, 0, p.Leaves),
 		partial:  make([]histogram, n),
 		used:     make([]bool, n),
+		most:     max(2, histogramBytes/(8*wordBins*d.width)),
 	}
 	for f, name := range d.features {
 		g.search.monotone[f] = int8(p.Monotone[name])
@@ -119,9 +127,7 @@ func (g *grower) scale(gr *gradients) {
 
 // plant sums the root and searches it.
 func (g *grower) plant(root *leaf) {
-	root.hist = g.histogram()
-	g.sum(root)
-	parallel(g.threads, g.d.width, func(_, w int) { g.merge(root.hist, w) })
+	g.sumWhole(root, g.histogram())
 	for _, v := range root.hist.feature(0) {
 		root.sum += v
 	}
@@ -183,8 +189,15 @@ func (g *grower) search2(parent histogram, left, right *leaf) {
 		small, large = large, small
 	}
 	if len(g.leaves) == g.p.Leaves || !g.splittable(large) {
-		g.free = append(g.free, parent) // neither will be split
+		if parent != nil {
+			g.free = append(g.free, parent) // neither will be split
+		}
 		return
+	}
+	whole := parent != nil
+	if !whole {
+		parent = g.histogram()
+		g.sumWhole(large, parent)
 	}
 	small.hist, large.hist = g.histogram(), parent
 	g.sum(small)
@@ -198,7 +211,9 @@ func (g *grower) search2(parent histogram, left, right *leaf) {
 	}
 	parallel(g.threads, g.d.width, func(_, w int) {
 		g.merge(small.hist, w)
-		large.hist.subtract(small.hist, w)
+		if whole {
+			large.hist.subtract(small.hist, w)
+		}
 		for i, l := range both {
 			g.found[i][w] = g.searchWord(l, &of[i], w)
 		}
@@ -209,6 +224,28 @@ func (g *grower) search2(parent histogram, left, right *leaf) {
 	if len(both) == 1 {
 		g.release(small)
 	}
+	g.makeRoom()
+}
+
+// makeRoom lets go of the histograms of the leaves that promise least while there are
+// too many.
+func (g *grower) makeRoom() {
+	for g.made-len(g.free) > g.most {
+		var least *leaf
+		for i := range g.leaves {
+			if l := &g.leaves[i]; l.hist != nil && (least == nil || l.best.gain < least.best.gain) {
+				least = l
+			}
+		}
+		g.release(least)
+	}
+}
+
+// sumWhole sums the rows of a leaf to an empty histogram, which becomes the leaf's.
+func (g *grower) sumWhole(l *leaf, h histogram) {
+	l.hist = h
+	g.sum(l)
+	parallel(g.threads, g.d.width, func(_, w int) { g.merge(h, w) })
 }
 
 // find finds the best split of one leaf.
@@ -217,6 +254,9 @@ func (g *grower) find(l *leaf) {
 	if !g.splittable(l) {
 		g.release(l)
 		return
+	}
+	if l.hist == nil {
+		g.sumWhole(l, g.histogram())
 	}
 	c := g.candidate(l)
 	parallel(g.threads, g.d.width, func(_, w int) { g.found[0][w] = g.searchWord(l, &c, w) })
@@ -266,6 +306,7 @@ func (g *grower) searchWord(l *leaf, c *candidate, w int) (best split) {
 func (g *grower) histogram() histogram {
 	n := len(g.free)
 	if n == 0 {
+		g.made++
 		return newHistogram(g.d)
 	}
 	h := g.free[n-1]

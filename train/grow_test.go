@@ -371,3 +371,30 @@ func TestCertainRows(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFewHistograms: a tree of more leaves than there is memory for histograms is the
+// same tree.
+func TestFewHistograms(t *testing.T) {
+	s := makeSynthetic(4000, 12, 31)
+	d := s.dataset(t, Spec{})
+	for _, threads := range []int{1, 3} {
+		p := DefaultParams()
+		p.Trees, p.Leaves, p.MinLeaf, p.MinHessian, p.Threads = 8, 63, 12, 0, threads
+		want := mustTrain(t, d, p)
+		b := newBooster(d, nil, nil, p)
+		b.grower.most = 2
+		for range p.Trees {
+			b.step()
+		}
+		b.finish()
+		if !bytes.Equal(mustText(t, want), mustText(t, b.result)) {
+			t.Errorf("%d threads: another model", threads)
+		}
+		if n := b.grower.made; n > 4 {
+			t.Errorf("%d threads: %d histograms", threads, n)
+		}
+		if n := want.Splits(); n < 8*50 {
+			t.Errorf("%d splits are too few for a test", n)
+		}
+	}
+}

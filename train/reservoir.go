@@ -167,9 +167,13 @@ func (s *sampler) fill(d *Dataset) error {
 
 // empty returns the error of features without a value, nil for none.
 func (s *sampler) empty(names []string) error {
-	var told []string
-	for _, name := range names {
+	const most = 100 // more than that nobody reads
+	told, drop := []string{}, dropFlag(names[:min(len(names), most)]...)
+	for _, name := range names[:min(len(names), most)] {
 		told = append(told, strconv.Quote(name))
+	}
+	if more := len(names) - most; more > 0 {
+		told, drop = append(told[:most-1], fmt.Sprintf("%s and %d more", told[most-1], more)), "--drop"
 	}
 	what := "columns " + strings.Join(told, ", ") + " are"
 	switch len(names) {
@@ -186,5 +190,5 @@ func (s *sampler) empty(names []string) error {
 	if len(names) > 1 {
 		leave = "them"
 	}
-	return fmt.Errorf("%s missing in %s; leave %s out with %s", what, in, leave, dropFlag(names...))
+	return fmt.Errorf("%s missing in %s; leave %s out with %s", what, in, leave, drop)
 }

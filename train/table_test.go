@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -61,6 +62,7 @@ var badTables = []struct {
 	{"weight negative", "a,w,y\n1,1,0\n2,-1,1\n", Spec{Weight: "w"}, ": line 3, column 2 (w): the weight is -1; it must be 0 or between 1e-18 and 1e+18"},
 	{"weight missing", "a,w,y\n1,1,0\n2,NA,1\n", Spec{Weight: "w"}, ": line 3, column 2 (w): the weight is missing; leave such rows out"},
 	{"features all missing", "a,b,c,y\n1,,,0\n2,NA,,1\n", Spec{}, `: columns "b", "c" are missing in every row; leave them out with --drop b,c`},
+	{"many features all missing", manyNames("n", 103, ",") + ",y\n" + strings.Repeat(",", 103) + "0\n" + strings.Repeat(",", 103) + "1\n", Spec{}, `: columns ` + manyNames(`"n`, 100, `", `) + `" and 3 more are missing in every row; leave them out with --drop`},
 	{"feature all missing", "a,b,y\n1,,0\n2,NA,1\n", Spec{}, `: column "b" is missing in every row; leave it out with --drop b`},
 	{"weights zero", "a,w,y\n1,0,0\n2,0,1\n", Spec{Weight: "w"}, ": column y: there are no rows with a weight above 0"},
 	{"positives without weight", "a,w,y\n1,1,0\n2,0,1\n", Spec{Weight: "w"}, ": column y: the label is 0 in every row with a weight above 0, so there is nothing to learn"},
@@ -131,4 +133,13 @@ func FuzzTable(f *testing.F) {
 			t.Errorf("%d scores for %d rows", len(r.Scores), d.Rows())
 		}
 	})
+}
+
+// manyNames returns names with numbers from 0.
+func manyNames(name string, n int, between string) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = name + strconv.Itoa(i)
+	}
+	return strings.Join(all, between)
 }

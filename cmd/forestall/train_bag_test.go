@@ -78,6 +78,7 @@ func TestTrainBagErrors(t *testing.T) {
 		{[]string{"--sample-negatives", "2"}, "--sample-negatives is 2; it must be between"},
 		{[]string{"--half-life", "3"}, "--half-life needs --time"},
 		{[]string{"--half-life=-3", "--time", "hour"}, "--half-life is -3"},
+		{[]string{"--horizon=-1h"}, "--horizon is -1h0m0s; it must not be negative"},
 		{[]string{"--calibrate", "out-of-bag"}, "needs --members"},
 		{[]string{"--calibrate", "out-of-bag:20%", "--members", "3", "--group", "unit"}, "so it needs --time"},
 		{[]string{"--calibrate", "out-of-bag:0%", "--members", "3", "--group", "unit"}, `"0%" is no share`},

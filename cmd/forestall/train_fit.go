@@ -45,6 +45,9 @@ func (c *trainCmd) check() (*train.Split, error) {
 	if c.Label == "" {
 		return nil, errors.New("--table needs --label, the column to predict")
 	}
+	if c.Horizon < 0 {
+		return nil, fmt.Errorf("--horizon is %v; it must not be negative", c.Horizon)
+	}
 	if err := settleSpans(c.TimeUnit, c.spans()...); err != nil {
 		return nil, err
 	}
