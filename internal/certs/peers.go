@@ -61,7 +61,7 @@ type Peers struct {
 // by them; that the certificate has expired is only logged, as a renewal mends it.
 func NewPeers(cfg PeersConfig) (*Peers, error) {
 	p := &Peers{cfg: cfg, open: map[*Conn]struct{}{}}
-	p.refusals = refusals{log: cfg.Logger, now: cfg.Now, said: map[string]time.Time{}}
+	p.refusals = refusals{log: cfg.Logger, now: cfg.Now, said: map[string]bool{}}
 	var err error
 	if p.source, err = Open(cfg.Files, p.fits, cfg.Logger); err != nil {
 		return nil, err
@@ -236,18 +236,20 @@ func (p *Peers) Client(ctx context.Context, raw net.Conn, node, protocol string)
 	return nil, fmt.Errorf("TLS with %s: %w", raw.RemoteAddr(), err)
 }
 
-// refusals logs what peers are refused for, each once a minute.
+// refusals logs what peers are refused for, each once a minute, and so many in a
+// minute: a stranger can make up as many as it likes.
 type refusals struct {
 	log *slog.Logger
 	now func() time.Time
 
-	mu   sync.Mutex
-	said map[string]time.Time
+	mu    sync.Mutex
+	began time.Time // of this minute
+	said  map[string]bool
 }
 
 const (
 	repeatRefusal = time.Minute
-	maxRefusals   = 1000 // that are remembered
+	maxRefusals   = 100
 )
 
 func (r *refusals) say(what string, remote net.Addr, node string, why error) {
@@ -257,16 +259,19 @@ func (r *refusals) say(what string, remote net.Addr, node string, why error) {
 	}
 	key, now := what+host+node+why.Error(), r.now()
 	r.mu.Lock()
-	last, known := r.said[key]
-	again := known && now.Sub(last) < repeatRefusal
-	if !again {
-		if len(r.said) >= maxRefusals {
-			clear(r.said)
-		}
-		r.said[key] = now
+	if now.Sub(r.began) >= repeatRefusal {
+		r.began = now
+		clear(r.said)
 	}
+	again := r.said[key] || len(r.said) > maxRefusals
+	r.said[key] = r.said[key] || !again
+	full := !again && len(r.said) > maxRefusals
 	r.mu.Unlock()
 	if again {
+		return
+	}
+	if full {
+		r.log.Warn("so many refusals that no more are told in this minute", "told", maxRefusals)
 		return
 	}
 	attrs := []any{"remote", remote.String(), "error", why}

@@ -5,12 +5,16 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,6 +157,38 @@ func TestPeersKnowEachOther(t *testing.T) {
 			}
 			await(t, "the refusal is in the server's log: "+tc.there, func() bool { return strings.Contains(server.log.String(), tc.there) })
 		})
+	}
+}
+
+// TestIntermediates: a certificate comes with those between it and the CA; without
+// them it is signed by nobody.
+func TestIntermediates(t *testing.T) {
+	root := certstest.NewCA(t, "root")
+	sub := root.Sub(t, "sub")
+	server := newNode(t, "n1", root.Write(t, t.TempDir(), []string{"n1"}))
+	server.serve(t, certs.Raft)
+	files := sub.Write(t, t.TempDir(), []string{"n2"}, root)
+	_, err := certs.NewPeers(certs.PeersConfig{Files: files, Self: "n2", Nodes: nodes, Now: time.Now, Logger: (&log{}).logger()})
+	if !errors.Is(err, certs.ErrUntrusted) {
+		t.Errorf("without the intermediate certificate: %v", err)
+	}
+	leaf, err := os.ReadFile(files.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certstest.Replace(t, files.Cert, append(leaf, certstest.PEM(sub)...))
+	client := newNode(t, "n2", files)
+	c, err := client.dial(t, server.address, "n1", certs.Raft)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := echo(c); err != nil {
+		t.Error(err)
+	}
+	who := certs.Who{Node: "n2", Uses: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	if found := files.Look(who, time.Now()); len(found) != 1 || found[0].Level != certs.OK {
+		t.Errorf("looked at: %v", found)
 	}
 }
 
@@ -349,21 +385,60 @@ func TestPlaintextIsTold(t *testing.T) {
 	}
 }
 
-// TestRefusalsAreNotRepeated: a node that tries all the time does not fill the log.
-func TestRefusalsAreNotRepeated(t *testing.T) {
+// TestRefusalsDoNotFillTheLog: a node that tries all the time is told of once a
+// minute, and a stranger who makes up a new certificate for each attempt not without
+// end, nor at length.
+func TestRefusalsDoNotFillTheLog(t *testing.T) {
 	ca := certstest.NewCA(t, "ours")
-	server := newNode(t, "n1", ca.Write(t, t.TempDir(), []string{"n1"}))
+	var ahead atomic.Int64
+	server := newNode(t, "n1", ca.Write(t, t.TempDir(), []string{"n1"}), func(c *certs.PeersConfig) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
 	server.serve(t, certs.HTTP)
-	for range 20 {
+	plain := func() {
 		c, err := net.Dial("tcp", server.address)
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer c.Close()
 		_, _ = c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
 		_, _ = io.ReadAll(c)
-		c.Close()
 	}
-	if n := strings.Count(server.log.String(), "a connection is refused"); n != 1 {
+	count := func() int { return strings.Count(server.log.String(), "it does not speak TLS") }
+	for range 20 {
+		plain()
+	}
+	if n := count(); n != 1 {
 		t.Errorf("said %d times:\n%s", n, server.log)
+	}
+	ahead.Store(int64(61 * time.Second))
+	plain()
+	if n := count(); n != 2 {
+		t.Errorf("said %d times after a minute", n)
+	}
+	other := certstest.NewCA(t, "theirs")
+	var names []string
+	for i := range 1000 {
+		names = append(names, fmt.Sprintf("name-%d", i))
+	}
+	for i := range 150 {
+		names[0] = fmt.Sprintf("stranger-%d", i)
+		cert, key := other.Issue(t, names)
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := tls.Dial("tcp", server.address, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{pair}, NextProtos: []string{certs.HTTP}})
+		if err == nil {
+			_, _ = io.ReadAll(c)
+			_ = c.Close()
+		}
+	}
+	text := server.log.String()
+	if n := strings.Count(text, "a connection is refused"); n != 101 { // and the one a minute before
+		t.Errorf("%d refusals are told", n)
+	}
+	if n := strings.Count(text, "no more are told in this minute"); n != 1 || len(text) > 150*1000 {
+		t.Errorf("that there are more is told %d times; the log has %d bytes", n, len(text))
 	}
 }

@@ -54,12 +54,18 @@ func Describe(c *x509.Certificate) string {
 	for _, ip := range c.IPAddresses {
 		names = append(names, ip.String())
 	}
-	said := fmt.Sprintf("the certificate of %q", c.Subject)
-	if len(names) > 0 {
-		said += " for " + strings.Join(names, ", ")
+	said := fmt.Sprintf("the certificate of %.100q", c.Subject.String())
+	if n := len(names); n > 0 {
+		said += " for " + strings.Join(names[:min(n, maxNames)], ", ")
+		if n > maxNames {
+			said += fmt.Sprintf(" and %d more names", n-maxNames)
+		}
 	}
-	return said + fmt.Sprintf(", issued by %q", c.Issuer)
+	return said + fmt.Sprintf(", issued by %.100q", c.Issuer.String())
 }
+
+// maxNames is how many names of a certificate are told.
+const maxNames = 8
 
 // named returns the first of the nodes that the certificate names.
 func named(c *x509.Certificate, nodes []string) (string, bool) {

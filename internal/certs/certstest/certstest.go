@@ -41,6 +41,17 @@ func NewCA(t testing.TB, name string, change ...func(*x509.Certificate)) *CA {
 	return c
 }
 
+// Sub makes a CA that this one has signed.
+func (c *CA) Sub(t testing.TB, name string) *CA {
+	t.Helper()
+	sub := &CA{}
+	_, sub.Cert, sub.key = sign(t, &x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: c.Cert.NotBefore, NotAfter: c.Cert.NotAfter,
+	}, c.Cert, c.key)
+	return sub
+}
+
 // PEM returns the certificates of CAs, one after the other.
 func PEM(all ...*CA) (b []byte) {
 	for _, c := range all {
