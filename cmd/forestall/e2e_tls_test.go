@@ -3,9 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,6 +98,43 @@ func (c *testCluster) awaitAllAlive() {
 	}
 }
 
+// nothingInTheClear looks at the ports of node i: none says anything to a program
+// without a certificate but that it wants one, and gossip's is not open for UDP.
+func (c *testCluster) nothingInTheClear(i int) {
+	c.t.Helper()
+	config, err := engine.LoadConfig(c.configs[i])
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_, at, _ := strings.Cut(config.Cluster.Nodes[i], "=")
+	_, text, err := net.SplitHostPort(at)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	first, err := strconv.Atoi(text)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for port := first; port < first+3; port++ {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		_, _ = conn.Write([]byte("POST /peer/order/stop HTTP/1.1\r\nHost: " + at + "\r\n\r\n"))
+		answer, _ := io.ReadAll(conn)
+		conn.Close()
+		if n := len(answer); n > 7 && !strings.Contains(string(answer), "mutual TLS only") { // an alert has 7 bytes
+			c.t.Errorf("port %d says %q in the clear", port, answer)
+		}
+	}
+	udp, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", first+2))
+	if err != nil {
+		c.t.Errorf("gossip is open for UDP: %v", err)
+		return
+	}
+	_ = udp.Close()
+}
+
 // TestE2ERotation replaces the certificates of three engines over mutual TLS, and
 // the CA, while they work: no workload is started anew, and checkpoints go on.
 func TestE2ERotation(t *testing.T) {
@@ -105,6 +146,7 @@ func TestE2ERotation(t *testing.T) {
 	before := awaitOn(c, 0, "all workloads with a checkpoint", (*api.Client).Workloads, settled)
 	c.awaitAllAlive()
 	for i := range c.engines {
+		c.nothingInTheClear(i)
 		if status, said := c.doctor(i); status != 0 || strings.Count(said, "its engine answers at") != 2 || !strings.Contains(said, "the certificate of \"CN="+demoNodeName(i)) {
 			t.Errorf("doctor on %s: status %d\n%s", demoNodeName(i), status, said)
 		}
