@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -294,4 +296,53 @@ func TestFetchLeavesASlowPeer(t *testing.T) {
 			closeDir(t, to)
 		}
 	})
+}
+
+// TestMadeUpFence: a peer that says to be fenced at an epoch that nobody was ever
+// granted neither stops the workload's checkpoints nor its starts; one that is fenced
+// does, and so does one of which it is not known.
+func TestMadeUpFence(t *testing.T) {
+	t.Parallel()
+	refuses := on("PUT", "/v1/", func(w http.ResponseWriter) { refuseAs(w, "stale_epoch", http.StatusConflict) })
+	fenced := func(at string) lie { return on("GET", "/v1/fences/", says(`{"epoch":`+at+`}`)) }
+	for _, c := range []struct {
+		name  string
+		lie   lie
+		known error // of what was granted
+		stale bool
+	}{
+		{"above all grants", either(fenced("18446744073709551615"), refuses), nil, false},
+		{"below what it refuses", either(fenced("1"), refuses), nil, false},
+		{"at a grant", either(fenced("9"), refuses), nil, true},
+		{"nobody knows", either(fenced("99"), refuses), errors.New("no leader"), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cl := newCluster(t, 3, func(cfg *ReplicatorConfig) {
+				cfg.Granted = func(_ context.Context, workload string, e forestall.Epoch) (bool, error) {
+					return workload == "w" && e <= 9, c.known
+				}
+			})
+			cp, _ := cl.save(t, 3)
+			cl.instead(func(node string, w http.ResponseWriter, r *http.Request) bool { return node == "n2" && c.lie(w, r) })
+			want := map[bool]error{true: forestall.ErrStaleEpoch}[c.stale]
+			replicas, err := cl.repls[0].Push(t.Context(), cp.ID)
+			if !errors.Is(err, want) || (err == nil) != (want == nil) || slices.Contains(replicas, "n2") {
+				t.Errorf("push: replicas %v, error %v; want %v", replicas, err, want)
+			}
+			cl.broken[2].Store(c.stale) // or a majority is there before n2 answers
+			acks, err := cl.repls[0].Fence(t.Context(), "w", 3)
+			if !errors.Is(err, want) || (err == nil) != (want == nil) {
+				t.Errorf("fence: acks %v, error %v; want %v", acks, err, want)
+			}
+			if e, err := cl.repls[0].Fenced(t.Context(), "w"); err != nil || !c.stale && e != 3 {
+				t.Errorf("fenced at %v, error %v", e, err)
+			}
+			if !c.stale {
+				await(t, "n2 is doubted", func() bool { d := cl.repls[0].Doubts(); return len(d) == 1 && d[0].Peer == "n2" })
+			} else if d := cl.repls[0].Doubts(); len(d) != 0 {
+				t.Errorf("doubts %+v", d)
+			}
+		})
+	}
 }

@@ -28,8 +28,12 @@ type ReplicatorConfig struct {
 	Self        Peer
 	Factor      int // replicas wanted, this node's included
 	Consistency Consistency
-	Geo         bool          // spread over zones
-	Zones       func() int    // in which known members are, failed ones and self included; nil: those that are alive
+	Geo         bool       // spread over zones
+	Zones       func() int // in which known members are, failed ones and self included; nil: those that are alive
+	// Granted reports whether the epoch, or a later one, was ever granted to the
+	// workload: a peer that claims to be fenced above that lies. An error: it is not
+	// known, and the peer is believed. nil: so is every peer.
+	Granted     func(ctx context.Context, workload string, e forestall.Epoch) (bool, error)
 	ClusterSize func() int    // known members, failed ones and self included; bounds the factor
 	Client      *http.Client  // with the cluster's TLS
 	Timeout     time.Duration // of one request that carries little; a push takes many
@@ -252,7 +256,7 @@ func (r *Replicator) pushToOneOf(ctx context.Context, p Peer, others *spares, cp
 func (r *Replicator) pushTo(ctx context.Context, p Peer, cp *Parcel) error {
 	end, err := r.turns.await(ctx, cp.Workload, p)
 	if err == nil {
-		err = r.client.push(ctx, p, cp)
+		err = r.stale(ctx, p, cp.Workload, cp.Epoch, r.client.push(ctx, p, cp))
 		end()
 	}
 	switch {
@@ -275,7 +279,7 @@ func (r *Replicator) Fence(ctx context.Context, workload string, e forestall.Epo
 		if p.Name == r.cfg.Self.Name {
 			return 0, r.local.Fence(ctx, workload, e)
 		}
-		return 0, r.client.fence(ctx, p, workload, e)
+		return 0, r.stale(ctx, p, workload, e, r.client.fence(ctx, p, workload, e))
 	})
 	for _, a := range got {
 		acks = append(acks, a.peer.Name)
@@ -293,7 +297,7 @@ func (r *Replicator) Fenced(ctx context.Context, workload string) (highest fores
 		if p.Name == r.cfg.Self.Name {
 			return r.local.Fenced(workload)
 		}
-		return r.client.fenced(ctx, p, workload)
+		return r.fencedAt(ctx, p, workload)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("ask for the fence of %s: %w", workload, err)
@@ -304,6 +308,33 @@ func (r *Replicator) Fenced(ctx context.Context, workload string) (highest fores
 	return highest, nil
 }
 
+// fencedAt asks a peer for the fence of a workload. One that was never granted is
+// an error.
+func (r *Replicator) fencedAt(ctx context.Context, p Peer, workload string) (forestall.Epoch, error) {
+	e, err := r.client.fenced(ctx, p, workload)
+	if err != nil || e == 0 || r.cfg.Granted == nil {
+		return e, err
+	}
+	if granted, gerr := r.cfg.Granted(ctx, workload, e); gerr == nil && !granted {
+		err = falsely("it says that %s is fenced at epoch %s, and the ledger knows of no such grant", workload, e)
+	}
+	return e, err
+}
+
+// stale looks, when a peer has refused an epoch as stale, whether that is so.
+func (r *Replicator) stale(ctx context.Context, p Peer, workload string, e forestall.Epoch, refused error) error {
+	if !errors.Is(refused, forestall.ErrStaleEpoch) || r.cfg.Granted == nil {
+		return refused
+	}
+	switch fence, err := r.fencedAt(ctx, p, workload); {
+	case errors.Is(err, errFalse):
+		return err
+	case err == nil && fence <= e:
+		return falsely("it refuses epoch %s of %s and says that the fence is %s", e, workload, fence)
+	}
+	return refused
+}
+
 func (r *Replicator) askGuardians(ctx context.Context, workload string, do func(context.Context, Peer) (forestall.Epoch, error)) ([]answer, error) {
 	if err := forestall.CheckName(workload); err != nil {
 		return nil, err
@@ -311,6 +342,9 @@ func (r *Replicator) askGuardians(ctx context.Context, workload string, do func(
 	guard := r.guardians(workload)
 	answers, err := r.ask(ctx, append(r.peers(), r.cfg.Self), func() {}, func(ctx context.Context, p Peer) answer {
 		e, err := do(ctx, p)
+		if errors.Is(err, errFalse) {
+			r.doubt(p, "", err)
+		}
 		return answer{p, e, err}
 	})
 	if err != nil {

@@ -39,6 +39,7 @@ func (e *Engine) openCheckpoints() (err error) {
 	rc.Self = e.checkpointPeer(member{name: e.name})
 	rc.Factor, rc.Consistency, rc.Geo = ft.ReplicationFactor, checkpoint.Consistency(ft.ConsistencyLevel), ft.GeoDistributed
 	rc.ClusterSize = func() int { return max(1, len(e.nodes)) }
+	rc.Granted = e.granted
 	rc.Zones = func() int { return len(e.zones()) }
 	rc.Client, rc.Now, rc.Logger, rc.Metrics = e.client, e.now, e.log, metrics
 	if e.replicas, err = checkpoint.NewReplicator(e.chunks, rc, e.checkpointPeers); err != nil {
@@ -67,6 +68,27 @@ func (e *Engine) openCheckpoints() (err error) {
 		FailureRate: e.failureRate,
 	})
 	return err
+}
+
+// granted reports whether an epoch of a workload, or a later one, was ever granted.
+// An error: this node's replica of the ledger is behind, and may only not know yet.
+func (e *Engine) granted(ctx context.Context, workload string, epoch forestall.Epoch) (bool, error) {
+	known := func() (yes bool) {
+		e.ledger.View(func(s *migrate.State) {
+			w := s.Workloads[workload]
+			yes = w != nil && w.Epoch >= epoch
+		})
+		return yes
+	}
+	if known() {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.timing.lease)
+	defer cancel()
+	if !e.caughtUp(ctx) {
+		return false, fmt.Errorf("whether epoch %s of %s was granted is not known: %w", epoch, workload, context.Cause(ctx))
+	}
+	return known(), nil
 }
 
 // checkpointTargets lists what runs here and may write checkpoints: not a run
