@@ -162,5 +162,5 @@ func (j *leftOut) tell(g *globals) {
 		fmt.Fprintf(g.out, "rmse %.5f.\n", rmse)
 		return
 	}
-	fmt.Fprintf(g.out, "ap %.5f, auc %.5f.\n", j.value["out_of_bag_ap"], j.value["out_of_bag_auc"])
+	fmt.Fprintf(g.out, "ap %s, auc %s.\n", figure(j.value["out_of_bag_ap"], "%.5f"), figure(j.value["out_of_bag_auc"], "%.5f"))
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,5 +95,33 @@ func TestTrainBagErrors(t *testing.T) {
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("%v: something is written", tc.flags)
 		}
+	}
+}
+
+// TestTrainBagOneClass: what the first member of several left out may be of one class.
+// Where Ctrl-C ends the training then, its AUC is not known, and the model is kept.
+func TestTrainBagOneClass(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("unit,x,fails\n")
+	for i := range 800 {
+		unit := i % 4
+		fmt.Fprintf(&b, "%d,%d,%d\n", unit, unit*10+i%13, unit/2)
+	}
+	dir := t.TempDir()
+	table, out := filepath.Join(dir, "t.csv"), filepath.Join(dir, "m")
+	if err := os.WriteFile(table, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stderr := &onLine{text: `"tree":2,`, do: cancel}
+	if err := trainIn(ctx, t, stderr, "--table", table, "--label", "fails", "--group", "unit", "--members", "4", "--trees", "30", "--json", "--out", out); err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.Load(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, told := m.Card.Metrics["out_of_bag_auc"]; told || m.Card.Metrics["out_of_bag_ap"] != 1 {
+		t.Errorf("metrics %v", m.Card.Metrics)
 	}
 }

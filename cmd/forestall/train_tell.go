@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"maps"
+	"math"
 	"path/filepath"
 	"time"
 
@@ -38,7 +38,11 @@ func (c *trainCmd) card(in *trainInput, f *fitted, text []byte) (model.Card, err
 		if card.Metrics == nil {
 			card.Metrics = map[string]float64{}
 		}
-		maps.Copy(card.Metrics, f.leftOut.value)
+		for name, v := range f.leftOut.value {
+			if !math.IsNaN(v) { // of the first members alone not all are known
+				card.Metrics[name] = v
+			}
+		}
 	}
 	if train.Objective(c.Objective) == train.Binary {
 		card.Calibration = model.Calibration{Method: model.Platt, Slope: 1, Intercept: f.Intercept}
