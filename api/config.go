@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"time"
@@ -17,13 +18,18 @@ const DefaultAddress = "127.0.0.1:7070"
 
 // Config says where and with what a Server runs.
 type Config struct {
-	Address  string                // host:port, loopback only; port 0 takes a free one
-	Remote   *Remote               // for callers from other hosts; nil: there are none
-	Version  string                // of the program, for /openapi.json
-	Registry *prometheus.Registry  // served at /metrics; the Server adds its own metrics
-	Ready    func() (bool, string) // for /readyz; the string says what is missing; nil: always ready
-	Logger   *slog.Logger          // nil: slog.Default
-	Now      func() time.Time      // nil: time.Now
+	Address string  // host:port, loopback only; port 0 takes a free one
+	Remote  *Remote // for callers from other hosts; nil: there are none
+	// Admit says what a request may do by its secret or its client certificate, of which
+	// TLS has verified that its owner has the key. The error is for the log, not for the
+	// caller. nil: nobody shows anything, which Remote and LocalReads need.
+	Admit      func(*http.Request) (Right, error)
+	LocalReads bool                  // on Address too callers may only ask and send heartbeats, unless Admit says more
+	Version    string                // of the program, for /openapi.json
+	Registry   *prometheus.Registry  // served at /metrics; the Server adds its own metrics
+	Ready      func() (bool, string) // for /readyz; the string says what is missing; nil: always ready
+	Logger     *slog.Logger          // nil: slog.Default
+	Now        func() time.Time      // nil: time.Now
 }
 
 // DefaultConfig returns a configuration that works without another word: the
@@ -38,9 +44,12 @@ func (c Config) Validate() error {
 		return fmt.Errorf("[api] address = %q: %w", c.Address, err)
 	}
 	if c.Remote != nil {
-		if err := c.Remote.validate(); err != nil {
+		if err := c.Remote.validate(c.Admit); err != nil {
 			return err
 		}
+	}
+	if c.LocalReads && c.Admit == nil {
+		return errors.New("api: Config.LocalReads needs Admit: nobody could change anything without")
 	}
 	if c.Registry == nil {
 		return errors.New("api: Config.Registry is nil; pass the engine's prometheus.NewRegistry()")

@@ -12,6 +12,6 @@
 //   - A [Client] is the same API seen from a program or a command.
 //
 // The package decides nothing, keeps no state but a few minutes of risk for the
-// page's sparklines, and knows no secrets: [Remote.Admit] says who may do what. On
-// the loopback address it asks nobody. docs/api.md lists the endpoints.
+// page's sparklines, and knows no secrets: [Config].Admit says who may do what. On
+// the loopback address it asks nobody unless told to. docs/api.md lists the endpoints.
 package api

@@ -19,10 +19,15 @@ const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; 
 // guardLocal keeps out what a web page opened in a browser on this host could send
 // here: DNS rebinding comes with a foreign Host header, the rest is guard's.
 func (s *Server) guardLocal(next http.Handler) http.Handler {
+	admitted := s.admitted(next)
 	return s.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !localHost(r.Host) {
 			s.reject(w, "host", http.StatusMisdirectedRequest,
 				"this API answers only to its loopback name: Host %q is neither localhost nor a loopback address", r.Host)
+			return
+		}
+		if s.cfg.LocalReads && !reads(r) && !strings.HasPrefix(r.URL.Path, heartbeats) {
+			admitted.ServeHTTP(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)

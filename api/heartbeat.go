@@ -28,10 +28,13 @@ type Injection struct {
 	OverSeconds float64 `json:"over_seconds,omitempty" minimum:"0" maximum:"86400" doc:"time in which it takes hold; 0 is at once"`
 }
 
+// heartbeats is the path under which they are sent.
+const heartbeats = "/v1/heartbeats/"
+
 var metricName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,127}$`)
 
 func (s *Server) registerHeartbeats(api huma.API) {
-	op := operation(http.MethodPost, "/v1/heartbeats/{component}", "post-heartbeat", "Sign of life of an agent or a service",
+	op := operation(http.MethodPost, heartbeats+"{component}", "post-heartbeat", "Sign of life of an agent or a service",
 		http.StatusNotFound, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
 	op.DefaultStatus = http.StatusNoContent
 	huma.Register(api, op, func(_ context.Context, in *struct {

@@ -25,18 +25,15 @@ const (
 type Remote struct {
 	Address string      // host:port
 	TLS     *tls.Config // what this end shows, and which client certificates it takes
-	// Admit says what a request may do by its secret or its client certificate, of which
-	// TLS has verified the chain. The error is for the log, not for the caller.
-	Admit func(*http.Request) (Right, error)
 }
 
-func (r *Remote) validate() error {
+func (r *Remote) validate(admit func(*http.Request) (Right, error)) error {
 	_, port, err := net.SplitHostPort(r.Address)
 	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
 		return fmt.Errorf("[api.remote] address = %q is not host:port with a port up to 65535", r.Address)
 	}
-	if r.TLS == nil || r.Admit == nil {
-		return errors.New("api: Config.Remote needs TLS and Admit: other hosts could do anything without")
+	if r.TLS == nil || admit == nil {
+		return errors.New("api: Config.Remote needs TLS and Config.Admit: other hosts could do anything without")
 	}
 	return nil
 }
@@ -63,11 +60,14 @@ func (s *Server) RemoteURL() string {
 	return "https://" + s.remote.Addr().String()
 }
 
+// reads reports whether a request changes nothing.
+func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
 // admitted lets requests through that may do what they ask for.
 func (s *Server) admitted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		reading := r.Method == http.MethodGet || r.Method == http.MethodHead
-		right, err := s.cfg.Remote.Admit(r)
+		reading := reads(r)
+		right, err := s.cfg.Admit(r)
 		switch {
 		case err != nil:
 			s.cfg.Logger.Error("cannot tell who may call the API", "error", err)
@@ -81,7 +81,7 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 			s.reject(w, "forbidden", http.StatusForbidden, "this token may only ask; %s needs the operators'", r.Method)
 		default:
 			if !reading {
-				s.cfg.Logger.Info("asked for from another host", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr)
+				s.cfg.Logger.Info("asked for with a token or a certificate", "method", r.Method, "path", r.URL.Path, "from", r.RemoteAddr)
 			}
 			next.ServeHTTP(w, r)
 		}

@@ -37,7 +37,8 @@ func TestRemoteRights(t *testing.T) {
 	authority.Close()
 	var log strings.Builder
 	s := newServer(t, newFake(t0), func(c *Config, _ *Backend) {
-		c.Remote = &Remote{Address: "127.0.0.1:0", TLS: &tls.Config{Certificates: authority.TLS.Certificates}, Admit: admit}
+		c.Remote = &Remote{Address: "127.0.0.1:0", TLS: &tls.Config{Certificates: authority.TLS.Certificates}}
+		c.Admit = admit
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	})
 	local := start(t, s)
@@ -104,7 +105,7 @@ func TestRemoteRights(t *testing.T) {
 			t.Errorf("%s: the caller is told where the secrets are", tc.name)
 		}
 	}
-	if n := strings.Count(log.String(), "asked for from another host"); n != 3 { // refused ones by operators too
+	if n := strings.Count(log.String(), "asked for with a token or a certificate"); n != 3 { // refused ones by operators too
 		t.Errorf("%d changes are in the log, want 3:\n%s", n, log.String())
 	}
 	if answer, err := http.Get("http" + strings.TrimPrefix(s.RemoteURL(), "https") + "/v1/risk"); err == nil {
@@ -115,15 +116,46 @@ func TestRemoteRights(t *testing.T) {
 	}
 }
 
+// TestLocalReads: where it is wanted a program of this host needs a token too, but for
+// asking and for heartbeats.
+func TestLocalReads(t *testing.T) {
+	s := newServer(t, newFake(t0), func(c *Config, _ *Backend) { c.Admit, c.LocalReads = admit, true })
+	for _, tc := range []struct {
+		method, path, token string
+		want                int
+	}{
+		{"GET", "/v1/risk", "", 200},
+		{"GET", "/metrics", "", 200},
+		{"POST", "/v1/heartbeats/agent/train-1", "", 204},
+		{"POST", "/v1/workloads/train-1/retire", "", 401},
+		{"POST", "/v1/workloads/train-1/retire", "readers", 403},
+		{"POST", "/v1/workloads/train-1/retire", "operators", 204},
+		{"POST", "/v1/heartbeats/../workloads/train-1/retire", "", 307}, // to the path that is meant, which then needs a token
+		{"DELETE", "/v1/checkpoints/" + strings.Repeat("0", 64), "", 401},
+	} {
+		r := httptest.NewRequest(tc.method, "http://127.0.0.1"+tc.path, strings.NewReader("{}"))
+		r.Header.Set("Content-Type", "application/json")
+		if tc.token != "" {
+			r.Header.Set("Authorization", "Bearer "+tc.token)
+		}
+		w := httptest.NewRecorder()
+		s.handler.ServeHTTP(w, r)
+		if w.Code != tc.want {
+			t.Errorf("%s %s with token %q: %d, want %d: %s", tc.method, tc.path, tc.token, w.Code, tc.want, w.Body)
+		}
+	}
+}
+
 func TestRemoteNeedsSecrets(t *testing.T) {
-	for want, r := range map[string]*Remote{
-		"needs TLS and Admit": {Address: "0.0.0.0:7443"},
-		"needs TLS":           {Address: "0.0.0.0:7443", Admit: admit},
-		"Admit":               {Address: "0.0.0.0:7443", TLS: &tls.Config{}},
-		"is not host:port":    {Address: "7443", TLS: &tls.Config{}, Admit: admit},
+	for want, change := range map[string]func(*Config){
+		"needs TLS and Config.Admit": func(c *Config) { c.Remote = &Remote{Address: "0.0.0.0:7443"} },
+		"needs TLS":                  func(c *Config) { c.Remote, c.Admit = &Remote{Address: "0.0.0.0:7443"}, admit },
+		"Config.Admit":               func(c *Config) { c.Remote = &Remote{Address: "0.0.0.0:7443", TLS: &tls.Config{}} },
+		"is not host:port":           func(c *Config) { c.Remote, c.Admit = &Remote{Address: "7443", TLS: &tls.Config{}}, admit },
+		"LocalReads needs Admit":     func(c *Config) { c.LocalReads = true },
 	} {
 		cfg := DefaultConfig()
-		cfg.Remote = r
+		change(&cfg)
 		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}

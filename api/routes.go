@@ -116,7 +116,7 @@ func (s *Server) openAPI() huma.Config {
 		"basic":  {Type: "http", Scheme: "basic", Description: "any user name, the token as the password"},
 		"mtls":   {Type: "mutualTLS", Description: "a client certificate, where the engine takes them: as the operators' token"},
 	}}
-	cfg.Security = []map[string][]string{{}, {"bearer": {}}, {"basic": {}}, {"mtls": {}}} // {}: on the loopback address
+	cfg.Security = []map[string][]string{{}, {"bearer": {}}, {"basic": {}}, {"mtls": {}}} // {}: on the loopback address, where api.loopback lets it
 	cfg.Info.Description = "Failure risk of nodes, GPUs, agents and services, and what is done about it. " +
 		"Times are RFC 3339 in UTC, fields ending in _seconds seconds, in _ns nanoseconds, in _bytes bytes, in _gpu_s GPU-seconds."
 	cfg.RejectUnknownQueryParameters = true // a mistyped filter would let everything through

@@ -21,7 +21,6 @@ import (
 type RemoteAPIConfig struct {
 	Address string          `toml:"address"` // "" = off
 	TLS     ServerTLSConfig `toml:"tls,omitempty"`
-	Auth    RightsConfig    `toml:"auth,omitempty"`
 }
 
 // RightsConfig names files of tokens, one a line, each with the rights of its file.
@@ -30,26 +29,30 @@ type RightsConfig struct {
 	ReaderFile   string `toml:"reader_file,omitempty"`   // may only ask
 }
 
-func (c RemoteAPIConfig) check(bad func(key, format string, args ...any)) {
-	const key = "api.remote"
-	c.TLS.check(key, bad)
-	for field, name := range map[string]string{".auth.operator_file": c.Auth.OperatorFile, ".auth.reader_file": c.Auth.ReaderFile} {
+// check looks at what says who may call.
+func (c APIConfig) check(bad func(key, format string, args ...any)) {
+	for key, name := range map[string]string{"api.auth.operator_file": c.Auth.OperatorFile, "api.auth.reader_file": c.Auth.ReaderFile} {
 		if name != "" && !filepath.IsAbs(name) {
-			bad(key+field, "%q is not an absolute path", name)
+			bad(key, "%q is not an absolute path", name)
 		}
 	}
 	if c.Auth.OperatorFile != "" && c.Auth.OperatorFile == c.Auth.ReaderFile {
-		bad(key+".auth", "operator_file and reader_file are the same file: readers would have all rights")
+		bad("api.auth", "operator_file and reader_file are the same file: readers would have all rights")
 	}
-	if c.Address == "" {
+	if c.Loopback == loopbackRead && c.Auth.OperatorFile == "" && c.Remote.TLS.ClientCA == "" {
+		bad("api.loopback", "\"read\" needs api.auth.operator_file, or api.remote with tls.client_ca: nobody could change anything without")
+	}
+	const key = "api.remote"
+	c.Remote.TLS.check(key, bad)
+	if c.Remote.Address == "" {
 		return
 	}
-	_, port, err := net.SplitHostPort(c.Address)
+	_, port, err := net.SplitHostPort(c.Remote.Address)
 	if _, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil {
-		bad(key+".address", "%q is not HOST:PORT with a port up to 65535", c.Address)
+		bad(key+".address", "%q is not HOST:PORT with a port up to 65535", c.Remote.Address)
 	}
-	if c.TLS.Cert == "" || c.TLS.ClientCA == "" && c.Auth == (RightsConfig{}) {
-		bad(key, "set tls.cert and tls.key, and auth.operator_file, auth.reader_file or tls.client_ca, so that nobody else can move workloads")
+	if c.Remote.TLS.Cert == "" || c.Remote.TLS.ClientCA == "" && c.Auth == (RightsConfig{}) {
+		bad(key, "set tls.cert and tls.key, and tls.client_ca or api.auth.operator_file or reader_file, so that nobody else can move workloads")
 	}
 }
 
@@ -105,12 +108,8 @@ func among(token string, all []string) bool {
 	return found == 1
 }
 
-// right says what a request may do. A client certificate, which TLS has verified,
-// has all rights.
+// right says what a request may do by its token.
 func (c RightsConfig) right(r *http.Request) (api.Right, error) {
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		return api.Operate, nil
-	}
 	token := ""
 	if _, password, ok := r.BasicAuth(); ok {
 		token = password
@@ -131,18 +130,27 @@ func (c RightsConfig) right(r *http.Request) (api.Right, error) {
 
 // openRemoteAPI returns what the API needs to answer other hosts; nil if it does not.
 func (e *Engine) openRemoteAPI() (_ *api.Remote, err error) {
+	if err := e.cfg.API.Auth.check(); err != nil {
+		return nil, fmt.Errorf("api.auth: %w", err)
+	}
 	c := e.cfg.API.Remote
 	if c.Address == "" {
 		return nil, nil
 	}
-	if err := c.Auth.check(); err != nil {
-		return nil, fmt.Errorf("api.remote.auth: %w", err)
-	}
 	if e.apiCertificate, err = certs.Open(c.TLS.files(), nil, e.log); err != nil {
 		return nil, fmt.Errorf("api.remote.tls: %w", err)
 	}
-	onlyCertificates := c.Auth == (RightsConfig{})
-	return &api.Remote{Address: c.Address, TLS: e.apiCertificate.Server(onlyCertificates), Admit: c.Auth.right}, nil
+	onlyCertificates := e.cfg.API.Auth == (RightsConfig{})
+	return &api.Remote{Address: c.Address, TLS: e.apiCertificate.Server(onlyCertificates)}, nil
+}
+
+// admit says what a request may do by what it shows: a client certificate has all
+// rights.
+func (e *Engine) admit(r *http.Request) (api.Right, error) {
+	if e.apiCertificate != nil && e.apiCertificate.Accepts(r.TLS, e.now()) {
+		return api.Operate, nil
+	}
+	return e.cfg.API.Auth.right(r)
 }
 
 // apiURL is where others are told that this engine's API is.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"maps"
@@ -24,25 +23,32 @@ const (
 )
 
 func TestBadRemoteAPI(t *testing.T) {
-	const files = "tls = {cert = \"/c\", key = \"/k\"}\n"
+	const (
+		remote = "[api.remote]\naddress = \"0.0.0.0:7443\"\n"
+		files  = "tls = {cert = \"/c\", key = \"/k\"}\n"
+		reader = "[api.auth]\nreader_file = \"/r\"\n"
+	)
 	for toml, want := range map[string]string{
-		"address = \"0.0.0.0:7443\"":                                     "api.remote: set tls.cert and tls.key, and auth.operator_file",
-		"address = \"0.0.0.0:7443\"\n" + files:                           "api.remote: set tls.cert and tls.key, and auth.operator_file",
-		"address = \"0.0.0.0:7443\"\nauth = {reader_file = \"/r\"}":      "api.remote: set tls.cert",
-		"address = \"7443\"\n" + files + "auth = {reader_file = \"/r\"}": `api.remote.address: "7443" is not HOST:PORT`,
-		"tls = {cert = \"/c\"}":                                          "api.remote.tls: cert and key are given together",
-		"tls = {cert = \"c\", key = \"/k\"}":                             `api.remote.tls.cert: "c" is not an absolute path`,
-		"auth = {reader_file = \"r\"}":                                   `api.remote.auth.reader_file: "r" is not an absolute path`,
-		"auth = {reader_file = \"/t\", operator_file = \"/t\"}":          "readers would have all rights",
-		"auth = {bearer_file = \"/t\"}":                                  `unknown key "api.remote`,
+		remote:          "api.remote: set tls.cert and tls.key, and tls.client_ca or api.auth",
+		remote + files:  "api.remote: set tls.cert and tls.key, and tls.client_ca or api.auth",
+		remote + reader: "api.remote: set tls.cert",
+		"[api.remote]\naddress = \"7443\"\n" + files + reader:               `api.remote.address: "7443" is not HOST:PORT`,
+		"[api.remote]\ntls = {cert = \"/c\"}":                               "api.remote.tls: cert and key are given together",
+		"[api.remote]\ntls = {cert = \"c\", key = \"/k\"}":                  `api.remote.tls.cert: "c" is not an absolute path`,
+		"[api.auth]\nreader_file = \"r\"":                                   `api.auth.reader_file: "r" is not an absolute path`,
+		"[api.auth]\nreader_file = \"/t\"\noperator_file = \"/t\"":          "readers would have all rights",
+		"[api.auth]\nbearer_file = \"/t\"":                                  `unknown key "api.auth.bearer_file"`,
+		"[api]\nloopback = \"none\"":                                        `api.loopback: "none" is not one of operate, read`,
+		"[api]\nloopback = \"read\"":                                        "nobody could change anything without",
+		"[api]\nloopback = \"read\"\nauth = {reader_file = \"/r\"}":         "nobody could change anything without",
+		"[api]\nloopback = \"read\"\nauth = {operator_file = \"/r\"}":       "",
+		remote + "tls = {cert = \"/c\", key = \"/k\", client_ca = \"/ca\"}": "",
+		remote + files + reader:                                             "",
 	} {
-		_, err := ReadConfig(strings.NewReader("[api.remote]\n" + toml))
-		if err == nil || !strings.Contains(err.Error(), want) {
+		_, err := ReadConfig(strings.NewReader(toml))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: error %v, want %q", toml, err, want)
 		}
-	}
-	if _, err := ReadConfig(strings.NewReader("[api.remote]\naddress = \"0.0.0.0:7443\"\ntls = {cert = \"/c\", key = \"/k\", client_ca = \"/ca\"}\n")); err != nil {
-		t.Errorf("client certificates alone: %v", err)
 	}
 }
 
@@ -71,19 +77,17 @@ func TestRights(t *testing.T) {
 		return func(r *http.Request) { r.SetBasicAuth(user, password) }
 	}
 	for what, is := range map[string]bool{
-		"operator":              ask("Bearer "+operators) == api.Operate,
-		"next operator":         ask("bearer "+operators+"-next") == api.Operate,
-		"reader":                ask("Bearer "+readers) == api.Read,
-		"operator by password":  ask("", basic("ann", operators)) == api.Operate,
-		"reader by password":    ask("", basic("", readers)) == api.Read,
-		"token as user name":    ask("", basic(operators, "")) == api.None,
-		"nothing":               ask("") == api.None,
-		"empty":                 ask("Bearer ") == api.None,
-		"both lines":            ask("Bearer "+operators+"\n"+operators+"-next") == api.None,
-		"the beginning":         ask("Bearer "+operators[:10]) == api.None,
-		"another scheme":        ask("Digest "+operators) == api.None,
-		"a certificate":         ask("", func(r *http.Request) { r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{}}} }) == api.Operate,
-		"none that is verified": ask("", func(r *http.Request) { r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{}}} }) == api.None,
+		"operator":             ask("Bearer "+operators) == api.Operate,
+		"next operator":        ask("bearer "+operators+"-next") == api.Operate,
+		"reader":               ask("Bearer "+readers) == api.Read,
+		"operator by password": ask("", basic("ann", operators)) == api.Operate,
+		"reader by password":   ask("", basic("", readers)) == api.Read,
+		"token as user name":   ask("", basic(operators, "")) == api.None,
+		"nothing":              ask("") == api.None,
+		"empty":                ask("Bearer ") == api.None,
+		"both lines":           ask("Bearer "+operators+"\n"+operators+"-next") == api.None,
+		"the beginning":        ask("Bearer "+operators[:10]) == api.None,
+		"another scheme":       ask("Digest "+operators) == api.None,
 	} {
 		if !is {
 			t.Errorf("%s: wrong right", what)
@@ -133,8 +137,8 @@ func TestRemoteAPI(t *testing.T) {
 	c.API.Remote = RemoteAPIConfig{
 		Address: "127.0.0.1:0",
 		TLS:     ServerTLSConfig{Cert: files.Cert, Key: files.Key, ClientCA: filepath.Join(dir, "clients.pem")},
-		Auth:    RightsConfig{ReaderFile: token},
 	}
+	c.API.Auth.ReaderFile = token
 	certstest.Replace(t, c.API.Remote.TLS.ClientCA, certstest.PEM(clients))
 	local, e, stop := runEngine(t, c)
 	defer stop()
@@ -178,6 +182,11 @@ func TestRemoteAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The operator's connection is open, and its CA is trusted no more.
+	certstest.Replace(t, c.API.Remote.TLS.ClientCA, certstest.PEM(fresh))
+	if _, err := operator.Status(t.Context()); err == nil {
+		t.Error("a client certificate goes on under a CA that was taken out")
+	}
 	for _, note := range status.Notes {
 		if strings.Contains(note, "certificate") {
 			t.Errorf("of a certificate that lasts: %s", note)
@@ -206,5 +215,35 @@ func TestRemoteAPI(t *testing.T) {
 	members := await(t, "the member's address", local.Members, func(l []forestall.Member) bool { return len(l) == 1 })
 	if members[0].API != e.api.RemoteURL() {
 		t.Errorf("others are told that the API is at %q, want %q", members[0].API, e.api.RemoteURL())
+	}
+}
+
+// TestLoopbackReads: with api.loopback = "read" a program of this machine changes
+// nothing without a token, and workloads' heartbeats go on.
+func TestLoopbackReads(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	token := filepath.Join(dir, "operators")
+	certstest.Replace(t, token, []byte(operators))
+	c := testConfig(filepath.Join(dir, "data"))
+	c.API.Loopback, c.API.Auth.OperatorFile = loopbackRead, token
+	local, _, stop := runEngine(t, c)
+	defer stop()
+	over, err := features.NewHTTPClient(features.HTTPConfig{BearerFile: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := local.Status(t.Context()); err != nil {
+		t.Error(err)
+	}
+	const asks = "asks who you are"
+	if err := local.Retire(t.Context(), "nobody"); err == nil || !strings.Contains(err.Error(), asks) {
+		t.Errorf("retire without a token: %v", err)
+	}
+	if err := local.Over(over).Retire(t.Context(), "nobody"); err == nil || strings.Contains(err.Error(), asks) {
+		t.Errorf("retire with one: %v", err)
+	}
+	if err := local.Beat(t.Context(), forestall.Agent("nobody"), api.Heartbeat{}); err == nil || strings.Contains(err.Error(), asks) {
+		t.Errorf("a heartbeat of a workload that is not there: %v", err)
 	}
 }

@@ -141,9 +141,16 @@ type DriftConfig struct {
 
 // APIConfig says where the HTTP API listens.
 type APIConfig struct {
-	Address string          `toml:"address"` // of this machine's loopback
-	Remote  RemoteAPIConfig `toml:"remote"`
+	Address  string          `toml:"address"`  // of this machine's loopback
+	Loopback string          `toml:"loopback"` // operate | read: what callers there may do without a token
+	Auth     RightsConfig    `toml:"auth,omitempty"`
+	Remote   RemoteAPIConfig `toml:"remote"`
 }
+
+const (
+	loopbackOperate = "operate"
+	loopbackRead    = "read"
+)
 
 // WorkloadConfig declares a workload to keep alive.
 type WorkloadConfig struct {
@@ -209,7 +216,7 @@ func DefaultConfig() Config {
 		Model:     defaultModel(),
 		Drift:     defaultDrift(),
 		Anomaly:   defaultAnomaly(),
-		API:       APIConfig{Address: "127.0.0.1:7070"},
+		API:       APIConfig{Address: "127.0.0.1:7070", Loopback: loopbackOperate},
 	}
 }
 

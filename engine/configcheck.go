@@ -133,7 +133,8 @@ func (c Config) Validate() error {
 	if err := checkLoopback(c.API.Address); err != nil {
 		bad("api.address", "%v", err)
 	}
-	c.API.Remote.check(bad)
+	oneOf("api.loopback", c.API.Loopback, loopbackOperate, loopbackRead)
+	c.API.check(bad)
 
 	seen, stateDirs := map[string]bool{}, map[string]string{}
 	for _, wc := range c.Workloads {

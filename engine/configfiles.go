@@ -31,9 +31,9 @@ func (c Config) CheckFiles() error {
 		readable("api.remote.tls.cert", remote.TLS.Cert)
 		readable("api.remote.tls.key", remote.TLS.Key)
 		readable("api.remote.tls.client_ca", remote.TLS.ClientCA)
-		if err := remote.Auth.check(); err != nil {
-			errs = append(errs, fmt.Errorf("api.remote.auth: %w", err))
-		}
+	}
+	if err := c.API.Auth.check(); err != nil {
+		errs = append(errs, fmt.Errorf("api.auth: %w", err))
 	}
 	for i, t := range c.Features.Targets {
 		key := fmt.Sprintf("features.target[%d]", i)

@@ -65,9 +65,9 @@ func (c Config) Examine(ctx context.Context, now time.Time, peers bool) (all []F
 	server := certs.Who{}
 	if r := c.API.Remote; r.Address != "" {
 		look("api.remote.tls", r.TLS.files(), server)
-		checkSecret("api.remote.auth.operator_file", r.Auth.OperatorFile, say)
-		checkSecret("api.remote.auth.reader_file", r.Auth.ReaderFile, say)
 	}
+	checkSecret("api.auth.operator_file", c.API.Auth.OperatorFile, say)
+	checkSecret("api.auth.reader_file", c.API.Auth.ReaderFile, say)
 	if r := c.Features.RemoteWrite; r.Address != "" {
 		if r.TLS.Cert != "" {
 			look("features.remote_write.tls", r.TLS.files(), server)

@@ -35,13 +35,14 @@ func TestExamine(t *testing.T) {
 	l.Close()
 	c := testConfig(filepath.Join(dir, "data"))
 	c.Cluster.Nodes, c.Cluster.QuorumSize = []string{"n1=127.0.0.1:9001", "n2=" + l.Addr().String()}, 1
-	c.API.Remote = RemoteAPIConfig{Address: "127.0.0.1:0", TLS: ServerTLSConfig{Cert: files.Cert, Key: files.Key}, Auth: RightsConfig{ReaderFile: open, OperatorFile: open + ".none"}}
+	c.API.Remote = RemoteAPIConfig{Address: "127.0.0.1:0", TLS: ServerTLSConfig{Cert: files.Cert, Key: files.Key}}
+	c.API.Auth = RightsConfig{ReaderFile: open, OperatorFile: open + ".none"}
 	found := c.Examine(t.Context(), time.Now(), true)
 	for _, want := range []Finding{
-		{certs.Bad, "files", "api.remote.auth: open " + open + ".none"},
+		{certs.Bad, "files", "api.auth: open " + open + ".none"},
 		{certs.Warning, "tls", "peers do not authenticate each other"},
 		{certs.OK, "api.remote.tls", "valid until"},
-		{certs.Bad, "api.remote.auth.reader_file", "can be read or written by every user (0644)"},
+		{certs.Bad, "api.auth.reader_file", "can be read or written by every user (0644)"},
 		{certs.Warning, "node n2", "its engine does not answer"},
 	} {
 		if !hasFinding(found, want.Level, want.About, want.Text) {

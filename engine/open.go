@@ -266,7 +266,7 @@ func (e *Engine) openAPI() error {
 		return err
 	}
 	e.api, err = api.New(api.Config{
-		Address: e.cfg.API.Address, Remote: remote, Version: e.version, Registry: e.registry, Ready: e.ready, Logger: e.log, Now: e.now,
+		Address: e.cfg.API.Address, Remote: remote, Admit: e.admit, LocalReads: e.cfg.API.Loopback == loopbackRead, Version: e.version, Registry: e.registry, Ready: e.ready, Logger: e.log, Now: e.now,
 	}, view{e}.backend())
 	if err != nil {
 		return err

@@ -33,8 +33,9 @@ func TestClientOfAnotherHost(t *testing.T) {
 	}
 	url := fmt.Sprintf("https://127.0.0.1:%d", ports[0])
 	c.API.Remote = engine.RemoteAPIConfig{
-		Address: strings.TrimPrefix(url, "https://"), TLS: engine.ServerTLSConfig{Cert: files.Cert, Key: files.Key}, Auth: engine.RightsConfig{ReaderFile: token},
+		Address: strings.TrimPrefix(url, "https://"), TLS: engine.ServerTLSConfig{Cert: files.Cert, Key: files.Key},
 	}
+	c.API.Auth.ReaderFile = token
 	e, err := engine.New(c, engine.Options{Version: "test", Shim: []string{"/bin/false"}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

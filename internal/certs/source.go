@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 )
 
 // maxFile bounds each of the files.
@@ -196,6 +197,13 @@ func (s *Source) Trouble() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.trouble
+}
+
+// Accepts reports whether the CA that holds now signed the client certificate of a
+// connection, which may have been made under an earlier one.
+func (s *Source) Accepts(state *tls.ConnectionState, now time.Time) bool {
+	set := s.Current()
+	return state != nil && set.Pool != nil && set.verify(state.PeerCertificates, x509.ExtKeyUsageClientAuth, now) == nil
 }
 
 // Server returns the configuration of a server that shows what the files hold now.
