@@ -71,7 +71,7 @@ func TestLook(t *testing.T) {
 			t.Errorf("%s: found %q, want one %s with %q", tc.name, found, tc.level, tc.says)
 		}
 	}
-	late := time.Now().Add(30 * time.Hour)
+	late := time.Now().Add(60 * time.Hour)
 	next := certstest.NewCA(t, "next", func(c *x509.Certificate) { c.NotAfter = late.Add(1000 * day) })
 	f := next.Write(t, t.TempDir(), []string{"n1"}, ca, next)
 	if found := f.Look(peer, late); len(found) == 0 || found[0].Level != certs.Warning || !strings.Contains(found[0].Text, `the CA "CN=ours" expired at`) {

@@ -27,12 +27,13 @@ type CA struct {
 
 var serial atomic.Int64
 
-// NewCA makes a CA of that name. change, if given, has the last word.
+// NewCA makes a CA of that name, which outlives by a day what it signs. change, if
+// given, has the last word.
 func NewCA(t testing.TB, name string, change ...func(*x509.Certificate)) *CA {
 	t.Helper()
 	c, template := &CA{}, &x509.Certificate{
 		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
 	}
 	for _, f := range change {
 		f(template)
