@@ -7,9 +7,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -125,7 +127,7 @@ func (l *Listener) shake(listening context.Context, raw net.Conn) (net.Conn, boo
 		return l.peers.track(conn, x509.ExtKeyUsageClientAuth, "", name), true
 	}
 	defer raw.Close()
-	if listening.Err() != nil {
+	if listening.Err() != nil || gone(err) {
 		return nil, false
 	}
 	var record tls.RecordHeaderError
@@ -139,6 +141,17 @@ func (l *Listener) shake(listening context.Context, raw net.Conn) (net.Conn, boo
 	}
 	l.peers.refusals.say("a connection is refused", raw.RemoteAddr(), "", err)
 	return nil, false
+}
+
+// gone reports whether the other end went away, or said nothing, rather than being
+// refused: it was stopped, or looked whether the port is open.
+func gone(err error) bool {
+	for _, end := range []error{io.EOF, syscall.ECONNRESET, syscall.EPIPE, context.DeadlineExceeded} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // peeked is a connection of which the first byte has been looked at.

@@ -407,8 +407,13 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 	count := func() int { return strings.Count(server.log.String(), "it does not speak TLS") }
 	for range 20 {
 		plain()
+		look, err := net.Dial("tcp", server.address) // is the port open?
+		if err != nil {
+			t.Fatal(err)
+		}
+		look.Close()
 	}
-	if n := count(); n != 1 {
+	if n := count(); n != 1 || strings.Count(server.log.String(), "level=WARN") != 1 {
 		t.Errorf("said %d times:\n%s", n, server.log)
 	}
 	ahead.Store(int64(61 * time.Second))
