@@ -1,5 +1,7 @@
 package model
 
+import "math"
+
 // Gain returns for each feature how much its splits improved the loss in
 // training, as the model's text tells; all 0 where it does not.
 func (e *Ensemble) Gain() []float64 {
@@ -14,7 +16,7 @@ func (e *Ensemble) addGain(t *Tree) {
 		e.gain = make([]float64, len(e.features))
 	}
 	for _, s := range t.Splits {
-		if s.Gain > 0 { // a NaN says nothing
+		if s.Gain > 0 && !math.IsInf(s.Gain, 0) { // else it says nothing
 			e.gain[s.Feature] += s.Gain
 		}
 	}

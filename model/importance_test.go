@@ -13,7 +13,7 @@ func TestGain(t *testing.T) {
 			Leaves: []Leaf{{Value: 1, Count: 1}, {Value: 2, Count: 1}},
 		}
 	}
-	trees := []Tree{stump(0, 2), stump(2, 0.5), stump(0, 1), stump(2, math.NaN()), {Leaves: []Leaf{{Value: 1}}}}
+	trees := []Tree{stump(0, 2), stump(2, 0.5), stump(0, 1), stump(2, math.NaN()), stump(1, math.Inf(1)), {Leaves: []Leaf{{Value: 1}}}}
 	e, err := NewEnsemble([]string{"a", "b", "c"}, "binary sigmoid:1", trees)
 	if err != nil {
 		t.Fatal(err)

@@ -208,11 +208,11 @@ func (c *explainCmd) print(g *globals, m *model.Model, r *explained) {
 		fmt.Fprintf(&head, ", %s %s", name, text)
 	}
 	if p := float64(r.Probability); p == p {
-		fmt.Fprintf(&head, ": probability %.3g %%, score %.3f", 100*p, r.Score)
-	} else {
-		fmt.Fprintf(&head, ": score %.5g", r.Score)
+		fmt.Fprintf(&head, ": probability %.3g %%, score %.3f, from a mean of %.3f", 100*p, r.Score, r.Bias)
+	} else { // a number in the unit of the label
+		fmt.Fprintf(&head, ": score %.8g, from a mean of %.8g", r.Score, r.Bias)
 	}
-	fmt.Fprintf(g.out, "%s, from a mean of %.3f\n", &head, r.Bias)
+	fmt.Fprintln(g.out, head.String())
 	names := m.Features()
 	slices.SortStableFunc(names, func(a, b string) int {
 		return cmp.Compare(math.Abs(r.Shares[b]), math.Abs(r.Shares[a]))

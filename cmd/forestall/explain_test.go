@@ -2,8 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
+	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -124,4 +128,27 @@ func unitsOf(t *testing.T, path string) (units []string) {
 		t.Fatal(err)
 	}
 	return units
+}
+
+// Numbers that a regression predicts keep the digits that tell them apart.
+func TestExplainRegression(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("x,life\n")
+	for i := range 400 {
+		fmt.Fprintf(&b, "%d,%d\n", i%100, 100_000+i%100)
+	}
+	table, dir := filepath.Join(t.TempDir(), "t.csv"), filepath.Join(t.TempDir(), "m")
+	if err := os.WriteFile(table, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runs(t, "train", "--table", table, "--label", "life", "--objective", "regression", "--trees", "50", "--out", dir)
+	said := regexp.MustCompile(`score (\S+), from a mean of (\S+)\n`).FindStringSubmatch(runs(t, "explain", "--model", dir, "--table", table, "--row", "96"))
+	if said == nil {
+		t.Fatal("explain tells no score")
+	}
+	for i, want := range []float64{100_093.5, 100_049.5} {
+		if got, err := strconv.ParseFloat(said[i+1], 64); err != nil || math.Abs(got-want) > 2 {
+			t.Errorf("it says %s, want about %v", said[i+1], want)
+		}
+	}
 }
