@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -236,6 +237,10 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) ([]by
 	resp, err := c.http.Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("no engine answers at %s: is `forestall engine` running? use --api URL for another address: %w", c.base, err)
+	}
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		return nil, fmt.Errorf("the engine at %s shows a certificate of a CA that is not known here: give --api-ca FILE: %w", c.base, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the engine at %s: %w", c.base, err)

@@ -58,7 +58,7 @@ func TestClientOfAnotherHost(t *testing.T) {
 		t.Errorf("by flags: status %d, %s", status, said)
 	}
 	for want, args := range map[string][]string{
-		"certificate signed by unknown authority":            {"--api", url, "--api-token-file", token},
+		"of a CA that is not known here: give --api-ca FILE": {"--api", url, "--api-token-file", token},
 		"give --api-token-file FILE":                         {"--api", url, "--api-ca", files.CA},
 		"no such file":                                       {"--api", url, "--api-ca", files.CA + ".none"},
 		"is not sent to http://n1.example:7443 in the clear": {"--api", "n1.example:7443", "--api-token-file", token},
