@@ -3,4 +3,4 @@
 package model
 
 // lockDir does nothing here.
-func lockDir(string) (unlock func(), err error) { return func() {}, nil }
+func lockDir(string) (unlock func(), held bool, err error) { return func() {}, false, nil }

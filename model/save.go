@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // nextCardFile is the card of the trees that a [Save] under way puts in their place.
@@ -36,11 +37,14 @@ func savePair(dir string, text, card []byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	unlock, err := lockDir(dir)
+	unlock, held, err := lockDir(dir)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if held {
+		removeUnfinished(dir)
+	}
 	// A full disk is met before the old model is touched.
 	trees, err := writeBeside(filepath.Join(dir, TreesFile), text)
 	if err != nil {
@@ -63,6 +67,20 @@ func savePair(dir string, text, card []byte) error {
 	return rename(next, filepath.Join(dir, CardFile))
 }
 
+// removeUnfinished removes what Saves that were killed have left in a directory that is
+// locked, so that none is under way.
+func removeUnfinished(dir string) {
+	files, _ := os.ReadDir(dir) // what cannot be seen stays
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), temporaryPrefix(TreesFile)) || strings.HasPrefix(f.Name(), temporaryPrefix(CardFile)) {
+			os.Remove(filepath.Join(dir, f.Name()))
+		}
+	}
+}
+
+// temporaryPrefix is how the names begin of what is to become a file.
+func temporaryPrefix(name string) string { return "." + name + "-" }
+
 // ReplaceFile writes a file so that after a crash its name holds the old content
 // or the new, whole.
 func ReplaceFile(name string, content []byte) error {
@@ -77,7 +95,7 @@ func ReplaceFile(name string, content []byte) error {
 // writeBeside writes what is to become the content of a file into a new one
 // beside it, durably, and returns its name. Where that fails nothing is left.
 func writeBeside(name string, content []byte) (temporary string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	f, err := os.CreateTemp(filepath.Dir(name), temporaryPrefix(filepath.Base(name))+"*")
 	if err != nil {
 		return "", err
 	}

@@ -59,6 +59,11 @@ func TestSaveKilled(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
+		for _, left := range []string{".model.txt-123", ".card.json-45"} { // of one that was killed before
+			if err := os.WriteFile(filepath.Join(dir, left), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := Save(dir, golden(t), smallCard()); err != nil {
 			t.Fatal(err)
 		}

@@ -111,7 +111,7 @@ func (r *evaluated) showAlarms(v view) {
 		fmt.Fprintf(v.out, "Of %s that failed, %d had an incident caught at the last line's threshold.\n", textCount(last.FailingComponents, "component"), last.CaughtComponents)
 	}
 	if r.cmd.Lead.n > 0 {
-		fmt.Fprintf(v.out, "An alarm with less than %g %s left is late.\n", r.cmd.Lead.n, unit)
+		fmt.Fprintf(v.out, "An alarm with less than %.4g %s left is late.\n", r.cmd.Lead.n, unit)
 	}
 	if chosen {
 		fmt.Fprintln(v.out, "The thresholds of the budgets were chosen on this very table, which flatters them a little; --threshold takes one that was chosen elsewhere.")
