@@ -79,6 +79,9 @@ func (s *Staged) asideOf(c *content) *aside {
 		}
 	} else {
 		had = len(a.sums)
+		if a.from == c.path {
+			a.name, a.from = name, c.path // equal strings, but those of the scan that is kept
+		}
 	}
 	n := int((size + pageSize - 1) / pageSize)
 	if s.pages-had+n > mostPages {

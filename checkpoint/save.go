@@ -115,6 +115,7 @@ func (d *Dir) prepare(ctx context.Context, s Snapshot) (p *plan, source string, 
 
 // scan lists the tree at source as of now; still as for the function.
 func (p *plan) scan(ctx context.Context, source string, prev leanable, now time.Time, still bool) (err error) {
+	p.m.entries, p.todo = nil, nil // of an earlier scan, which may be large
 	if p.m.entries, p.todo, p.left, err = scan(ctx, source, now, prev, still); err != nil {
 		return err
 	}
