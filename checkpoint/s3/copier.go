@@ -297,16 +297,21 @@ func (c *Copier) done(workload string, did job, err error) {
 	}
 }
 
+// firstSweep is after how long at the latest a copier sweeps for the first time: one
+// that is often started anew must come to it.
+const firstSweep = 10 * time.Minute
+
 // sweep applies the retention and collects garbage from time to time.
 func (c *Copier) sweep(ctx context.Context) {
-	ticker := time.NewTicker(c.cfg.Sweep)
-	defer ticker.Stop()
+	timer := time.NewTimer(min(c.cfg.Sweep, firstSweep))
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
+		timer.Reset(c.cfg.Sweep)
 		c.addHeads()
 		dropped, done, err := c.Clean(ctx)
 		switch {

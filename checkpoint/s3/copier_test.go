@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stratoswarm/forestall"
@@ -128,3 +129,32 @@ func TestCopier(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFirstSweep: a copier that is started anew every hour sweeps nevertheless.
+func TestFirstSweep(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", testKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", testSecret)
+	d := newDir(t)
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		cfg := DefaultConfig()
+		cfg.Endpoint, cfg.Bucket, cfg.Region = "http://service", "bucket", testRegion
+		cfg.Transport = transport(func(r *http.Request) (*http.Response, error) {
+			asked.Add(1)
+			return nil, errors.New("no route to host")
+		})
+		copier, err := NewCopier(CopierConfig{Local: d, Store: cfg, Retention: time.Hour, Sweep: 6 * time.Hour, Parallel: 1, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := copier.Run(ctx); err != nil || asked.Load() == 0 {
+			t.Errorf("%d requests within an hour, error %v", asked.Load(), err)
+		}
+	})
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
