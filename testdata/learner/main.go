@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.binary, "binary", "bin/forestall", "the forestall `command`")
 	flags.StringVar(&o.out, "out", "bin/eval", "`directory` for the reports")
 	flags.StringVar(&o.cache, "cache", "", "`directory` in which tables and XGBoost's scores are kept for the next run")
-	flags.IntVar(&o.bag, "bag", 5, "trainings whose scores are averaged, of each test and at least; a data set gets 60 at least, over its tests; 1: one training of each trainer, all of its trees on all rows")
+	flags.IntVar(&o.bag, "bag", 20, "trainings whose scores are averaged, of each test and at least; a data set gets 60 at least, over its tests; 1: one training of each trainer, all of its trees on all rows")
 	flags.Float64Var(&o.sample, "sample", 0.9, "random `share` of the rows that each tree of these trainings is grown on, of both trainers")
 	flags.StringVar(&o.only, "only", "", "`study` of risks to run alone")
 	flags.StringVar(&o.start, "start", "both", "where both trainers begin: even odds, the default of both, base rate, or both")
