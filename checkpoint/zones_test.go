@@ -130,7 +130,7 @@ func TestSlowZone(t *testing.T) {
 		if n := gathered(t, reg, underSpread, "w"); n != 1 {
 			t.Errorf("under-spread is %v, want 1", n)
 		}
-		time.Sleep(10 * time.Minute)
+		time.Sleep(10 * time.Minute) // virtual
 		synctest.Wait()
 		if n := gathered(t, reg, underSpread, "w"); n != 0 {
 			t.Errorf("at last under-spread is %v, want 0", n)

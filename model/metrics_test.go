@@ -86,8 +86,11 @@ func TestIsotonicIsBest(t *testing.T) {
 		raw := rapid.SliceOfN(rapid.Map(rapid.IntRange(0, 8), func(i int) float64 { return float64(i) }), 2, 60).Draw(t, "raw")
 		label := rapid.SliceOfN(rapid.Bool(), len(raw), len(raw)).Draw(t, "label")
 		c, err := FitIsotonic(raw, label)
+		if err != nil && (!slices.Contains(label, true) || !slices.Contains(label, false)) {
+			t.Skip("the drawn labels are of one class, which is refused")
+		}
 		if err != nil {
-			t.Skipf("the drawn labels cannot be fitted: %v", err)
+			t.Fatal(err)
 		}
 		sum, n := map[float64]float64{slices.Min(raw): 0.5}, map[float64]float64{slices.Min(raw): 1}
 		sum[slices.Max(raw)] += 0.5
@@ -128,8 +131,11 @@ func TestIsotonicProperties(t *testing.T) {
 		raw := rapid.SliceOfN(rapid.Float64Range(-5, 5), 2, 40).Draw(t, "raw")
 		label := rapid.SliceOfN(rapid.Bool(), len(raw), len(raw)).Draw(t, "label")
 		c, err := FitIsotonic(raw, label)
+		if err != nil && (!slices.Contains(label, true) || !slices.Contains(label, false)) {
+			t.Skip("the drawn labels are of one class, which is refused")
+		}
 		if err != nil {
-			t.Skipf("the drawn labels cannot be fitted: %v", err)
+			t.Fatal(err)
 		}
 		if err := c.Validate(); err != nil {
 			t.Fatal(err)

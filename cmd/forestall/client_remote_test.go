@@ -14,6 +14,25 @@ import (
 	"github.com/stratoswarm/forestall/internal/certs/certstest"
 )
 
+// runEngine runs an engine, which can start no workload, until the test ends.
+func runEngine(t *testing.T, c engine.Config) *engine.Engine {
+	t.Helper()
+	e, err := engine.New(c, engine.Options{Version: "test", Shim: []string{"/bin/false"}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
 // TestClientOfAnotherHost asks an engine over TLS with a token, by flags and by
 // variables.
 func TestClientOfAnotherHost(t *testing.T) {
@@ -36,19 +55,7 @@ func TestClientOfAnotherHost(t *testing.T) {
 		Address: strings.TrimPrefix(url, "https://"), TLS: engine.ServerTLSConfig{Cert: files.Cert, Key: files.Key},
 	}
 	c.API.Auth.ReaderFile = token
-	e, err := engine.New(c, engine.Options{Version: "test", Shim: []string{"/bin/false"}, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- e.Run(ctx) }()
-	defer func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
+	runEngine(t, c)
 	ask := func(args ...string) (int, string) {
 		var out, problems bytes.Buffer
 		status := run(append([]string{"members"}, args...), &out, &problems)

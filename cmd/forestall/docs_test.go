@@ -234,7 +234,7 @@ func read(t *testing.T, path ...string) string {
 // engines accept.
 func TestInstallMakesCertificates(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("needs openssl")
+		t.Skip("no openssl here; apt-get install openssl")
 	}
 	text, err := os.ReadFile(filepath.Join(top, "docs", "install.md"))
 	if err != nil {

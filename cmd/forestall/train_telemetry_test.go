@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,19 +118,7 @@ func scoreWith(t *testing.T, dir, version string) {
 	if err := c.FaultTolerance.PredictionInterval.UnmarshalText([]byte("500ms")); err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.New(c, engine.Options{Version: "test", Shim: []string{"/bin/false"}, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- e.Run(ctx) }()
-	defer func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
+	e := runEngine(t, c)
 	client := api.NewClient(e.URL())
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { // between looks at a running engine
 		risks, err := client.Risks(t.Context())
