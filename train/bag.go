@@ -68,7 +68,7 @@ func (b Bag) trainIn(ctx context.Context, d, valid *Dataset, k Keys, has *room, 
 		return nil, err
 	}
 	s := b.draw(d, k, p.Seed)
-	if positive := d.PositivesOf(s.rows); len(s.rows) == 0 || d.spec.Objective == Binary && (positive == 0 || positive == len(s.rows)) {
+	if positive := d.PositivesOf(s.rows); d.spec.Objective == Binary && (positive == 0 || positive == len(s.rows)) {
 		return nil, fmt.Errorf("%d of the %d rows that the half-life and the sample of the negatives leave are positive; both classes are needed: lengthen the one, or make the other larger", positive, len(s.rows))
 	}
 	if b.Members <= 1 {

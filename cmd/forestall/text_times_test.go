@@ -108,6 +108,7 @@ func TestTimeSpans(t *testing.T) {
 		{table, []string{"--embargo", "10"}, "embargo 10:"},
 		{table, []string{"--embargo", "10", "--time-unit", "hours"}, "embargo 10 h:"},
 		{table, []string{"--embargo", "1h30m", "--time-unit", "hours"}, "embargo 1 h 30 min:"},
+		{table, []string{"--embargo", "1e1h", "--time-unit", "hours"}, "embargo 10 h:"},
 		{table, []string{"--embargo", "0.5 days", "--time-unit", "hours"}, "embargo 12 h:"},
 		{table, []string{"--embargo", "420s", "--time-unit", "min"}, "embargo 7 min:"},
 		{text, []string{"--embargo", "12h"}, "embargo 12 h:"},

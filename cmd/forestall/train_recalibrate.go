@@ -23,7 +23,7 @@ func (c *trainCmd) checkRecalibrate(split *train.Split) error {
 	case c.Recalibrate.n == 0:
 		return nil
 	case !(c.Recalibrate.n > 0) || math.IsInf(c.Recalibrate.n, 0):
-		return fmt.Errorf("--recalibrate is %v; it must be finite and above 0", c.Recalibrate.n)
+		return fmt.Errorf("--recalibrate is %s; it must be finite and above 0", c.Recalibrate.given)
 	case train.Objective(c.Objective) != train.Binary:
 		return fmt.Errorf("--recalibrate is for probabilities, which objective %s has not", c.Objective)
 	case split == nil || split.Kind != train.Prequential:

@@ -32,7 +32,7 @@ func (s *timeSpan) UnmarshalText(text []byte) error {
 		s.n = float64(d)
 		return nil
 	}
-	end := strings.IndexFunc(s.given, func(r rune) bool { return r > ' ' && !strings.ContainsRune("+-.0123456789", r) })
+	end := strings.LastIndexAny(s.given, ".0123456789") + 1
 	if end > 0 {
 		s.n, err = strconv.ParseFloat(strings.TrimSpace(s.given[:end]), 64)
 		if perDay := train.ParseTimeUnit(s.given[end:]).PerDay; err == nil && perDay > 0 {
