@@ -62,7 +62,7 @@ type enough struct {
 
 // collect returns the good answers once there are enough. It gives up, cancelling
 // nothing, when too few can still come; at once when a peer knows a newer epoch; and,
-// cancelling all, when ctx ends.
+// cancelling all, when ctx ends before.
 func (a *answers) collect(ctx context.Context, need enough) (good []answer, err error) {
 	var (
 		failed []error
@@ -97,6 +97,9 @@ func (a *answers) collect(ctx context.Context, need enough) (good []answer, err 
 		case <-over:
 			return good, nil
 		case <-ctx.Done():
+			if have >= need.answers {
+				return good, nil // it counts; only the wanted one has not come
+			}
 			a.cancel()
 			return good, context.Cause(ctx)
 		}

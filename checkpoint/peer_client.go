@@ -157,9 +157,9 @@ func (c client) prove(ctx context.Context, p Peer, cp *Parcel) error {
 	}
 	err := parallel.Do(ctx, len(show), len(show), func(ctx context.Context, i int) error { return show[i](ctx) })
 	switch {
+	case err == nil || errors.Is(err, errFalse): // which is also ErrCorrupt
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrCorrupt):
 		err = falsely("%w", err)
-	case err == nil || errors.Is(err, errFalse):
 	default:
 		return fmt.Errorf("it says to hold the checkpoint, and does not show it: %w", err)
 	}

@@ -118,8 +118,11 @@ func (s *Store) collect(ctx context.Context) (done Collected, err error) {
 		since := next.Marked[key]
 		return since.IsZero() || now.Sub(since) < s.cfg.Grace
 	})
-	if err := s.unlisted(ctx, due); err != nil {
-		return done, err
+	if len(due) > 0 {
+		// Of all records without a catalog: a pack may be due before the record that needs it.
+		if err := s.unlisted(ctx, slices.Sorted(maps.Keys(next.Marked))); err != nil {
+			return done, err
+		}
 	}
 	for _, key := range due {
 		if err := s.bucket.remove(ctx, key); err != nil {
@@ -136,7 +139,7 @@ func (s *Store) collect(ctx context.Context) (done Collected, err error) {
 	return done, err
 }
 
-// unlisted asks the workloads of the records that are to be removed whether they do
+// unlisted asks the workloads of the records that nothing seems to need whether they do
 // without: the service may have left a catalog out when it was asked for all.
 func (s *Store) unlisted(ctx context.Context, keys []string) error {
 	catalogs := make(map[string]*catalog)
