@@ -39,7 +39,7 @@ func (c APIConfig) check(bad func(key, format string, args ...any)) {
 	if c.Auth.OperatorFile != "" && c.Auth.OperatorFile == c.Auth.ReaderFile {
 		bad("api.auth", "operator_file and reader_file are the same file: readers would have all rights")
 	}
-	if c.Loopback == loopbackRead && c.Auth.OperatorFile == "" && c.Remote.TLS.ClientCA == "" {
+	if c.Loopback == loopbackRead && c.Auth.OperatorFile == "" && (c.Remote.Address == "" || c.Remote.TLS.ClientCA == "") {
 		bad("api.loopback", "\"read\" needs api.auth.operator_file, or api.remote with tls.client_ca: nobody could change anything without")
 	}
 	const key = "api.remote"
@@ -115,6 +115,9 @@ func (c RightsConfig) right(r *http.Request) (api.Right, error) {
 		token = password
 	} else if scheme, rest, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		token = strings.TrimSpace(rest)
+	}
+	if token == "" {
+		return api.None, nil
 	}
 	operators, err := tokens(c.OperatorFile)
 	readers, err2 := tokens(c.ReaderFile)

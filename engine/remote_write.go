@@ -143,6 +143,16 @@ func openRemoteWrite(c FeaturesConfig, mappings *features.Mappings, newest featu
 			r.listener.Close()
 			return nil, err
 		}
+		if rw.TLS.ClientCA != "" { // also of a connection that is open
+			taken := r.server.Handler
+			r.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if !r.certificate.Accepts(req.TLS, now()) {
+					http.Error(w, "the client certificate is not accepted any more", http.StatusUnauthorized)
+					return
+				}
+				taken.ServeHTTP(w, req)
+			})
+		}
 		r.listener = tls.NewListener(r.listener, r.certificate.Server(rw.TLS.ClientCA != ""))
 	}
 	return r, nil

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/stratoswarm/forestall"
 	"github.com/stratoswarm/forestall/features"
+	"github.com/stratoswarm/forestall/internal/certs/certstest"
 )
 
 // A remote write with the right secret ends in the windows, one without is
@@ -152,6 +154,52 @@ func TestRemoteWriteOfASlowSender(t *testing.T) {
 			t.Errorf("silent for %s, which is not stale within %s", w.Gap(now), w.Patience())
 		}
 	})
+}
+
+// TestRemoteWriteCAGone: who wrote with a client certificate is refused once its CA is
+// taken out of the file, on an open connection too.
+func TestRemoteWriteCAGone(t *testing.T) {
+	dir := t.TempDir()
+	ours, clients := certstest.NewCA(t, "ours"), certstest.NewCA(t, "clients")
+	files := ours.Write(t, filepath.Join(dir, "tls"), []string{"127.0.0.1"})
+	mine := clients.Write(t, filepath.Join(dir, "client"), []string{"prometheus"}, ours)
+	trusted := filepath.Join(dir, "clients.pem")
+	certstest.Replace(t, trusted, certstest.PEM(clients))
+	mappings, err := features.NewMappings(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := DefaultConfig().Features
+	c.RemoteWrite.Address, c.RemoteWrite.TLS = "127.0.0.1:0", ServerTLSConfig{Cert: files.Cert, Key: files.Key, ClientCA: trusted}
+	r, err := openRemoteWrite(c, mappings, nil, nil, time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = r.server.Serve(r.listener) }()
+	defer func() { _ = r.server.Close(); <-ended }()
+	client, err := features.NewHTTPClient(features.HTTPConfig{CAFile: mine.CA, CertFile: mine.Cert, KeyFile: mine.Key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func() int {
+		resp, err := client.Post("https://"+r.listener.Addr().String()+remoteWritePath, "text/plain", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil { // else the connection is not used again
+			t.Fatal(err)
+		}
+		return resp.StatusCode
+	}
+	if got := status(); got == http.StatusUnauthorized {
+		t.Errorf("status %d under the CA", got)
+	}
+	certstest.Replace(t, trusted, certstest.PEM(ours))
+	if got := status(); got != http.StatusUnauthorized {
+		t.Errorf("status %d under a CA that was taken out", got)
+	}
 }
 
 func TestBadRemoteWriteConfig(t *testing.T) {

@@ -1,4 +1,4 @@
 package certs
 
 // Recheck is what Run does now and then.
-func (p *Peers) Recheck(set *Set, changed bool) { p.recheck(set, changed) }
+func (p *Peers) Recheck(set *Set) { p.recheck(set) }

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -117,32 +119,24 @@ func (p *Peers) Source() *Source { return p.source }
 func (p *Peers) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	seen := p.source.Current()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		set := p.source.Current()
-		p.recheck(set, set != seen)
-		seen = set
+		p.recheck(p.source.Current())
 	}
 }
 
-// recheck closes connections whose other end is not accepted now. Without a change
-// of the files only the passing of time can have done that.
-func (p *Peers) recheck(set *Set, changed bool) {
+// recheck closes connections whose other end is not accepted now. It looks at each:
+// one may have been made under what the files held before, and a CA expires too.
+func (p *Peers) recheck(set *Set) {
 	now := p.cfg.Now()
 	p.mu.Lock()
-	var suspects []*Conn
-	for c := range p.open {
-		if changed || now.After(c.expires) {
-			suspects = append(suspects, c)
-		}
-	}
+	open := slices.Collect(maps.Keys(p.open))
 	p.mu.Unlock()
-	for _, c := range suspects {
+	for _, c := range open {
 		if _, err := set.check(c.state, c.use, c.meant, p.cfg.Nodes, now); err != nil {
 			p.refusals.say("a connection is closed: its other end is not accepted any more", c.RemoteAddr(), c.node, err)
 			_ = c.Close()
@@ -153,13 +147,12 @@ func (p *Peers) recheck(set *Set, changed bool) {
 // Conn is a connection whose other end is known.
 type Conn struct {
 	net.Conn
-	peers   *Peers
-	state   tls.ConnectionState
-	use     x509.ExtKeyUsage // of the other end's certificate
-	meant   string           // the node that was called; "" of an incoming connection
-	node    string
-	expires time.Time
-	once    sync.Once
+	peers *Peers
+	state tls.ConnectionState
+	use   x509.ExtKeyUsage // of the other end's certificate
+	meant string           // the node that was called; "" of an incoming connection
+	node  string
+	once  sync.Once
 }
 
 // Protocol is what both ends speak; "" without TLS.
@@ -187,8 +180,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 }
 
 func (p *Peers) track(raw *tls.Conn, use x509.ExtKeyUsage, meant, node string) *Conn {
-	state := raw.ConnectionState()
-	c := &Conn{Conn: raw, peers: p, state: state, use: use, meant: meant, node: node, expires: state.PeerCertificates[0].NotAfter}
+	c := &Conn{Conn: raw, peers: p, state: raw.ConnectionState(), use: use, meant: meant, node: node}
 	p.mu.Lock()
 	p.open[c] = struct{}{}
 	p.mu.Unlock()

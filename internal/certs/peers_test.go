@@ -292,7 +292,7 @@ func TestRotation(t *testing.T) {
 		both()
 	}
 	for _, n := range all {
-		n.Recheck(n.Source().Current(), true)
+		n.Recheck(n.Source().Current())
 	}
 	for _, c := range lasting {
 		if err := echo(c); err != nil {
@@ -304,7 +304,7 @@ func TestRotation(t *testing.T) {
 		both()
 	}
 	for _, n := range all {
-		n.Recheck(n.Source().Current(), true)
+		n.Recheck(n.Source().Current())
 	}
 	for _, c := range lasting {
 		if err := echo(c); err == nil {
