@@ -380,8 +380,13 @@ func TestPlaintextIsTold(t *testing.T) {
 	if _, err := server.dial(t, l.Addr().String(), "n2", certs.HTTP); err == nil || !strings.Contains(err.Error(), "does not speak TLS; has its engine a [tls] section?") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}}).DialContext(context.Background(), "tcp", server.address); err == nil {
-		t.Error("TLS 1.2 is spoken")
+	known, err := tls.LoadX509KeyPair(server.files.Cert, server.files.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, Certificates: []tls.Certificate{known}, NextProtos: []string{certs.HTTP}}
+	if _, err := (&tls.Dialer{Config: old}).DialContext(context.Background(), "tcp", server.address); err == nil || !strings.Contains(err.Error(), "protocol version") {
+		t.Errorf("in TLS 1.2: %v", err)
 	}
 }
 
